@@ -1,0 +1,65 @@
+"""What a clip, a frame and a window are: the one place that fixes them."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioSettings:
+    """The analysis settings that ingest, training and serving share.
+
+    Attributes:
+      sample_rate_hz: Rate of every clip after ingest, in hertz.
+      clip_seconds: Length of a clip, in seconds.
+      fft_length: Samples in one analysis frame (and points of its FFT).
+      hop_length: Samples between the starts of two frames.
+      mel_bins: Bands of the mel spectrogram.
+      mfcc_coefficients: Cepstral coefficients kept, the zeroth included.
+      top_db: Decibels below a sound's loudest bin at which its spectrogram is cut off.
+      window_seconds: Nominal length of a window, in seconds.
+    """
+
+    sample_rate_hz: int = 22_050
+    clip_seconds: int = 30
+    fft_length: int = 2048
+    hop_length: int = 512
+    mel_bins: int = 128
+    mfcc_coefficients: int = 20
+    top_db: float = 80.0
+    window_seconds: float = 3.0
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples in a clip (661 500)."""
+        return self.sample_rate_hz * self.clip_seconds
+
+    @property
+    def frames_per_second(self) -> float:
+        """Spectrogram frames a second (43.07)."""
+        return self.sample_rate_hz / self.hop_length
+
+    @property
+    def frames_per_clip(self) -> int:
+        """Spectrogram frames in a clip (1292): the end is padded to a whole frame."""
+        return self.frames_in(self.clip_samples)
+
+    @property
+    def window_frames(self) -> int:
+        """Spectrogram frames in a window (128): the largest multiple of 32 in `window_seconds`.
+
+        A multiple of 32 survives five poolings by two without a remainder.
+        """
+        return int(self.window_seconds * self.frames_per_second) // 32 * 32
+
+    @property
+    def window_samples(self) -> int:
+        """Samples from one window's start to the next one's (65 536 = 2.97 s)."""
+        return self.window_frames * self.hop_length
+
+    @property
+    def minimum_samples(self) -> int:
+        """Fewest samples that can be classified (66 150): one nominal window."""
+        return int(self.window_seconds * self.sample_rate_hz)
+
+    def frames_in(self, samples: int) -> int:
+        """Spectrogram frames that `samples` samples give."""
+        return -(-samples // self.hop_length)
