@@ -1,0 +1,138 @@
+"""Variation of training windows, vectorised over the batch and free of state.
+
+Everything is drawn from a seed that the caller gives, so that the same seed gives the same batch.
+It runs in tf.data, on the host, and so never enters the exported graph.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from components.audio.features import Feature
+from components.trainer.settings import AugmentationSettings
+
+_MEL_HIGHEST_HZ = {"log_mel": 11_025.0, "music_mel": 8_000.0}
+
+
+def source_frames(feature: Feature, settings: AugmentationSettings) -> int:
+    """Frames that must be cut from a clip to make one window once it has been stretched."""
+    if feature.window_frames == 1:
+        return 1
+    frames = int(np.ceil(feature.window_frames * (1.0 + settings.time_stretch)))
+    return min(frames, feature.frames_per_clip)
+
+
+def augment(
+    windows: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    seed: tf.Tensor,
+    feature: Feature,
+    settings: AugmentationSettings,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Varies a batch of windows.
+
+    Args:
+      windows: float32 [batch, source_frames, bins].
+      labels: float32 [batch, genres], one-hot.
+      seed: int64 [2]; decides everything that is drawn.
+      feature: What the windows hold.
+      settings: How much of each variation.
+
+    Returns:
+      float32 [batch, window_frames, bins] and float32 [batch, genres]. The labels change only
+      under mixup.
+    """
+    seeds = iter(tf.unstack(tf.random.split(seed, 8)))
+    stretch, pitch, gain, noise, bands, stretches, mix, _ = seeds
+    frames = feature.window_frames
+    if windows.shape[1] != frames:
+        windows = _stretch_time(windows, frames, settings.time_stretch, stretch)
+    if settings.pitch_shift_semitones and feature.name in _MEL_HIGHEST_HZ:
+        windows = _shift_pitch(
+            windows, settings.pitch_shift_semitones, _MEL_HIGHEST_HZ[feature.name], pitch
+        )
+    if settings.gain:
+        windows += _uniform(windows, gain, -settings.gain, settings.gain)[:, None, None]
+    if settings.noise:
+        windows += settings.noise * tf.random.stateless_normal(tf.shape(windows), noise)
+    for _ in range(settings.frequency_masks if settings.frequency_mask else 0):
+        bands, this = tf.unstack(tf.random.split(bands, 2))
+        windows = _mask(windows, settings.frequency_mask, axis=2, seed=this)
+    for _ in range(settings.time_masks if settings.time_mask and frames > 1 else 0):
+        stretches, this = tf.unstack(tf.random.split(stretches, 2))
+        windows = _mask(windows, settings.time_mask, axis=1, seed=this)
+    if settings.mixup:
+        windows, labels = _mixup(windows, labels, settings.mixup, mix)
+    return windows, labels
+
+
+def _uniform(windows: tf.Tensor, seed: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    """One number a window, float32 [batch]."""
+    return tf.random.stateless_uniform([tf.shape(windows)[0]], seed, low, high)
+
+
+def _interpolation(positions: tf.Tensor, size: int) -> tf.Tensor:
+    """Linear interpolation at `positions` [batch, out] of an axis of `size`, as matrices.
+
+    Returns:
+      float32 [batch, out, size]; rows sum to one, and a position outside the axis reads its edge.
+    """
+    positions = tf.clip_by_value(positions, 0.0, float(size - 1))
+    return tf.nn.relu(1.0 - tf.abs(positions[..., None] - tf.range(size, dtype=tf.float32)))
+
+
+def _stretch_time(windows: tf.Tensor, frames: int, most: float, seed: tf.Tensor) -> tf.Tensor:
+    """Reads each window at its own tempo: float32 [batch, frames, bins]."""
+    size = windows.shape[1]
+    tempo = _uniform(windows, seed, 1.0 - most, 1.0 + most)
+    positions = tempo[:, None] * tf.range(frames, dtype=tf.float32)
+    return tf.matmul(_interpolation(positions, size), windows)
+
+
+def _shift_pitch(
+    windows: tf.Tensor, semitones: float, highest_hz: float, seed: tf.Tensor
+) -> tf.Tensor:
+    """Moves each window's mel bands to where a transposed sound has them.
+
+    Band k of the transposed sound holds what was at its centre frequency divided by
+    2^(semitones / 12), on the HTK scale mel(f) = 2595 log10(1 + f / 700).
+    """
+    bins = windows.shape[2]
+    highest_mel = 2595.0 * np.log10(1.0 + highest_hz / 700.0)
+    mels = np.linspace(0.0, highest_mel, bins + 2)[1:-1]
+    centres_hz = (700.0 * (10.0 ** (mels / 2595.0) - 1.0)).astype(np.float32)
+    ratio = 2.0 ** (_uniform(windows, seed, -semitones, semitones) / 12.0)
+    wanted = 1.0 + centres_hz / ratio[:, None] / 700.0
+    wanted_mels = 2595.0 / np.log(10.0) * tf.math.log(wanted)
+    positions = wanted_mels * ((bins + 1) / highest_mel) - 1.0
+    return tf.matmul(windows, _interpolation(positions, bins), transpose_b=True)
+
+
+def _mask(windows: tf.Tensor, widest: float, *, axis: int, seed: tf.Tensor) -> tf.Tensor:
+    """Blanks one random band of an axis with the window's mean (SpecAugment, arXiv 1904.08779)."""
+    size = windows.shape[axis]
+    width_seed, start_seed = tf.unstack(tf.random.split(seed, 2))
+    width = _uniform(windows, width_seed, 0.0, widest * size)
+    start = _uniform(windows, start_seed, 0.0, 1.0) * (size - width)
+    places = tf.range(size, dtype=tf.float32)
+    masked = (places >= start[:, None]) & (places < (start + width)[:, None])
+    masked = masked[:, :, None] if axis == 1 else masked[:, None, :]
+    return tf.where(masked, tf.reduce_mean(windows, axis=[1, 2], keepdims=True), windows)
+
+
+def _mixup(
+    windows: tf.Tensor, labels: tf.Tensor, alpha: float, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mixes each window with its neighbour in the batch (arXiv 1710.09412).
+
+    The share is Beta(alpha, alpha), as the quotient of two gamma variables.
+    """
+    first, second = tf.unstack(tf.random.split(seed, 2))
+    shape = [tf.shape(windows)[0]]
+    one = tf.random.stateless_gamma(shape, first, alpha)
+    other = tf.random.stateless_gamma(shape, second, alpha)
+    share = one / tf.maximum(one + other, 1e-12)
+    share = tf.maximum(share, 1.0 - share)  # the window that keeps its place weighs more
+    mixed = windows + (1.0 - share)[:, None, None] * (tf.roll(windows, 1, axis=0) - windows)
+    mixed_labels = labels + (1.0 - share)[:, None] * (tf.roll(labels, 1, axis=0) - labels)
+    return mixed, mixed_labels

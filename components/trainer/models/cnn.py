@@ -1,0 +1,42 @@
+"""The convolutional network, sized for about a thousand tracks."""
+
+import keras
+from keras import layers
+
+from components.audio.features import Feature
+from components.trainer.settings import ModelSettings
+
+
+def build(name: str, *, feature: Feature, genre_count: int, settings: ModelSettings) -> keras.Model:
+    """Five levels of convolutions over a log-mel window, pooled by mean and maximum.
+
+    Each level halves time and frequency. Both poolings go to the last layer: the mean says how
+    much of a pattern a window holds, the maximum whether it occurs at all.
+    """
+    window = keras.Input(feature.window_shape, name=feature.name)
+    x = layers.Reshape((*feature.window_shape, 1))(window)
+    x = _convolution(x, settings, 32, kernel=5, stride=2)
+    for channels in (64, 128, 128):
+        x = _convolution(x, settings, channels)
+        x = layers.MaxPooling2D(2)(x)
+    x = _convolution(x, settings, 256)
+    pooled = layers.Concatenate()(
+        [layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)]
+    )
+    x = layers.Dropout(settings.dropout)(pooled)
+    probabilities = layers.Dense(genre_count, activation="softmax", dtype="float32")(x)
+    return keras.Model(window, probabilities, name=name)
+
+
+def _convolution(
+    x: keras.KerasTensor,
+    settings: ModelSettings,
+    channels: int,
+    *,
+    kernel: int = 3,
+    stride: int = 1,
+) -> keras.KerasTensor:
+    channels = max(1, round(channels * settings.width))
+    x = layers.Conv2D(channels, kernel, strides=stride, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    return layers.Activation("relu")(x)
