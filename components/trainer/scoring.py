@@ -62,9 +62,7 @@ def track_scores(window_probabilities: np.ndarray, labels: np.ndarray) -> Scores
 def window_scores(window_probabilities: np.ndarray, labels: np.ndarray) -> Scores:
     """Scores every window by itself, with its track's label."""
     tracks, windows, genres = window_probabilities.shape
-    return score(
-        window_probabilities.reshape(tracks * windows, genres), np.repeat(labels, windows)
-    )
+    return score(window_probabilities.reshape(tracks * windows, genres), np.repeat(labels, windows))
 
 
 def mean_probabilities(branches: list[np.ndarray]) -> np.ndarray:

@@ -1,8 +1,8 @@
 """What a training run is set to, without TensorFlow: it travels as JSON through TFX.
 
-    settings = recommended("cnn")
-    settings = dataclasses.replace(settings, epochs=5)
-    from_dict(json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
+settings = recommended("cnn")
+settings = dataclasses.replace(settings, epochs=5)
+from_dict(json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
 """
 
 import dataclasses
@@ -187,9 +187,7 @@ def recommended(name: str) -> TrainingSettings:
         )
     if name in ("musicnn", "musicvgg"):
         return TrainingSettings(
-            model=ModelSettings(
-                weights=MILLION_SONG, fine_tune=False, dropout=0.5, head_l2=0.01
-            ),
+            model=ModelSettings(weights=MILLION_SONG, fine_tune=False, dropout=0.5, head_l2=0.01),
             augmentation=dataclasses.replace(_SPECTROGRAM_AUGMENTATION, time_stretch=0.0),
             epochs=10,
         )

@@ -77,9 +77,7 @@ def train(
     steps = windows.steps_per_epoch(training.count, settings)
     watch = None
     with _precision(devices.precision_policy(settings)), strategy.scope():
-        model = build(
-            model_name, feature=feature, genre_count=len(genres), settings=settings.model
-        )
+        model = build(model_name, feature=feature, genre_count=len(genres), settings=settings.model)
         _compile(
             model,
             settings,

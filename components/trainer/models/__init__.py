@@ -25,9 +25,7 @@ _FAMILIES = {
 }
 
 
-def build(
-    name: str, *, feature: Feature, genre_count: int, settings: ModelSettings
-) -> keras.Model:
+def build(name: str, *, feature: Feature, genre_count: int, settings: ModelSettings) -> keras.Model:
     """Builds the model `name`.
 
     Args:
