@@ -1,0 +1,57 @@
+"""The input of the networks that were pretrained on the Million Song Dataset (`musicnn`).
+
+They were trained on 16 kHz sound: Hann 512, hop 256, 96 Slaney mel bands to 8 kHz, and
+`log10(10000 · power + 1)` (Pons and Serra, arXiv 1909.06654). At 22 050 Hz a window of 706 and a
+hop of 353 samples last as long, so the sound needs no resampling; a longer window gathers more
+power, which the factor `(512 / 706)²` takes back.
+"""
+
+import functools
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.audio import spectral
+from components.audio.features import MUSIC_MEL_BINS, MUSIC_MEL_HOP_LENGTH
+from components.audio.settings import AudioSettings
+
+WINDOW_LENGTH = 2 * MUSIC_MEL_HOP_LENGTH
+FFT_LENGTH = 1024
+HIGHEST_HZ = 8000.0
+COMPRESSION = 10_000.0
+
+_ORIGINAL_WINDOW_LENGTH = 512
+
+
+@functools.lru_cache(maxsize=4)
+def music_mel_matrix(sample_rate_hz: int) -> npt.NDArray[np.float32]:
+    """Weights from power to the networks' bands, window length included: float32 [513, 96]."""
+    matrix = librosa.filters.mel(
+        sr=sample_rate_hz, n_fft=FFT_LENGTH, n_mels=MUSIC_MEL_BINS, fmax=HIGHEST_HZ
+    )
+    scaled = matrix.T * (_ORIGINAL_WINDOW_LENGTH / WINDOW_LENGTH) ** 2
+    return np.ascontiguousarray(scaled, dtype=np.float32)
+
+
+def music_mel(waveform: tf.Tensor, settings: AudioSettings) -> tf.Tensor:
+    """Compressed mel power as the pretrained networks read it.
+
+    Args:
+      waveform: float32 [..., samples], full scale is 1.
+      settings: The analysis settings (its sample rate is read).
+
+    Returns:
+      float32 [..., ceil(samples / 353), 96], zero or more; 1874 frames for a 30 s clip.
+    """
+    spectrum = tf.signal.stft(
+        waveform,
+        frame_length=WINDOW_LENGTH,
+        frame_step=MUSIC_MEL_HOP_LENGTH,
+        fft_length=FFT_LENGTH,
+        pad_end=True,
+    )
+    power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+    bands = spectral.project(power, music_mel_matrix(settings.sample_rate_hz))
+    return tf.math.log1p(COMPRESSION * bands) / np.float32(np.log(10.0))
