@@ -166,9 +166,7 @@ class GenreGraph:
             wav,
             fn_output_signature=tf.RaggedTensorSpec([None, len(self._genres)], tf.float32, 0),
         )
-        probabilities = tf.ensure_shape(
-            tf.reduce_mean(windows, axis=1), [None, len(self._genres)]
-        )
+        probabilities = tf.ensure_shape(tf.reduce_mean(windows, axis=1), [None, len(self._genres)])
         return {
             "probabilities": probabilities,
             "genres": tf.tile([self._genres], [tf.shape(wav)[0], 1]),

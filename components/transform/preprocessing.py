@@ -36,8 +36,7 @@ def preprocessing_fn(
       float32 [batch, bins], the same in every row.
     """
     settings = AudioSettings(**custom_config["audio"])
-    waveform = extraction.decode_pcm16(inputs["audio"][:, 0], settings.clip_samples)
-    matrices = extraction.extract(custom_config["features"], waveform, settings)
+    matrices = extraction.extract_pcm16(custom_config["features"], inputs["audio"][:, 0], settings)
     outputs = {
         LABEL: genre_index(inputs["genre"][:, 0]),
         TRACK_ID: inputs["track_id"][:, 0],

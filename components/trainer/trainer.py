@@ -1,0 +1,81 @@
+"""What TFX's Trainer runs for every model: read, train, keep, export."""
+
+import keras
+import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components import progress
+from components.audio.features import feature
+from components.audio.settings import AudioSettings
+from components.gtzan.genres import GENRES
+from components.trainer import model_run
+from components.trainer.catalog import CATALOG
+from components.trainer.examples import read_tracks
+from components.trainer.export import Branch, write_saved_model
+from components.trainer.settings import from_dict
+from components.trainer.training import train
+from components.trainer.warmup import write_warmup_requests
+
+
+class EpochProgress(keras.callbacks.Callback):
+    """Tells whoever watches which epoch is done."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs = epochs
+        self._done = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Reports one more epoch, with the track-level validation accuracy so far."""
+        self._done += 1
+        accuracy = (logs or {}).get("val_track_accuracy")
+        figure = "" if accuracy is None else f", validation {accuracy:.2f}"
+        progress.report(f"epochs{figure}", self._done, max(self._epochs, self._done))
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains one model of the catalog and exports it.
+
+    Args:
+      fn_args: TFX's. `custom_config` holds `model`, `audio` and `training` (fields of
+        `AudioSettings` and `TrainingSettings`) and `serving_name`.
+    """
+    config = fn_args.custom_config
+    model_name = config["model"]
+    audio = AudioSettings(**config["audio"])
+    settings = from_dict(config["training"])
+    described = feature(CATALOG[model_name].feature, audio)
+    transform_output = tft.TFTransformOutput(fn_args.transform_output)
+
+    result = train(
+        model_name,
+        read_tracks(fn_args.train_files, transform_output, described),
+        read_tracks(fn_args.eval_files, transform_output, described),
+        settings=settings,
+        feature=described,
+        genres=GENRES,
+        callbacks=[EpochProgress(settings.epochs)],
+    )
+    model_run.save(
+        fn_args.model_run_dir,
+        result,
+        model_name=model_name,
+        settings=settings.model,
+        described=described,
+        genre_count=len(GENRES),
+    )
+    raw_schema = transform_output.raw_metadata.schema
+    write_saved_model(
+        fn_args.serving_model_dir,
+        [Branch(result.model, described)],
+        settings=audio,
+        genres=GENRES,
+        transform_output=transform_output,
+        raw_schema=raw_schema,
+    )
+    write_warmup_requests(
+        fn_args.serving_model_dir,
+        model_name=config["serving_name"],
+        raw_schema=raw_schema,
+        settings=audio,
+    )

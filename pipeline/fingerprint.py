@@ -1,0 +1,50 @@
+"""What a stage's code is, as a short string, so that changed code is not served from the cache."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+INGEST_CODE = (
+    "components/audio/codec.py",
+    "components/gtzan/genres.py",
+    "components/gtzan/layout.py",
+    "components/gtzan/splits.py",
+    "components/example_gen",
+)
+FEATURE_CODE = (
+    "components/audio/features.py",
+    "components/audio/extraction.py",
+    "components/audio/spectral.py",
+    "components/audio/descriptors.py",
+    "components/audio/music_mel.py",
+    "components/transform",
+)
+TRAINER_CODE = ("components/trainer",)
+VALIDATOR_CODE = ("components/example_validator",)
+EVALUATOR_CODE = ("components/evaluator",)
+
+
+def source_fingerprint(paths: Sequence[str]) -> str:
+    """Hash of the Python files at `paths`.
+
+    Args:
+      paths: Files, and folders searched below, relative to the project's root.
+
+    Raises:
+      FileNotFoundError: A path does not exist: the lists above have gone stale.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        place = _ROOT / path
+        files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        for file in files:
+            digest.update(str(file.relative_to(_ROOT)).encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def file_fingerprint(path: Path) -> str:
+    """Hash of one file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,0 +1,134 @@
+"""The DAG: what runs, and what passes between the nodes. Nothing else."""
+
+import dataclasses
+from pathlib import Path
+
+from tfx.components import Evaluator, Pusher, StatisticsGen, Trainer, Transform
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+
+from components.evaluator.judgement import eval_config
+from components.example_validator.component import StrictExampleValidator
+from components.gtzan.genres import GENRES
+from components.model_selector.component import ModelSelector
+from components.schema_import.component import SchemaImport
+from components.trainer.catalog import feature_names
+from pipeline import fingerprint
+from pipeline.config import PipelineConfig
+
+SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schemas" / "gtzan.pbtxt"
+METADATA_FILE = "metadata.db"
+
+
+def create_pipeline(config: PipelineConfig, *, data_fingerprint: str) -> tfx_pipeline.Pipeline:
+    """Builds the DAG of a run.
+
+    Args:
+      config: The run.
+      data_fingerprint: Changes whenever the music, the split lists or the artists do.
+    """
+    example_gen = _example_gen(config, data_fingerprint)
+    statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
+    schema = SchemaImport(
+        schema_file=str(SCHEMA_FILE), fingerprint=fingerprint.file_fingerprint(SCHEMA_FILE)
+    )
+    validator = StrictExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"]
+    )
+    transform = _transform(config, example_gen, schema)
+    # Nothing is computed on data that did not pass.
+    transform.add_upstream_node(validator)
+    trainers = {name: _trainer(config, name, transform) for name in config.trained_models}
+    evaluators = {
+        name: _evaluator(config, name, example_gen, trainer) for name, trainer in trainers.items()
+    }
+    selector = ModelSelector(
+        models={name: node.outputs["model"] for name, node in trainers.items()},
+        evaluations={name: node.outputs["evaluation"] for name, node in evaluators.items()},
+        blessings={name: node.outputs["blessing"] for name, node in evaluators.items()},
+    )
+    pusher = Pusher(
+        model=selector.outputs["model"],
+        model_blessing=selector.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving_folder)
+        ),
+    )
+    branches: list[BaseComponent] = []
+    for name, trainer in trainers.items():
+        branches += [trainer, evaluators[name]]
+    return tfx_pipeline.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=config.pipeline_root,
+        components=[
+            example_gen,
+            statistics_gen,
+            schema,
+            validator,
+            transform,
+            *branches,
+            selector,
+            pusher,
+        ],
+        enable_cache=True,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(
+            str(config.local_folder / METADATA_FILE)
+        ),
+        beam_pipeline_args=config.beam.pipeline_args(),
+    )
+
+
+def _transform(
+    config: PipelineConfig, example_gen: BaseComponent, schema: BaseComponent
+) -> Transform:
+    return Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(
+            # Statistics of the training split only: the others must stay unseen.
+            analyze=["train"],
+            transform=["train", "validation", "test"],
+        ),
+        # TFDV statistics of a [1292, 128] feature take longer than the feature.
+        disable_statistics=True,
+        custom_config={
+            "audio": dataclasses.asdict(config.audio),
+            "features": list(feature_names(config.models)),
+            "code": fingerprint.source_fingerprint(fingerprint.FEATURE_CODE),
+        },
+    )
+
+
+def _trainer(config: PipelineConfig, name: str, transform: Transform) -> Trainer:
+    return Trainer(
+        run_fn="components.trainer.trainer.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
+        custom_config={
+            "model": name,
+            "audio": dataclasses.asdict(config.audio),
+            "training": dataclasses.asdict(config.training(name)),
+            "serving_name": config.serving_name,
+            "code": fingerprint.source_fingerprint(fingerprint.TRAINER_CODE),
+        },
+    ).with_id(f"Trainer-{name}")
+
+
+def _evaluator(
+    config: PipelineConfig, name: str, example_gen: BaseComponent, trainer: BaseComponent
+) -> Evaluator:
+    return Evaluator(
+        examples=example_gen.outputs["examples"],
+        model=trainer.outputs["model"],
+        example_splits=["test"],
+        eval_config=eval_config(
+            GENRES,
+            minimum_accuracy=config.gate.min_accuracy,
+            minimum_macro_f1=config.gate.min_macro_f1,
+        ),
+    ).with_id(f"Evaluator-{name}")
