@@ -1,0 +1,137 @@
+"""The released SavedModel: both loaders, every signature, the features that it was trained on."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+
+from components.audio import codec
+from components.gtzan.genres import GENRES
+from components.trainer.warmup import WARMUP_FILE
+from tests.conftest import chord
+
+
+@pytest.fixture(scope="module")
+def eager(release):
+    return tf.saved_model.load(str(release)).signatures
+
+
+@pytest.fixture(scope="module")
+def session_run(release):
+    """Calls a signature in TF Serving's loader: a TF1 session on the meta graph."""
+    graph = tf.Graph()
+    session = tf.compat.v1.Session(graph=graph)
+    with graph.as_default():
+        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(release))
+
+    def run(signature, **inputs):
+        definition = meta_graph.signature_def[signature]
+        return session.run(
+            {key: info.name for key, info in definition.outputs.items()},
+            {definition.inputs[key].name: value for key, value in inputs.items()},
+        )
+
+    yield run
+    session.close()
+
+
+@pytest.mark.parametrize("seconds", [4, 30, 75])
+def test_both_loaders_classify_sound_of_any_length_equally(eager, session_run, settings, seconds):
+    audio = chord(1, settings, seconds)[np.newaxis]
+    here = eager["classify_audio"](audio=tf.constant(audio))
+    there = session_run("classify_audio", audio=audio)
+    windows = audio.shape[1] // settings.hop_length // settings.window_frames
+    assert here["window_probabilities"].shape == (1, windows, len(GENRES))
+    np.testing.assert_allclose(here["probabilities"].numpy().sum(), 1.0, atol=1e-5)
+    np.testing.assert_allclose(
+        here["probabilities"], here["window_probabilities"].numpy().mean(axis=1), atol=1e-6
+    )
+    for name in ("probabilities", "window_probabilities"):
+        np.testing.assert_allclose(here[name], there[name], atol=1e-5)
+
+
+def test_examples_sound_and_wav_give_the_same_answer(
+    eager, session_run, clips, serialised_examples, settings
+):
+    by_example = eager["serving_default"](examples=tf.constant(serialised_examples))
+    by_sound = eager["classify_audio"](audio=tf.constant(clips))
+    wav = [codec.encode_wav(clip, settings.sample_rate_hz) for clip in clips]
+    by_wav = eager["classify_wav"](wav=tf.constant(wav))
+    in_session = session_run("serving_default", examples=serialised_examples)
+    for other in (by_sound, by_wav, in_session):
+        np.testing.assert_allclose(
+            by_example["probabilities"], other["probabilities"], atol=1e-4
+        )
+    assert [name.decode() for name in by_example["genres"].numpy()[3]] == list(GENRES)
+
+
+def test_wav_files_of_different_lengths_do_not_change_each_other(eager, settings):
+    sounds = [chord(5, settings, 4), chord(6, settings, 13)]
+    wav = [codec.encode_wav(sound, settings.sample_rate_hz) for sound in sounds]
+    together = eager["classify_wav"](wav=tf.constant(wav))
+    for row, data in enumerate(wav):
+        alone = eager["classify_wav"](wav=tf.constant([data]))
+        np.testing.assert_allclose(
+            together["probabilities"][row], alone["probabilities"][0], atol=1e-5
+        )
+    assert not together["window_probabilities"][0, 1:].numpy().any()
+
+
+def test_served_features_are_the_transformed_ones(session_run, transformed, serialised_examples):
+    served = session_run("transform_features", examples=serialised_examples)
+    _, rows = transformed
+    order = np.argsort(served["track_id"])
+    for name in ("log_mel", "mfcc", "descriptors", "music_mel", "label"):
+        expected = np.stack([row[name] for row in rows])
+        np.testing.assert_allclose(served[name][order], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "message"),
+    [
+        ("classify_audio", {"audio": np.zeros([1, 1000], np.float32)}, "too short"),
+        ("classify_audio", {"audio": np.full([1, 70_000], np.nan, np.float32)}, "NaN"),
+        ("classify_wav", {"wav": [b"not a wav"]}, "Header"),
+        ("classify_wav", {"wav": [codec.encode_wav(np.zeros(70_000), 16_000)]}, "22050 Hz"),
+        ("serving_default", {"examples": [b"not an example"]}, "parse"),
+    ],
+)
+def test_bad_input_is_an_invalid_argument(session_run, signature, inputs, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        session_run(signature, **inputs)
+
+
+def test_the_graph_holds_core_operations_only(release):
+    core = {name for name in dir(tf.raw_ops) if not name.startswith("_")}
+    saved = saved_model_pb2.SavedModel.FromString((release / "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
+    used = {node.op for node in graph.node}
+    for function in graph.library.function:
+        used |= {node.op for node in function.node_def}
+    functions = {function.signature.name for function in graph.library.function}
+    assert {op for op in used - functions if op not in core and not op.startswith("_")} == set()
+
+
+def test_warmup_requests_cover_every_signature_and_succeed(release, session_run):
+    records = tf.data.TFRecordDataset(str(release / WARMUP_FILE)).as_numpy_iterator()
+    requests = [
+        prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        for record in records
+    ]
+    for request in requests:
+        assert request.model_spec.name == "genre"
+        session_run(
+            request.model_spec.signature_name,
+            **{key: tf.make_ndarray(value) for key, value in request.inputs.items()},
+        )
+    assert {request.model_spec.signature_name for request in requests} == {
+        "serving_default",
+        "classify_audio",
+        "classify_wav",
+        "transform_features",
+    }
+
+
+def test_the_genres_travel_with_the_model(release):
+    assert (release / "assets" / "genres.txt").read_text().split() == list(GENRES)
