@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from components.audio import spectral
+from components.audio.descriptors import descriptors
 from components.audio.features import feature
 from components.audio.music_mel import music_mel
 from components.audio.settings import AudioSettings
@@ -157,8 +158,6 @@ def features_of_clip(
         cepstrum = spectral.mfcc(level_db, settings)
         computed = {"log_mel": level_db, "mfcc": cepstrum}
         if "descriptors" in names:
-            from components.audio.descriptors import descriptors
-
             computed["descriptors"] = descriptors(waveform, magnitude, level_db, cepstrum, settings)
         result.update({name: computed[name] for name in names if name in computed})
     return {name: result[name] for name in names}

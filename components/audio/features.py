@@ -14,7 +14,7 @@ MUSIC_MEL_HOP_LENGTH = 353
 MUSIC_MEL_BINS = 96
 MUSIC_MEL_WINDOW_FRAMES = 187
 
-DESCRIPTOR_COUNT = 226  # columns of components.audio.descriptors.COLUMNS (a test holds them equal)
+DESCRIPTOR_COUNT = 209  # columns of components.audio.descriptors.COLUMNS (a test holds them equal)
 
 
 @dataclasses.dataclass(frozen=True)
