@@ -1,0 +1,7 @@
+"""`python -m serving.client`."""
+
+import sys
+
+from serving.client.cli import main
+
+sys.exit(main())

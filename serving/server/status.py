@@ -1,0 +1,73 @@
+"""Errors that a caller sees: a canonical status code and a sentence."""
+
+import grpc
+
+_PYTHON_PREFIX = (
+    "Graph execution error:\n\n"  # put before a graph's own words by TensorFlow's Python
+)
+
+_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+
+# TF Serving's mapping (http_server.cc, ToHTTPStatusCode).
+HTTP_STATUS = {
+    grpc.StatusCode.OK: 200,
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+}
+
+
+class ServingError(Exception):
+    """A call that cannot be answered.
+
+    Attributes:
+      code: The gRPC status code.
+      text: What is wrong, for whoever sent it.
+    """
+
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status that TF Serving answers for this code."""
+        return HTTP_STATUS.get(self.code, 500)
+
+
+def invalid(text: str) -> ServingError:
+    """An INVALID_ARGUMENT error."""
+    return ServingError(grpc.StatusCode.INVALID_ARGUMENT, text)
+
+
+def not_found(text: str) -> ServingError:
+    """A NOT_FOUND error."""
+    return ServingError(grpc.StatusCode.NOT_FOUND, text)
+
+
+def from_exception(error: BaseException) -> ServingError:
+    """The error to answer with for whatever was raised while a model loaded or ran.
+
+    TensorFlow's errors carry a canonical code and a message; anything else is INTERNAL.
+    """
+    if isinstance(error, ServingError):
+        return error
+    number, text = getattr(error, "error_code", None), getattr(error, "message", None)
+    if isinstance(number, int) and isinstance(text, str):
+        return ServingError(
+            _BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN), text.removeprefix(_PYTHON_PREFIX)
+        )
+    if isinstance(error, OSError):
+        return ServingError(grpc.StatusCode.UNAVAILABLE, str(error))
+    return ServingError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
