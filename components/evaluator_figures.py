@@ -58,3 +58,15 @@ def by_genre(evaluation: str, genres: tuple[str, ...]) -> list[GenreFigures]:
             )
         )
     return rows
+
+
+def missed_thresholds(evaluation: str) -> tuple[str, ...]:
+    """One sentence for each threshold that the model missed."""
+    validation = tfma.load_validation_result(evaluation)
+    return tuple(
+        f"{failure.metric_key.name.replace('sparse_categorical_', '').replace('_', '-')} "
+        f"{failure.metric_value.double_value.value:.3f} is under "
+        f"{failure.metric_threshold.value_threshold.lower_bound.value:g}"
+        for per_slice in validation.metric_validations_per_slice
+        for failure in per_slice.failures
+    )

@@ -2,8 +2,10 @@
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from components.errors import UserError
 from components.trainer.catalog import CATALOG
@@ -23,7 +25,7 @@ SAMPLE_FOLDER = "data/synthetic"
 DOWNLOAD_FOLDER = "data/gtzan"
 
 _EPILOG = """\
-exit codes: 0 a model was pushed (or was, by the cached run); 2 no model passed the gate; 1 the run failed
+exit codes: 0 a model is pushed; 2 no model passed the gate; 1 the run failed
 
 examples:
   local_runner.py                                            the built-in synthetic sample
@@ -76,8 +78,8 @@ def parse(arguments: Sequence[str]) -> tuple[PipelineConfig, bool]:
 class _Parser(argparse.ArgumentParser):
     """argparse, whose mistakes end with 1: status 2 says "not blessed" here."""
 
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.print_usage()
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
         self.exit(1, f"{self.prog}: {message}\n")
 
 
@@ -180,9 +182,7 @@ def _check(options: argparse.Namespace) -> None:
     for name in ("min_accuracy", "min_macro_f1", "max_rejected"):
         value = getattr(options, name)
         if not 0.0 <= value <= 1.0:
-            raise UserError(
-                f"--{name.replace('_', '-')} must be from 0 to 1. Received: {value:g}"
-            )
+            raise UserError(f"--{name.replace('_', '-')} must be from 0 to 1. Received: {value:g}")
     if options.epochs is not None and options.epochs < 1:
         raise UserError(f"--epochs must be 1 or more. Received: {options.epochs}")
     needs = (("listed", "split_lists"), ("artist", "artists"))
@@ -220,7 +220,7 @@ def _with_settings(config: PipelineConfig, settings: Sequence[str]) -> PipelineC
         group, _, name = key.partition(".")
         if not separator or not name or group not in ("audio", "training"):
             raise UserError(
-                "--set expects audio.NAME=VALUE or training.NAME=VALUE. " f"Received: {setting!r}"
+                f"--set expects audio.NAME=VALUE or training.NAME=VALUE. Received: {setting!r}"
             )
         if group == "audio":
             audio = replace_field(config.audio, name, value, option="audio")

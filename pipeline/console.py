@@ -13,6 +13,7 @@ from rich.progress import (
     BarColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -57,7 +58,7 @@ class StageDisplay:
         """Creates the display; `with display:` shows it."""
         self._console = console
         self._lock = threading.Lock()
-        self._task: int | None = None
+        self._task: TaskID | None = None
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}"),

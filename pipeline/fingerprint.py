@@ -8,6 +8,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 INGEST_CODE = (
     "components/audio/codec.py",
+    "components/audio/levels.py",
     "components/gtzan/genres.py",
     "components/gtzan/layout.py",
     "components/gtzan/splits.py",
@@ -18,12 +19,12 @@ FEATURE_CODE = (
     "components/audio/extraction.py",
     "components/audio/spectral.py",
     "components/audio/descriptors.py",
+    "components/audio/frame_descriptors.py",
+    "components/audio/tempo.py",
     "components/audio/music_mel.py",
     "components/transform",
 )
 TRAINER_CODE = ("components/trainer",)
-VALIDATOR_CODE = ("components/example_validator",)
-EVALUATOR_CODE = ("components/evaluator",)
 
 
 def source_fingerprint(paths: Sequence[str]) -> str:

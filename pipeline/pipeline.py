@@ -9,12 +9,16 @@ from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 
+from components.audio.settings import AudioSettings
 from components.evaluator.judgement import eval_config
+from components.example_gen.component import GtzanExampleGen
+from components.example_gen.settings import IngestSettings, SplitSettings
 from components.example_validator.component import StrictExampleValidator
 from components.gtzan.genres import GENRES
 from components.model_selector.component import ModelSelector
 from components.schema_import.component import SchemaImport
 from components.trainer.catalog import feature_names
+from components.trainer.ensemble import EnsembleTrainer
 from pipeline import fingerprint
 from pipeline.config import PipelineConfig
 
@@ -40,7 +44,11 @@ def create_pipeline(config: PipelineConfig, *, data_fingerprint: str) -> tfx_pip
     transform = _transform(config, example_gen, schema)
     # Nothing is computed on data that did not pass.
     transform.add_upstream_node(validator)
-    trainers = {name: _trainer(config, name, transform) for name in config.trained_models}
+    trainers: dict[str, BaseComponent] = {
+        name: _trainer(config, name, transform) for name in config.trained_models
+    }
+    if "ensemble" in config.models:
+        trainers["ensemble"] = _ensemble(config, dict(trainers), transform)
     evaluators = {
         name: _evaluator(config, name, example_gen, trainer) for name, trainer in trainers.items()
     }
@@ -77,6 +85,35 @@ def create_pipeline(config: PipelineConfig, *, data_fingerprint: str) -> tfx_pip
             str(config.local_folder / METADATA_FILE)
         ),
         beam_pipeline_args=config.beam.pipeline_args(),
+    )
+
+
+def _example_gen(config: PipelineConfig, data_fingerprint: str) -> GtzanExampleGen:
+    return GtzanExampleGen(
+        input_base=config.data.folder,
+        settings=ingest_settings(config),
+        data_fingerprint=data_fingerprint,
+        code_fingerprint=fingerprint.source_fingerprint(fingerprint.INGEST_CODE),
+    )
+
+
+def ingest_settings(config: PipelineConfig) -> IngestSettings:
+    """What ingest is told of a run: not how features are computed, which is not its matter."""
+    audio = config.audio
+    return IngestSettings(
+        audio=AudioSettings(
+            sample_rate_hz=audio.sample_rate_hz,
+            clip_seconds=audio.clip_seconds,
+            window_seconds=audio.window_seconds,
+        ),
+        split=SplitSettings(
+            method=config.data.split,
+            seed=config.seed,
+            lists=config.data.split_lists,
+            family=config.data.split_family,
+            artists=config.data.artists,
+        ),
+        max_rejected=config.data.max_rejected,
     )
 
 
@@ -117,6 +154,20 @@ def _trainer(config: PipelineConfig, name: str, transform: Transform) -> Trainer
             "code": fingerprint.source_fingerprint(fingerprint.TRAINER_CODE),
         },
     ).with_id(f"Trainer-{name}")
+
+
+def _ensemble(
+    config: PipelineConfig, trainers: dict[str, BaseComponent], transform: Transform
+) -> EnsembleTrainer:
+    return EnsembleTrainer(
+        model_runs={name: node.outputs["model_run"] for name, node in trainers.items()},
+        transform_graph=transform.outputs["transform_graph"],
+        config={
+            "audio": dataclasses.asdict(config.audio),
+            "serving_name": config.serving_name,
+            "code": fingerprint.source_fingerprint(fingerprint.TRAINER_CODE),
+        },
+    ).with_id("Trainer-ensemble")
 
 
 def _evaluator(

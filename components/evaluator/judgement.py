@@ -38,13 +38,13 @@ def eval_config(
                     tfma.MetricConfig(class_name="ExampleCount"),
                     tfma.MetricConfig(
                         class_name="SparseCategoricalAccuracy",
-                        threshold=_at_least(minimum_accuracy),
+                        per_slice_thresholds=_at_least(minimum_accuracy),
                     ),
                     tfma.MetricConfig(
                         class_name="MultiClassConfusionMatrixAtThresholds",
                         config='{"thresholds": [-1.0]}',
                     ),
-                    _ours("MacroF1", genres, threshold=_at_least(minimum_macro_f1)),
+                    _ours("MacroF1", genres, thresholds=_at_least(minimum_macro_f1)),
                     _ours("GenrePrecision", genres),
                     _ours("GenreRecall", genres),
                 ]
@@ -53,18 +53,26 @@ def eval_config(
     )
 
 
-def _at_least(bound: float) -> tfma.MetricThreshold:
-    return tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": bound})
-    )
+def _at_least(bound: float) -> list[tfma.PerSliceMetricThreshold]:
+    """A lower bound on the overall slice; a plain threshold would hold for each genre too."""
+    return [
+        tfma.PerSliceMetricThreshold(
+            slicing_specs=[tfma.SlicingSpec()],
+            threshold=tfma.MetricThreshold(
+                value_threshold=tfma.GenericValueThreshold(lower_bound={"value": bound})
+            ),
+        )
+    ]
 
 
 def _ours(
-    class_name: str, genres: Sequence[str], threshold: tfma.MetricThreshold | None = None
+    class_name: str,
+    genres: Sequence[str],
+    thresholds: Sequence[tfma.PerSliceMetricThreshold] = (),
 ) -> tfma.MetricConfig:
     return tfma.MetricConfig(
         class_name=class_name,
         module="components.evaluator.genre_metrics",
         config=json.dumps({"classes": len(genres)}),
-        threshold=threshold,
+        per_slice_thresholds=thresholds,
     )

@@ -1,40 +1,14 @@
 """ModelSelector: from several judged models to the one that may be pushed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import BaseChannel, Channel, ComponentSpec, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components.artifacts import Report
+from components.dynamic_spec import spec_class
 from components.model_selector import executor
-
-
-def _spec_class(names: Sequence[str]) -> type[ComponentSpec]:
-    """A spec with three inputs for every model: Kubeflow wants each input under its own name."""
-    kinds = {
-        "model": standard_artifacts.Model,
-        "evaluation": standard_artifacts.ModelEvaluation,
-        "blessing": standard_artifacts.ModelBlessing,
-    }
-    return type(
-        "ModelSelectorSpec",
-        (ComponentSpec,),
-        {
-            "PARAMETERS": {"models": ExecutionParameter(type=str)},
-            "INPUTS": {
-                f"{kind}_{name}": ChannelParameter(type=artifact_type)
-                for name in names
-                for kind, artifact_type in kinds.items()
-            },
-            "OUTPUTS": {
-                "model": ChannelParameter(type=standard_artifacts.Model),
-                "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
-                "selection": ChannelParameter(type=Report),
-            },
-        },
-    )
 
 
 class ModelSelector(base_component.BaseComponent):
@@ -61,19 +35,31 @@ class ModelSelector(base_component.BaseComponent):
           evaluations: The same names, `ModelEvaluation` channels.
           blessings: The same names, `ModelBlessing` channels.
         """
-        spec_class = _spec_class(list(models))
-        self.SPEC_CLASS = spec_class
-        inputs: dict[str, BaseChannel] = {}
-        for name in models:
-            inputs[f"model_{name}"] = models[name]
-            inputs[f"evaluation_{name}"] = evaluations[name]
-            inputs[f"blessing_{name}"] = blessings[name]
+        channels = {"model": models, "evaluation": evaluations, "blessing": blessings}
+        types = {
+            "model": standard_artifacts.Model,
+            "evaluation": standard_artifacts.ModelEvaluation,
+            "blessing": standard_artifacts.ModelBlessing,
+        }
+        outputs = {
+            "model": standard_artifacts.Model,
+            "blessing": standard_artifacts.ModelBlessing,
+            "selection": Report,
+        }
+        self.SPEC_CLASS = spec_class(
+            "ModelSelectorSpec",
+            parameters={"models": str},
+            inputs={f"{kind}_{name}": types[kind] for kind in types for name in models},
+            outputs=outputs,
+        )
         super().__init__(
-            spec=spec_class(
+            spec=self.SPEC_CLASS(
                 models=json.dumps(list(models)),
-                **inputs,
-                model=Channel(type=standard_artifacts.Model),
-                blessing=Channel(type=standard_artifacts.ModelBlessing),
-                selection=Channel(type=Report),
+                **{
+                    f"{kind}_{name}": channel
+                    for kind, by_model in channels.items()
+                    for name, channel in by_model.items()
+                },
+                **{key: Channel(type=kind) for key, kind in outputs.items()},
             )
         )

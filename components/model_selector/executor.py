@@ -4,7 +4,6 @@ import dataclasses
 import json
 from typing import Any
 
-import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import constants as evaluator_constants
 from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_executor
@@ -12,7 +11,7 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
-from components.evaluator_figures import figures
+from components.evaluator_figures import figures, missed_thresholds
 from components.model_selector.selection import Candidate, best
 
 SELECTION_FILE = "selection.json"
@@ -68,18 +67,7 @@ def _candidate(name: str, input_dict: dict[str, list[Artifact]]) -> Candidate:
         accuracy=overall["sparse_categorical_accuracy"],
         macro_f1=overall["macro_f1"],
         blessed=model_utils.is_model_blessed(blessing),
-        reasons=_missed_thresholds(evaluation),
-    )
-
-
-def _missed_thresholds(evaluation: str) -> tuple[str, ...]:
-    validation = tfma.load_validation_result(evaluation)
-    return tuple(
-        f"{failure.metric_key.name.replace('sparse_categorical_', '').replace('_', '-')} "
-        f"{failure.metric_value.double_value.value:.3f} is under "
-        f"{failure.metric_threshold.value_threshold.lower_bound.value:g}"
-        for per_slice in validation.metric_validations_per_slice
-        for failure in per_slice.failures
+        reasons=missed_thresholds(evaluation),
     )
 
 

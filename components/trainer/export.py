@@ -18,6 +18,8 @@ from tfx.dsl.io import fileio
 from components.audio import extraction
 from components.audio.features import Feature
 from components.audio.settings import AudioSettings
+from components.gtzan.genres import GENRES
+from components.trainer.warmup import write_warmup_requests
 
 GENRES_FILE = "assets/genres.txt"
 
@@ -251,3 +253,32 @@ def write_saved_model(
     fileio.makedirs(genres_file.rpartition("/")[0])
     with fileio.open(genres_file, "w") as file:
         file.write("".join(f"{genre}\n" for genre in genres))
+
+
+def write_release(
+    folder: str,
+    branches: Sequence[Branch],
+    *,
+    settings: AudioSettings,
+    transform_output: tft.TFTransformOutput,
+    serving_name: str,
+) -> None:
+    """Writes the SavedModel of GTZAN's genres and its warmup requests.
+
+    Args:
+      folder: Where to; a URI that TensorFlow can write to.
+      branches: The network, or the ensemble's networks.
+      settings: The analysis settings.
+      transform_output: Transform's graph and the raw examples' schema.
+      serving_name: Name under which it will be served.
+    """
+    raw_schema = transform_output.raw_metadata.schema
+    write_saved_model(
+        folder,
+        branches,
+        settings=settings,
+        genres=GENRES,
+        transform_output=transform_output,
+        raw_schema=raw_schema,
+    )
+    write_warmup_requests(folder, model_name=serving_name, raw_schema=raw_schema, settings=settings)

@@ -11,10 +11,9 @@ from components.gtzan.genres import GENRES
 from components.trainer import model_run
 from components.trainer.catalog import CATALOG
 from components.trainer.examples import read_tracks
-from components.trainer.export import Branch, write_saved_model
+from components.trainer.export import Branch, write_release
 from components.trainer.settings import from_dict
 from components.trainer.training import train
-from components.trainer.warmup import write_warmup_requests
 
 
 class EpochProgress(keras.callbacks.Callback):
@@ -64,18 +63,10 @@ def run_fn(fn_args: FnArgs) -> None:
         described=described,
         genre_count=len(GENRES),
     )
-    raw_schema = transform_output.raw_metadata.schema
-    write_saved_model(
+    write_release(
         fn_args.serving_model_dir,
         [Branch(result.model, described)],
         settings=audio,
-        genres=GENRES,
         transform_output=transform_output,
-        raw_schema=raw_schema,
-    )
-    write_warmup_requests(
-        fn_args.serving_model_dir,
-        model_name=config["serving_name"],
-        raw_schema=raw_schema,
-        settings=audio,
+        serving_name=config["serving_name"],
     )

@@ -1,0 +1,33 @@
+"""The music of a run: there already, composed, or downloaded."""
+
+from pathlib import Path
+
+from components.errors import UserError
+from pipeline.config import PipelineConfig, is_remote
+from pipeline.console import StageDisplay
+
+
+def prepare(config: PipelineConfig, *, display: StageDisplay, download: bool) -> None:
+    """Makes sure that the data folder holds music.
+
+    Args:
+      config: The run.
+      display: Shows the progress of composing or downloading.
+      download: Whether to fetch GTZAN to the data folder.
+
+    Raises:
+      UserError: There is nothing that could be read, or it cannot be fetched.
+    """
+    folder = config.data.folder
+    if download:
+        from components.gtzan.download import download_gtzan
+
+        with display.stage(f"downloading GTZAN to {folder}"):
+            download_gtzan(Path(folder))
+    elif config.data.synthetic:
+        from components.gtzan.synthetic import write_sample
+
+        with display.stage(f"composing the synthetic sample in {folder}"):
+            write_sample(folder, progress=lambda done, all: display.report("tracks", done, all))
+    elif not is_remote(folder) and not any(Path(folder).iterdir()):
+        raise UserError(f"--data: {folder} is empty; give a folder of genre folders")

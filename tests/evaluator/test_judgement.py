@@ -1,0 +1,72 @@
+"""TFMA's figures on a real release equal scikit-learn's, and thresholds bless or do not."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from sklearn import metrics
+
+from components import evaluator_figures
+from components.evaluator.genre_metrics import precision_recall_f1
+from components.evaluator.judgement import eval_config
+from components.gtzan.genres import GENRES
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory, release, serialised_examples):
+    """A TFMA evaluation of the release on the raw examples, with thresholds in between."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    records = folder / "examples.tfrecord"
+    with tf.io.TFRecordWriter(str(records)) as writer:
+        for example in serialised_examples:
+            writer.write(example)
+    config = eval_config(GENRES, minimum_accuracy=0.0, minimum_macro_f1=1.0)
+    tfma.run_model_analysis(
+        eval_shared_model=tfma.default_eval_shared_model(str(release), eval_config=config),
+        eval_config=config,
+        data_location=str(records),
+        output_path=str(folder / "result"),
+    )
+    return str(folder / "result")
+
+
+@pytest.fixture(scope="module")
+def predicted(release, serialised_examples):
+    signature = tf.saved_model.load(str(release)).signatures["serving_default"]
+    return signature(examples=tf.constant(serialised_examples))["probabilities"].numpy().argmax(1)
+
+
+def test_overall_figures_are_those_of_the_most_probable_genre(evaluation, predicted):
+    actual = np.arange(4)
+    found = evaluator_figures.figures(evaluation)
+    assert found["example_count"] == 4
+    assert found["sparse_categorical_accuracy"] == pytest.approx(
+        metrics.accuracy_score(actual, predicted)
+    )
+    assert found["macro_f1"] == pytest.approx(
+        metrics.f1_score(actual, predicted, average="macro", zero_division=0)
+    )
+
+
+def test_the_confusion_matrix_and_the_genres_agree(evaluation, predicted):
+    matrix = evaluator_figures.confusion_matrix(evaluation, len(GENRES))
+    np.testing.assert_array_equal(
+        matrix, metrics.confusion_matrix(np.arange(4), predicted, labels=range(10))
+    )
+    rows = evaluator_figures.by_genre(evaluation, GENRES)
+    precision, recall, _ = precision_recall_f1(matrix)
+    np.testing.assert_allclose([row.recall for row in rows], recall)
+    np.testing.assert_allclose([row.precision for row in rows], precision)
+    assert [row.tracks for row in rows] == [1, 1, 1, 1] + [0] * 6
+
+
+def test_slices_by_genre_are_there(evaluation):
+    result = tfma.load_eval_result(evaluation)
+    slices = {key for key, _ in result.slicing_metrics}
+    assert {(), (("genre", "blues"),), (("genre", "disco"),)} <= slices
+
+
+def test_a_missed_threshold_is_named_and_a_met_one_is_not(evaluation):
+    missed = evaluator_figures.missed_thresholds(evaluation)
+    assert len(missed) == 1
+    assert missed[0].startswith("macro-f1") and missed[0].endswith("under 1")
