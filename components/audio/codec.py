@@ -32,7 +32,16 @@ Samples = npt.NDArray[np.float32]
 
 
 class AudioError(ValueError):
-    """A file that cannot be used as sound; the message says why, fit for a user."""
+    """A file that cannot be used as sound; the message says why, fit for a user.
+
+    Attributes:
+      kind: What is wrong, in a word or three to count by: "not audio", "empty", "not a number",
+        "too long" or "too large".
+    """
+
+    def __init__(self, message: str, *, kind: str = "not audio"):
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +83,12 @@ def decode(
         `MINIMUM_RATE_HZ` to `MAXIMUM_RATE_HZ`, or a sample that is not a number.
     """
     if not data:
-        raise AudioError(f"{name} is empty (0 bytes)")
+        raise AudioError(f"{name} is empty (0 bytes)", kind="empty")
     if len(data) > MAXIMUM_BYTES:
         raise AudioError(
             f"{name} is too large: at most {MAXIMUM_BYTES >> 20} MiB. "
-            f"Received: {len(data) >> 20} MiB"
+            f"Received: {len(data) >> 20} MiB",
+            kind="too large",
         )
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as sound:
@@ -158,7 +168,8 @@ def _decode_sound(
             sound.seek((frames - keep) // 2)
     elif frames > wanted:
         raise AudioError(
-            f"{name} is too long: at most {MAXIMUM_SECONDS:.0f} s. Received: {frames / rate:.0f} s"
+            f"{name} is too long: at most {MAXIMUM_SECONDS:.0f} s. Received: {frames / rate:.0f} s",
+            kind="too long",
         )
     blocks = _mono_blocks(sound, name=name, wanted=wanted)
     if rate != sample_rate_hz:
@@ -166,7 +177,7 @@ def _decode_sound(
     kept = list(blocks)
     samples = np.concatenate(kept) if kept else np.zeros(0, np.float32)
     if not len(samples):
-        raise AudioError(f"{name} is empty: it holds no samples")
+        raise AudioError(f"{name} is empty: it holds no samples", kind="empty")
     seconds = frames / rate if wanted < frames else len(samples) / sample_rate_hz
     return DecodedAudio(
         samples=np.clip(samples, -1.0, 1.0),
@@ -184,7 +195,9 @@ def _mono_blocks(sound: soundfile.SoundFile, *, name: str, wanted: int) -> Itera
         if not len(block):
             return
         if not np.isfinite(block).all():
-            raise AudioError(f"{name} holds samples that are not numbers (NaN or infinity)")
+            raise AudioError(
+                f"{name} holds samples that are not numbers (NaN or infinity)", kind="not a number"
+            )
         wanted -= len(block)
         if sound.channels == 1:
             yield block[:, 0]

@@ -7,9 +7,9 @@ rules hold for a local folder, gs:// and s3://.
 import posixpath
 from collections.abc import Iterable, Sequence
 
-# Names under which the published copies keep the genre folders: Kaggle's, the first archive's, and
-# the archive's as mirdata unpacks it.
-NESTED_FOLDERS = ("genres_original", "genres", "gtzan_genre/genres")
+# Where the genre folders are, below the folder that a user names: right there, or where Kaggle's
+# copy, the first archive, and mirdata's unpacking of it have them. The first with some is taken.
+ROOTS = ("", "genres_original", "genres", "gtzan_genre/genres")
 
 
 def genre_of_folder(folder: str, genres: Sequence[str]) -> str | None:
@@ -52,23 +52,10 @@ def is_hidden(path: str) -> bool:
     return any(part.startswith(".") for part in path.split("/"))
 
 
-def genre_root(paths: Iterable[str], genres: Sequence[str]) -> str:
-    """Finds the folder that holds the genre folders, below the one that the user named.
-
-    Args:
-      paths: Paths of files, relative to the folder that the user named, with forward slashes.
-      genres: The genres that there are.
-
-    Returns:
-      "" where genre folders are right there, else one of `NESTED_FOLDERS` that has some, else "".
-    """
+def has_genre_folders(paths: Iterable[str], genres: Sequence[str]) -> bool:
+    """Tells whether any of the paths, relative to a data folder, lies in a genre's folder."""
     folders = {posixpath.dirname(path) for path in paths}
-    for root in ("", *NESTED_FOLDERS):
-        for folder in folders:
-            parent, name = posixpath.split(folder)
-            if parent == root and genre_of_folder(name, genres):
-                return root
-    return ""
+    return any(genre_of_folder(folder, genres) for folder in folders)
 
 
 def _plain(name: str) -> str:

@@ -15,6 +15,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from components.errors import UserError
 from components.gtzan import layout
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
@@ -28,7 +29,7 @@ _LIST_NAME = re.compile(
 _LIST_SPLITS = {"tr": TRAIN, "va": VALIDATION, "te": TEST, "ev": TEST}
 
 
-class SplitError(ValueError):
+class SplitError(UserError):
     """The tracks cannot be split as asked; the message says why, fit for a user."""
 
 

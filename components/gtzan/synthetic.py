@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from components.audio import codec
+from components.errors import UserError
 from components.gtzan.composer import COMPOSER_VERSION, compose_track
 from components.gtzan.genres import GENRES
 from components.gtzan.instruments import RATE_HZ
@@ -19,7 +20,7 @@ TRACKS_PER_GENRE = 12
 _MANIFEST = "sample.json"
 
 
-class SampleError(ValueError):
+class SampleError(UserError):
     """The sample cannot be written there; the message says why, fit for a user."""
 
 

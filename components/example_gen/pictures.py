@@ -1,0 +1,113 @@
+"""One picture of a track: its waveform, log-mel spectrogram and MFCC, one under the other."""
+
+import colorsys
+import io
+from collections.abc import Sequence
+
+import librosa
+import librosa.display
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from components.audio import codec
+from components.example_gen.settings import IngestSettings
+
+_HOP_FACTOR = 3  # a picture needs fewer frames than a model
+_PAPER, _INK, _FAINT = "#17141c", "#efe7da", "#8d8496"
+
+
+def colour(genre: str, genres: Sequence[str]) -> str:
+    """Gives a genre its colour, from a round of hues of equal strength.
+
+    Args:
+      genre: One of `genres`.
+      genres: All of them, in label order.
+
+    Returns:
+      A hexadecimal colour.
+    """
+    hue = list(genres).index(genre) / len(genres)
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.52, 0.92)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def draw(data: bytes, *, name: str, genre: str, settings: IngestSettings) -> bytes:
+    """Draws a track with librosa.display.
+
+    The spectrograms are librosa's own, for the eye; what models read is computed in the graph.
+
+    Args:
+      data: The audio file's bytes.
+      name: What to call it in an error.
+      genre: Decides the colours.
+      settings: Rate, length and analysis settings.
+
+    Returns:
+      A PNG file.
+    """
+    audio = settings.audio
+    sound = codec.decode(
+        data, name=name, sample_rate_hz=audio.sample_rate_hz, middle_seconds=audio.clip_seconds
+    )
+    samples = codec.fit_clip(sound.samples, audio.clip_samples)
+    hop = audio.hop_length * _HOP_FACTOR
+    mel = librosa.feature.melspectrogram(
+        y=samples,
+        sr=audio.sample_rate_hz,
+        n_fft=audio.fft_length,
+        hop_length=hop,
+        n_mels=audio.mel_bins,
+    )
+    log_mel = librosa.power_to_db(mel, ref=np.max, top_db=audio.top_db)
+    mfcc = librosa.feature.mfcc(S=log_mel, n_mfcc=audio.mfcc_coefficients)
+    bright = colour(genre, settings.genres)
+    ramp = LinearSegmentedColormap.from_list(genre, [_PAPER, bright, "#fffaf0"])
+
+    figure = Figure(figsize=(6.4, 3.9), dpi=100, facecolor=_PAPER, layout="constrained")
+    FigureCanvasAgg(figure)
+    waves, mels, cepstrum = figure.subplots(3, 1, sharex=True, height_ratios=[2, 4, 2.4])
+    librosa.display.waveshow(
+        samples, sr=audio.sample_rate_hz, ax=waves, color=bright, max_points=2000, axis=None
+    )
+    waves.set_ylim(-1.05, 1.05)
+    waves.set_yticks([-1, 0, 1])
+    librosa.display.specshow(
+        log_mel,
+        sr=audio.sample_rate_hz,
+        hop_length=hop,
+        x_axis="time",
+        y_axis="mel",
+        cmap=ramp,
+        ax=mels,
+        rasterized=True,
+    )
+    mels.set_yticks([128, 512, 2048, 8192], ["128", "512", "2k", "8k"])
+    # The zeroth coefficient is the loudness, and would take all the colours for itself.
+    librosa.display.specshow(
+        mfcc[1:],
+        sr=audio.sample_rate_hz,
+        hop_length=hop,
+        x_axis="time",
+        cmap="PuOr",
+        vmin=-80,
+        vmax=80,
+        ax=cepstrum,
+        rasterized=True,
+    )
+    cepstrum.set_yticks([4, 9, 14], ["5", "10", "15"])
+    for axes, title in ((waves, "waveform"), (mels, "log-mel, Hz"), (cepstrum, "MFCC")):
+        axes.set_facecolor(_PAPER)
+        axes.set_ylabel(title, color=_INK, fontsize=8)
+        axes.set_xlabel("")
+        axes.tick_params(colors=_FAINT, labelsize=7, length=2)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    waves.tick_params(labelbottom=False)
+    mels.tick_params(labelbottom=False)
+    cepstrum.set_xticks(range(0, audio.clip_seconds + 1, 5))
+    cepstrum.set_xticklabels([f"{second} s" for second in range(0, audio.clip_seconds + 1, 5)])
+    image = io.BytesIO()
+    figure.savefig(image, format="png", facecolor=_PAPER)
+    return image.getvalue()
