@@ -16,6 +16,9 @@ from components.example_gen.settings import IngestSettings
 
 _HOP_FACTOR = 3  # a picture needs fewer frames than a model
 _PAPER, _INK, _FAINT = "#17141c", "#efe7da", "#8d8496"
+_COLD_TO_WARM = LinearSegmentedColormap.from_list(
+    "cold_to_warm", ["#8fd3ff", "#3568b8", _PAPER, "#c2562d", "#ffd08a"]
+)
 
 
 def colour(genre: str, genres: Sequence[str]) -> str:
@@ -45,7 +48,7 @@ def draw(data: bytes, *, name: str, genre: str, settings: IngestSettings) -> byt
       settings: Rate, length and analysis settings.
 
     Returns:
-      A PNG file.
+      A WebP file.
     """
     audio = settings.audio
     sound = codec.decode(
@@ -63,7 +66,9 @@ def draw(data: bytes, *, name: str, genre: str, settings: IngestSettings) -> byt
     log_mel = librosa.power_to_db(mel, ref=np.max, top_db=audio.top_db)
     mfcc = librosa.feature.mfcc(S=log_mel, n_mfcc=audio.mfcc_coefficients)
     bright = colour(genre, settings.genres)
-    ramp = LinearSegmentedColormap.from_list(genre, [_PAPER, bright, "#fffaf0"])
+    ramp = LinearSegmentedColormap.from_list(
+        genre, [(0.0, _PAPER), (0.35, _PAPER), (0.8, bright), (1.0, "#fffaf0")]
+    )
 
     figure = Figure(figsize=(6.4, 3.9), dpi=100, facecolor=_PAPER, layout="constrained")
     FigureCanvasAgg(figure)
@@ -90,9 +95,9 @@ def draw(data: bytes, *, name: str, genre: str, settings: IngestSettings) -> byt
         sr=audio.sample_rate_hz,
         hop_length=hop,
         x_axis="time",
-        cmap="PuOr",
-        vmin=-80,
-        vmax=80,
+        cmap=_COLD_TO_WARM,
+        vmin=-60,
+        vmax=60,
         ax=cepstrum,
         rasterized=True,
     )
@@ -109,5 +114,5 @@ def draw(data: bytes, *, name: str, genre: str, settings: IngestSettings) -> byt
     cepstrum.set_xticks(range(0, audio.clip_seconds + 1, 5))
     cepstrum.set_xticklabels([f"{second} s" for second in range(0, audio.clip_seconds + 1, 5)])
     image = io.BytesIO()
-    figure.savefig(image, format="png", facecolor=_PAPER)
+    figure.savefig(image, format="webp", facecolor=_PAPER, pil_kwargs={"quality": 82})
     return image.getvalue()
