@@ -16,6 +16,8 @@ from pipeline.console import StageDisplay, screen_apart_from_log
 
 PUSHED, FAILED, NOT_BLESSED, INTERRUPTED = 0, 1, 2, 130
 
+_PLAIN_WIDTH = 120
+
 # What each stage does, for people; ids with a model's name are looked up without it.
 _LABELS = {
     "GtzanExampleGen": "decode, check and split the tracks",
@@ -43,11 +45,21 @@ def run(config: PipelineConfig, *, download: bool) -> int:
     started = datetime.datetime.now()
     log_file = config.local_folder / "logs" / f"{started:%Y%m%d-%H%M%S}-{os.getpid()}.log"
     try:
-        with screen_apart_from_log(log_file) as screen:
-            console = Console(file=screen)
-            return _run(config, console=console, log_file=log_file, download=download)
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        log_file.touch()
     except OSError as error:
-        print(f"local_runner.py: --output: cannot write to {error.filename}: {error.strerror}")
+        print(
+            f"local_runner.py: --output: cannot write to {error.filename}: {error.strerror}",
+            file=sys.stderr,
+        )
+        return FAILED
+    try:
+        with screen_apart_from_log(log_file) as screen:
+            # Where nobody looks (a pipe, CI), lines must not break at 80 columns.
+            console = Console(file=screen, width=None if screen.isatty() else _PLAIN_WIDTH)
+            return _run(config, console=console, log_file=log_file, download=download)
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `| head` does.
         return FAILED
 
 
@@ -64,10 +76,13 @@ def _run(config: PipelineConfig, *, console: Console, log_file: Path, download: 
         sys.stderr.flush()
         mistake = _user_error(error)
         if mistake is not None:
-            console.print(f"[red]✗[/] {mistake}", highlight=False, markup=False)
+            console.print("[red]✗[/] ", end="")
+            console.print(str(mistake), highlight=False, markup=False, soft_wrap=True)
         else:
-            console.print(f"[red]✗[/] {type(error).__name__}: {_first_line(error)}", markup=True)
-            console.print("  This is not your mistake. What is finished is kept.", highlight=False)
+            console.print("[red]✗[/] ", end="")
+            text = f"{type(error).__name__}: {_first_line(error)}"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            console.print("  A fault of ours or of this machine. What is finished is kept.")
         console.print(f"  The whole log: {log_file}", highlight=False, soft_wrap=True)
         return FAILED
 
@@ -80,10 +95,9 @@ def _stages(
         from pipeline import quiet
 
         quiet.before_tensorflow()
-        from components.example_gen.fingerprint import fingerprint as data_fingerprint
-
-        from pipeline.pipeline import create_pipeline
+        from components.example_gen.component import fingerprint
         from pipeline import summary
+        from pipeline.pipeline import create_pipeline, ingest_settings
         from pipeline.stages import StageResult, run_stages
 
         if is_remote(config.data.folder) or is_remote(config.output):

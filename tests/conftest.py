@@ -165,7 +165,5 @@ def release(tmp_path_factory, transform_output, raw_schema, settings) -> Path:
         transform_output=transform_output,
         raw_schema=raw_schema,
     )
-    write_warmup_requests(
-        str(folder), model_name="genre", raw_schema=raw_schema, settings=settings
-    )
+    write_warmup_requests(str(folder), model_name="genre", raw_schema=raw_schema, settings=settings)
     return folder

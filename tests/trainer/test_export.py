@@ -60,9 +60,7 @@ def test_examples_sound_and_wav_give_the_same_answer(
     by_wav = eager["classify_wav"](wav=tf.constant(wav))
     in_session = session_run("serving_default", examples=serialised_examples)
     for other in (by_sound, by_wav, in_session):
-        np.testing.assert_allclose(
-            by_example["probabilities"], other["probabilities"], atol=1e-4
-        )
+        np.testing.assert_allclose(by_example["probabilities"], other["probabilities"], atol=1e-4)
     assert [name.decode() for name in by_example["genres"].numpy()[3]] == list(GENRES)
 
 
