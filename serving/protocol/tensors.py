@@ -121,10 +121,7 @@ def decode_tensor(proto: Any, *, max_bytes: int | None = None) -> np.ndarray:
     if len(values) > count:
         raise TensorError(f"shape {list(shape)} needs {count} values. Received: {len(values)}")
     array = np.empty(count, dtype)
-    try:
-        array[: len(values)] = values
-    except (OverflowError, ValueError) as error:
-        raise TensorError(f"a value does not fit the tensor's type: {error}") from error
+    array[: len(values)] = values
     if len(values) < count:
         array[len(values) :] = values[-1] if values else (b"" if dtype is object else 0)
     return array.reshape(shape)

@@ -1,0 +1,84 @@
+"""Models that tell tones apart, and one server of them for all tests of this folder.
+
+Starting a server costs an import of TensorFlow, so tests share it: `genre` with two versions and
+two labels, and `swapping`, whose base path a test may fill as it likes.
+"""
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.serving.server_process import ServerProcess
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
+    """Folders of two models: `right` names a tone's genre, `shifted` the one after it."""
+    from tests.serving.tone_model import write_tone_model
+
+    folder = tmp_path_factory.mktemp("versions")
+    write_tone_model(folder / "right", classify=True)
+    write_tone_model(folder / "shifted", rotation=1)
+    return {"right": folder / "right", "shifted": folder / "shifted"}
+
+
+@pytest.fixture(scope="session")
+def swapping_base(
+    tmp_path_factory: pytest.TempPathFactory, versions: dict[str, pathlib.Path]
+) -> pathlib.Path:
+    """Base path of the model `swapping`; it starts with version 1, which is right."""
+    import shutil
+
+    base = tmp_path_factory.mktemp("swapping")
+    shutil.copytree(versions["right"], base / "1")
+    return base
+
+
+@pytest.fixture(scope="session")
+def config_file(
+    tmp_path_factory: pytest.TempPathFactory,
+    versions: dict[str, pathlib.Path],
+    swapping_base: pathlib.Path,
+) -> pathlib.Path:
+    """A models.config in TF Serving's format."""
+    folder = tmp_path_factory.mktemp("config")
+    genre = folder / "genre"
+    genre.mkdir()
+    (genre / "1").symlink_to(versions["shifted"])
+    (genre / "2").symlink_to(versions["right"])
+    file = folder / "models.config"
+    file.write_text(
+        f"""
+        model_config_list {{
+          config {{
+            name: "genre" base_path: "{genre}" model_platform: "tensorflow"
+            model_version_policy {{ all {{}} }}
+            version_labels {{ key: "stable" value: 1 }}
+            version_labels {{ key: "canary" value: 2 }}
+          }}
+          config {{ name: "swapping" base_path: "{swapping_base}" }}
+        }}
+        """
+    )
+    return file
+
+
+@pytest.fixture(scope="session")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, config_file: pathlib.Path
+) -> Iterator[ServerProcess]:
+    """The shared server: `genre` (2 is right and the latest, 1 is shifted) and `swapping`."""
+    process = ServerProcess(
+        tmp_path_factory.mktemp("server"),
+        [
+            *("--model-config-file", str(config_file)),
+            *("--poll-seconds", "0.2"),
+            *("--metrics-port", "0"),
+            *("--max-message-mib", "32"),
+        ],
+    )
+    try:
+        yield process.wait_ready()
+    finally:
+        process.stop()

@@ -1,0 +1,102 @@
+"""A server in a process of its own, as a person starts it."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+_START_SECONDS = 120.0
+
+
+class ServerProcess:
+    """`python -m serving.server` with the given flags, on free ports unless they say otherwise.
+
+    Attributes:
+      address: "localhost:port" of gRPC.
+      rest_url: "http://localhost:port" of REST.
+      metrics_url: The same of the metrics, where they have a port.
+      access_log: The file of its access log.
+    """
+
+    def __init__(self, folder: pathlib.Path, flags: Sequence[str]) -> None:
+        """Starts it; `wait_ready` waits. Its output goes to files in `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.access_log = folder / "access.jsonl"
+        self._output = folder / "output.txt"
+        self._output.write_text("")
+        command = [sys.executable, "-m", "serving.server", "--access-log", str(self.access_log)]
+        if "--port" not in flags:
+            command += ["--port", "0"]
+        if "--rest-port" not in flags:
+            command += ["--rest-port", "0"]
+        with self._output.open("w") as output:
+            self._process = subprocess.Popen(
+                [*command, *flags],
+                cwd=REPOSITORY,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(os.environ, PYTHONUNBUFFERED="1"),
+            )
+        self.address = self.rest_url = self.metrics_url = ""
+
+    @property
+    def output(self) -> str:
+        """What it has printed."""
+        return self._output.read_text()
+
+    @property
+    def port(self) -> str:
+        """Its gRPC port."""
+        return self.address.rpartition(":")[2]
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def wait_ready(self) -> "ServerProcess":
+        """Waits until it listens."""
+        end = time.monotonic() + _START_SECONDS
+        while "Ctrl-C stops it." not in self.output:
+            assert self._process.poll() is None, f"the server ended:\n{self.output}"
+            assert time.monotonic() < end, f"the server did not start:\n{self.output}"
+            time.sleep(0.1)
+        self.address = _found(r"gRPC +(\S+)", self.output)
+        self.rest_url = _found(r"REST +(\S+)", self.output)
+        self.metrics_url = _found(r"metrics +(\S+)", self.output)
+        return self
+
+    def wait_output(self, text: str, *, seconds: float = 30.0) -> None:
+        """Waits until it has printed `text`."""
+        end = time.monotonic() + seconds
+        while text not in self.output:
+            assert time.monotonic() < end, f"{text!r} is not in:\n{self.output}"
+            time.sleep(0.05)
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """Waits for its end. Returns the exit code."""
+        return self._process.wait(seconds)
+
+    def stop(self) -> None:
+        """Ends it, whatever it is doing."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    return match[1] if match else ""

@@ -1,0 +1,345 @@
+"""The server as tensorflow-serving-api's own stubs see it: nothing of ours on the client's side."""
+
+import math
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from components.gtzan.genres import GENRES
+from tests.serving.server_process import ServerProcess
+from tests.serving.tone_model import SETTINGS, serialized_example, tone
+
+CODE = grpc.StatusCode
+
+
+@pytest.fixture(scope="module")
+def channel(server: ServerProcess):
+    with grpc.insecure_channel(
+        server.address, options=[("grpc.max_send_message_length", -1)]
+    ) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def stub(channel):
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+@pytest.fixture(scope="module")
+def model_stub(channel):
+    return model_service_pb2_grpc.ModelServiceStub(channel)
+
+
+def predict_request(signature: str = "", **inputs) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "genre"
+    request.model_spec.signature_name = signature
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return request
+
+
+def wav(samples: np.ndarray) -> bytes:
+    return tf.audio.encode_wav(samples[:, np.newaxis], SETTINGS.sample_rate_hz).numpy()
+
+
+def top_genres(response: predict_pb2.PredictResponse) -> list[str]:
+    probabilities = tf.make_ndarray(response.outputs["probabilities"])
+    genres = tf.make_ndarray(response.outputs["genres"])
+    best = probabilities.argmax(axis=1)
+    return [row[i].decode() for row, i in zip(genres, best, strict=True)]
+
+
+def refusal(call, request) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request, timeout=30)
+    return caught.value.code(), caught.value.details()
+
+
+def test_every_genre_is_told_by_every_signature(stub) -> None:
+    for genre in GENRES:
+        samples = tone(genre)
+        for request in (
+            predict_request("classify_audio", audio=samples[np.newaxis]),
+            predict_request("classify_wav", wav=[wav(samples)]),
+            predict_request("", examples=[serialized_example(samples)]),
+        ):
+            assert top_genres(stub.Predict(request, timeout=30)) == [genre]
+
+
+def test_answer_names_model_version_and_signature(stub) -> None:
+    response = stub.Predict(predict_request("", examples=[serialized_example(tone("pop"))]))
+    assert response.model_spec.name == "genre"
+    assert response.model_spec.version.value == 2
+    assert response.model_spec.signature_name == "serving_default"
+    assert response.model_spec.version_label == ""
+    assert set(response.outputs) == {"probabilities", "genres"}
+
+
+def test_numbers_are_answered_field_by_field_as_tf_serving_does(stub) -> None:
+    response = stub.Predict(predict_request("classify_audio", audio=tone("rock")[np.newaxis]))
+    probabilities = response.outputs["probabilities"]
+    assert len(probabilities.float_val) == 10
+    assert probabilities.tensor_content == b""
+
+
+def test_any_length_from_one_window_up(stub) -> None:
+    for seconds, windows in ((3.0, 1), (30.0, 10), (75.0, 25)):
+        request = predict_request("classify_audio", audio=tone("jazz", seconds=seconds)[np.newaxis])
+        response = stub.Predict(request, timeout=30)
+        assert tf.make_ndarray(response.outputs["window_probabilities"]).shape == (1, windows, 10)
+
+
+def test_a_batch_in_one_request(stub) -> None:
+    genres = ["metal", "blues", "reggae"]
+    request = predict_request("classify_audio", audio=np.stack([tone(g) for g in genres]))
+    assert top_genres(stub.Predict(request, timeout=30)) == genres
+
+
+def test_transformed_features_and_label(stub) -> None:
+    example = serialized_example(tone("disco"), genre="disco")
+    response = stub.Predict(predict_request("transform_features", examples=[example]))
+    assert tf.make_ndarray(response.outputs["label"]).tolist() == [GENRES.index("disco")]
+    assert tf.make_ndarray(response.outputs["log_mel"]).shape == (1, 1291, 1)
+
+
+def test_output_filter_is_honoured(stub) -> None:
+    request = predict_request("classify_audio", audio=tone("rock")[np.newaxis])
+    request.output_filter.append("genres")
+    assert set(stub.Predict(request).outputs) == {"genres"}
+    request.output_filter.append("genres")
+    assert refusal(stub.Predict, request) == (
+        CODE.INVALID_ARGUMENT,
+        "duplicate output tensor alias: genres",
+    )
+    request.output_filter[:] = ["loudness"]
+    code, text = refusal(stub.Predict, request)
+    assert code is CODE.INVALID_ARGUMENT
+    assert text == (
+        "output tensor alias not found in signature: loudness Outputs expected to be in the set "
+        "{genres,probabilities,window_probabilities}."
+    )
+
+
+def test_versions_and_labels(stub) -> None:
+    request = predict_request("classify_audio", audio=tone("blues")[np.newaxis])
+    request.model_spec.version.value = 1
+    assert top_genres(stub.Predict(request)) == ["classical"]
+    request.model_spec.version_label = "canary"
+    response = stub.Predict(request)
+    assert (top_genres(response), response.model_spec.version.value) == (["blues"], 2)
+    request.model_spec.version_label = "stable"
+    assert stub.Predict(request).model_spec.version.value == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "text"),
+    [
+        (lambda r: r.ClearField("model_spec"), CODE.INVALID_ARGUMENT, "Missing ModelSpec"),
+        (
+            lambda r: r.model_spec.ClearField("name"),
+            CODE.INVALID_ARGUMENT,
+            "ModelSpec has no name specified.",
+        ),
+        (
+            lambda r: setattr(r.model_spec, "name", "mood"),
+            CODE.NOT_FOUND,
+            "Servable not found for request: Latest(mood)",
+        ),
+        (
+            lambda r: setattr(r.model_spec.version, "value", 77),
+            CODE.NOT_FOUND,
+            "Servable not found for request: Specific(genre, 77)",
+        ),
+        (
+            lambda r: setattr(r.model_spec, "version_label", "old"),
+            CODE.INVALID_ARGUMENT,
+            "Unrecognized servable version label: old",
+        ),
+        (
+            lambda r: setattr(r.model_spec, "signature_name", "guess"),
+            CODE.FAILED_PRECONDITION,
+            'Serving signature key "guess" not found.',
+        ),
+        (
+            lambda r: r.inputs.pop("audio"),
+            CODE.INVALID_ARGUMENT,
+            "input size does not match signature: 0!=1 len({}) != len({audio}). Sent extra: {}. "
+            "Missing but required: {audio}.",
+        ),
+        (
+            lambda r: r.inputs["audio"].CopyFrom(tf.make_tensor_proto([[1.0]], tf.float64)),
+            CODE.INVALID_ARGUMENT,
+            "Expects arg[0] to be float but double is provided",
+        ),
+        (
+            lambda r: r.inputs["audio"].CopyFrom(tf.make_tensor_proto([0.5] * 9, tf.float32)),
+            CODE.INVALID_ARGUMENT,
+            "must have shape [-1, -1]",
+        ),
+        (
+            lambda r: r.inputs["audio"].CopyFrom(tf.make_tensor_proto(np.zeros((1, 0), "f"))),
+            CODE.INVALID_ARGUMENT,
+            "shorter than 66150 samples",
+        ),
+        (
+            lambda r: r.inputs["audio"].CopyFrom(
+                tf.make_tensor_proto(np.zeros((1, SETTINGS.minimum_samples - 1), "f"))
+            ),
+            CODE.INVALID_ARGUMENT,
+            "shorter than 66150 samples",
+        ),
+        (
+            lambda r: r.inputs["audio"].CopyFrom(
+                tf.make_tensor_proto(np.full((1, 70_000), math.nan, "f"))
+            ),
+            CODE.INVALID_ARGUMENT,
+            "NaN",
+        ),
+        (
+            lambda r: setattr(r.inputs["audio"], "tensor_content", b"odd"),
+            CODE.INVALID_ARGUMENT,
+            "tensor parsing error: audio",
+        ),
+    ],
+)
+def test_bad_input_is_refused_with_a_sentence(stub, change, code, text) -> None:
+    request = predict_request("classify_audio", audio=tone("pop")[np.newaxis])
+    change(request)
+    actual = refusal(stub.Predict, request)
+    assert actual[0] is code
+    assert text in actual[1]
+
+
+@pytest.mark.parametrize("data", [b"", b"not a WAV", b"RIFF\x24\0\0\0WAVEfmt "])
+def test_what_is_not_wav_is_refused(stub, data: bytes) -> None:
+    assert refusal(stub.Predict, predict_request("classify_wav", wav=[data]))[0] is (
+        CODE.INVALID_ARGUMENT
+    )
+
+
+def test_message_over_the_limit_is_refused(stub) -> None:
+    code, text = refusal(
+        stub.Predict, predict_request("classify_audio", audio=np.zeros((1, 9 << 20), "f"))
+    )
+    assert code is CODE.RESOURCE_EXHAUSTED
+    assert "larger than max" in text
+
+
+def test_metadata_holds_the_signatures(stub) -> None:
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "genre"
+    response = stub.GetModelMetadata(request)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    assert response.model_spec.version.value == 2
+    audio = signatures.signature_def["classify_audio"].inputs["audio"]
+    assert audio.dtype == tf.float32.as_datatype_enum
+    assert [dim.size for dim in audio.tensor_shape.dim] == [-1, -1]
+    assert {"serving_default", "classify_wav", "transform_features"} <= set(
+        signatures.signature_def
+    )
+    request.metadata_field[:] = ["weights"]
+    assert refusal(stub.GetModelMetadata, request)[0] is CODE.INVALID_ARGUMENT
+
+
+def test_status_of_versions(model_stub) -> None:
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "genre"
+    available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+    states = {s.version: s.state for s in model_stub.GetModelStatus(request).model_version_status}
+    assert states == {1: available, 2: available}
+    request.model_spec.version.value = 9
+    assert refusal(model_stub.GetModelStatus, request) == (
+        CODE.NOT_FOUND,
+        "Could not find version 9 of model genre",
+    )
+    request.model_spec.name = "mood"
+    request.model_spec.ClearField("version")
+    assert refusal(model_stub.GetModelStatus, request) == (
+        CODE.NOT_FOUND,
+        "Could not find any versions of model mood",
+    )
+
+
+def test_classify_where_the_signature_is_one_of_classification(stub) -> None:
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name = "genre"
+    request.model_spec.signature_name = "classify_examples"
+    request.input.example_list.examples.add().ParseFromString(serialized_example(tone("metal")))
+    response = stub.Classify(request)
+    [row] = response.result.classifications
+    assert max(row.classes, key=lambda entry: entry.score).label == "metal"
+    assert response.model_spec.version.value == 2
+    request.model_spec.signature_name = ""
+    assert refusal(stub.Classify, request) == (
+        CODE.INVALID_ARGUMENT,
+        "Expected classification signature method_name to be tensorflow/serving/classify. "
+        "Was: tensorflow/serving/predict",
+    )
+    request.model_spec.signature_name = "classify_examples"
+    request.ClearField("input")
+    assert refusal(stub.Classify, request) == (CODE.INVALID_ARGUMENT, "Input is empty")
+
+
+def test_regress_and_multi_inference_answer_as_tf_serving(stub) -> None:
+    example = tf.train.Example.FromString(serialized_example(tone("metal")))
+    regression = regression_pb2.RegressionRequest()
+    regression.model_spec.name = "genre"
+    regression.input.example_list.examples.append(example)
+    assert refusal(stub.Regress, regression) == (
+        CODE.INVALID_ARGUMENT,
+        "Expected regression signature method_name to be tensorflow/serving/regress. "
+        "Was: tensorflow/serving/predict",
+    )
+    multi = inference_pb2.MultiInferenceRequest()
+    task = multi.tasks.add(method_name="tensorflow/serving/classify")
+    task.model_spec.name, task.model_spec.signature_name = "genre", "classify_examples"
+    multi.input.example_list.examples.append(example)
+    [result] = stub.MultiInference(multi).results
+    [row] = result.classification_result.classifications
+    assert max(row.classes, key=lambda entry: entry.score).label == "metal"
+
+
+def test_health_is_answered(channel) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    stub = health_pb2_grpc.HealthStub(channel)
+    for service in ("", "tensorflow.serving.PredictionService"):
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=service))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_reflection_describes_every_service(channel) -> None:
+    from google.protobuf import descriptor_pb2
+    from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    requests = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(
+            file_containing_symbol="tensorflow.serving.PredictionService"
+        ),
+    ]
+    listing, file = list(stub.ServerReflectionInfo(iter(requests)))
+    names = {service.name for service in listing.list_services_response.service}
+    assert {
+        "tensorflow.serving.PredictionService",
+        "tensorflow.serving.ModelService",
+        "grpc.health.v1.Health",
+    } <= names
+    [data] = file.file_descriptor_response.file_descriptor_proto[:1]
+    described = descriptor_pb2.FileDescriptorProto.FromString(data)
+    assert "Predict" in [method.name for method in described.service[0].method]
