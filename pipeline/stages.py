@@ -47,7 +47,11 @@ Watch = Callable[[str, int, int], AbstractContextManager[None]]
 
 
 def run_stages(
-    pipeline: tfx_pipeline.Pipeline, *, watch: Watch, finished: Callable[[StageResult], None]
+    pipeline: tfx_pipeline.Pipeline,
+    *,
+    watch: Watch,
+    finished: Callable[[StageResult], None],
+    last: str = "",
 ) -> dict[str, StageResult]:
     """Runs every stage; an executor's exception passes through, and finished work stays.
 
@@ -56,6 +60,7 @@ def run_stages(
       watch: Called with a stage's id, its position from one and the number of stages; the stage
         runs inside the context manager that it returns.
       finished: Called with each result.
+      last: Id of the stage to stop after; all of them are run without it.
 
     Returns:
       Results by node id, in order.
@@ -86,6 +91,8 @@ def run_stages(
                 handle, stage, execution.execution_id, time.monotonic() - started
             )
         finished(results[stage])
+        if stage == last:
+            break
     return results
 
 
