@@ -44,7 +44,7 @@ class ModelSettings:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationSettings:
-    """How training windows are varied. Zero switches a variation off; none is in the exported graph.
+    """How training windows are varied. Zero switches a variation off.
 
     Strengths on a feature's values are in standard deviations of that feature.
 
@@ -83,6 +83,7 @@ class TrainingSettings:
       batch_size: Windows in a step (of all devices together).
       windows_per_track: Random windows that an epoch takes from each training track.
       learning_rate: Peak of the cosine schedule.
+      head_learning_rate: Peak while a head is trained on a frozen body.
       fine_tune_learning_rate: Peak while fine-tuning.
       warm_up: Share of the steps in which the rate climbs to its peak, 0 to 1.
       weight_decay: AdamW's.
@@ -104,6 +105,7 @@ class TrainingSettings:
     batch_size: int = 32
     windows_per_track: int = 4
     learning_rate: float = 2e-3
+    head_learning_rate: float = 1e-3
     fine_tune_learning_rate: float = 1e-4
     warm_up: float = 0.1
     weight_decay: float = 1e-3
@@ -114,6 +116,13 @@ class TrainingSettings:
     mixed_precision: str = "auto"
     distribution: str = "auto"
     cache_megabytes: int = 2048
+
+    @property
+    def most_epochs(self) -> int:
+        """Epochs of all phases, if none of them stops early."""
+        if self.model.weights == NO_WEIGHTS:
+            return self.epochs
+        return self.head_epochs + (self.epochs if self.model.fine_tune else 0)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "head_epochs", "batch_size", "windows_per_track"):

@@ -1,4 +1,9 @@
-"""Training: from two splits of tracks to a model, with the best weights by track accuracy."""
+"""Training: from two splits of tracks to a model, with the best weights by track accuracy.
+
+A model that starts from weights is trained in two phases: first a new head on the frozen body,
+whose outputs are computed once; then, if it is to be fine-tuned, the top of the body too, at a
+lower rate and with its normalisation statistics fixed. All other models are trained at once.
+"""
 
 import dataclasses
 import time
@@ -11,10 +16,12 @@ import tensorflow as tf
 
 from components.audio.features import Feature
 from components.trainer import devices, windows
-from components.trainer.models import build
-from components.trainer.scoring import track_scores, window_scores
-from components.trainer.settings import TrainingSettings
+from components.trainer.models import build, heads
+from components.trainer.settings import NO_WEIGHTS, TrainingSettings
+from components.trainer.tracking import TrackAccuracy
 from components.trainer.windows import Tracks
+
+_HEAD_BATCH_SIZE = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +30,8 @@ class TrainingResult:
 
     Attributes:
       model: From one window to probabilities, float32 throughout, with the best weights.
-      history: Metrics by epoch, `val_track_accuracy` and `val_track_loss` among them.
+      history: Metrics by epoch; with a validation split `val_track_accuracy`, `val_track_loss`
+        and `val_window_accuracy` among them.
       best_epoch: Zero-based epoch whose weights the model has.
       seconds: Wall-clock time, the building of the model included.
     """
@@ -55,9 +63,9 @@ def train(
       settings: How.
       feature: What the tracks hold.
       genres: Names of the labels, in their order.
-      callbacks: Told of every epoch, with track-level validation figures in their logs. Where a
-        head is trained first, `on_train_begin` and `on_train_end` come once for each phase, and
-        epochs count on.
+      callbacks: Told of every epoch, with track-level validation figures in their logs. Where
+        there are two phases, `on_train_begin` and `on_train_end` come once for each, and epochs
+        count on.
       strategy: Where to run; picked from the devices that are there unless given.
 
     Raises:
@@ -70,35 +78,29 @@ def train(
         )
     started = time.monotonic()
     keras.utils.set_random_seed(settings.seed)
-    strategy = strategy or devices.strategy(settings.distribution)
-    weights = np.ones(len(genres), np.float32)
-    if settings.class_weights:
-        weights = windows.genre_weights(training.labels(), len(genres))
-    steps = windows.steps_per_epoch(training.count, settings)
-    watch = None
-    with _precision(devices.precision_policy(settings)), strategy.scope():
-        model = build(model_name, feature=feature, genre_count=len(genres), settings=settings.model)
-        _compile(
-            model,
-            settings,
-            peak=settings.learning_rate,
-            steps=steps * settings.epochs,
-        )
+    training = training.cached(feature, settings.cache_megabytes)
     if validation is not None:
-        watch = TrackAccuracy(validation, feature=feature, settings=settings)
-    fitted = model.fit(
-        windows.training_windows(
-            training, feature=feature, genre_weights=weights, settings=settings
-        ),
-        epochs=settings.epochs,
-        steps_per_epoch=steps,
-        callbacks=[*([watch] if watch else []), *callbacks],
-        verbose=0,
-    )
-    best_epoch = len(fitted.epoch) - 1
-    if watch:
-        best_epoch = watch.restore()
-    return TrainingResult(model, fitted.history, best_epoch, time.monotonic() - started)
+        validation = validation.cached(feature, settings.cache_megabytes)
+    run = _Run(training, validation, settings, feature, len(genres), callbacks)
+    policy = devices.precision_policy(settings)
+    with _precision(policy), (strategy or devices.strategy(settings.distribution)).scope():
+        model = build(model_name, feature=feature, genre_count=len(genres), settings=settings.model)
+        if heads.body_of(model) is None or settings.model.weights == NO_WEIGHTS:
+            run.whole(model, peak=settings.learning_rate)
+        else:
+            run.head(model)
+            if settings.model.fine_tune:
+                heads.unfreeze(model, settings.model.fine_tune_share)
+                run.whole(model, peak=settings.fine_tune_learning_rate)
+    if run.watch:
+        run.watch.restore()
+    if policy != "float32":
+        trained = model.get_weights()
+        plain = dataclasses.replace(settings.model, weights=NO_WEIGHTS)
+        model = build(model_name, feature=feature, genre_count=len(genres), settings=plain)
+        model.set_weights(trained)
+    best_epoch = run.watch.best_epoch if run.watch else run.epochs - 1
+    return TrainingResult(model, run.history, best_epoch, time.monotonic() - started)
 
 
 def window_probabilities(model: keras.Model, tracks: Tracks, *, feature: Feature) -> np.ndarray:
@@ -107,47 +109,112 @@ def window_probabilities(model: keras.Model, tracks: Tracks, *, feature: Feature
     return windows.by_track(found, feature=feature, count=tracks.count)
 
 
-class TrackAccuracy(keras.callbacks.Callback):
-    """Scores whole tracks after each epoch, stops when they get no better, keeps the best weights.
+class _Run:
+    """One training: its data, and what its phases leave for each other."""
 
-    It comes before the caller's callbacks, which find `val_track_accuracy`, `val_track_loss` and
-    `val_window_accuracy` in their logs. Of two epochs with equal accuracy, that with the lower
-    track-level loss is the better one.
-    """
-
-    def __init__(self, tracks: Tracks, *, feature: Feature, settings: TrainingSettings) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        training: Tracks,
+        validation: Tracks | None,
+        settings: TrainingSettings,
+        feature: Feature,
+        genre_count: int,
+        callbacks: Sequence[keras.callbacks.Callback],
+    ) -> None:
+        self.history: dict[str, list[float]] = {}
+        self.epochs = 0
+        self.watch: TrackAccuracy | None = None
+        self._training = training
+        self._validation = validation
+        self._settings = settings
         self._feature = feature
-        self._patience = settings.patience
-        self._count = tracks.count
-        self._labels = tracks.labels()
-        self._windows = windows.evaluation_windows(
-            tracks, feature=feature, cache_megabytes=settings.cache_megabytes
-        )
-        self._best: tuple[float, float] | None = None
-        self._best_epoch = -1
-        self._best_weights: list[np.ndarray] = []
+        self._callbacks = callbacks
+        self._labels = training.labels()
+        self._validation_labels = validation.labels() if validation else np.zeros(0, np.int64)
+        self._weights = np.ones(genre_count, np.float32)
+        if settings.class_weights:
+            self._weights = windows.genre_weights(self._labels, genre_count)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        found = windows.by_track(
-            self.model.predict(self._windows, verbose=0), feature=self._feature, count=self._count
+    def whole(self, model: keras.Model, *, peak: float) -> None:
+        """Trains on windows whatever of the model is trainable."""
+        settings = self._settings
+        data = windows.training_windows(
+            self._training, feature=self._feature, genre_weights=self._weights, settings=settings
         )
-        tracks = track_scores(found, self._labels)
-        if logs is not None:
-            logs["val_track_accuracy"] = tracks.accuracy
-            logs["val_track_loss"] = tracks.loss
-            logs["val_window_accuracy"] = window_scores(found, self._labels).accuracy
-        if self._best is None or (tracks.accuracy, -tracks.loss) > self._best:
-            self._best = (tracks.accuracy, -tracks.loss)
-            self._best_epoch = epoch
-            self._best_weights = self.model.get_weights()
-        elif self._patience and epoch - self._best_epoch >= self._patience:
-            self.model.stop_training = True
+        steps = windows.steps_per_epoch(self._training.count, settings)
+        _compile(model, settings, peak=peak, steps=steps * settings.epochs)
+        inputs = None
+        if self._validation:
+            inputs = windows.evaluation_windows(self._validation, feature=self._feature)
+        self._fit(model, data, inputs, kept=model, steps=steps, epochs=settings.epochs)
 
-    def restore(self) -> int:
-        """Puts the best weights back and says which epoch they are of."""
-        self.model.set_weights(self._best_weights)
-        return self._best_epoch
+    def head(self, model: keras.Model) -> None:
+        """Trains the head on what the frozen body makes of every window, computed once."""
+        settings = self._settings
+        body = model.get_layer(heads.BODY)
+        body.trainable = False
+        head = heads.head_of(model)
+        values = self._outputs(body, self._training)
+        rows = len(values)
+        steps = max(1, rows // _HEAD_BATCH_SIZE)
+        data = windows.batches(
+            values,
+            np.repeat(self._labels, self._feature.windows_per_clip),
+            genre_weights=self._weights,
+            batch_size=min(rows, _HEAD_BATCH_SIZE),
+            seed=settings.seed,
+        )
+        l2 = settings.model.head_l2 * 100.0 / self._training.count
+        heads.penalise(head, l2)
+        _compile(
+            head,
+            dataclasses.replace(settings, weight_decay=0.0),  # the penalty takes its place
+            peak=settings.head_learning_rate,
+            steps=steps * settings.head_epochs,
+        )
+        inputs = None
+        if self._validation:
+            inputs = tf.data.Dataset.from_tensor_slices(self._outputs(body, self._validation))
+            inputs = inputs.batch(1024)
+        self._fit(head, data, inputs, kept=model, steps=steps, epochs=settings.head_epochs)
+        heads.penalise(head, 0.0)
+
+    def _outputs(self, body: keras.Model, tracks: Tracks) -> np.ndarray:
+        found = body.predict(windows.evaluation_windows(tracks, feature=self._feature), verbose=0)
+        found = windows.by_track(found, feature=self._feature, count=tracks.count)
+        return found.reshape(-1, found.shape[-1]).astype(np.float32)
+
+    def _fit(
+        self,
+        model: keras.Model,
+        data: tf.data.Dataset,
+        inputs: tf.data.Dataset | None,
+        *,
+        kept: keras.Model,
+        steps: int,
+        epochs: int,
+    ) -> None:
+        if inputs is not None:
+            if self.watch:
+                self.watch.restore()
+            self.watch = TrackAccuracy(
+                inputs,
+                self._validation_labels,
+                feature=self._feature,
+                patience=self._settings.patience,
+                kept=kept,
+            ).continues(self.watch)
+        fitted = model.fit(
+            data,
+            initial_epoch=self.epochs,
+            epochs=self.epochs + epochs,
+            steps_per_epoch=steps,
+            callbacks=[*([self.watch] if self.watch else []), *self._callbacks],
+            verbose=0,
+        )
+        self.epochs += len(fitted.epoch)
+        for name, values in fitted.history.items():
+            self.history.setdefault(name, []).extend(float(value) for value in values)
 
 
 def _compile(model: keras.Model, settings: TrainingSettings, *, peak: float, steps: int) -> None:

@@ -74,7 +74,7 @@ def training_windows(
       tracks: The training split.
       feature: What the tracks hold.
       genre_weights: Weight of an example of each genre, float [genres].
-      settings: Batch size, seed, augmentation and the cache's limit.
+      settings: Batch size, seed, augmentation, and the memory that shuffling may take.
 
     Returns:
       Elements (float32 [batch, window_frames, bins], float32 [batch, genres], float32 [batch]):
@@ -108,8 +108,7 @@ def training_windows(
         return windows, distributions, example_weights
 
     return (
-        tracks.cached(feature, settings.cache_megabytes)
-        .dataset.shuffle(max(buffer, 1), seed=settings.seed, reshuffle_each_iteration=True)
+        tracks.dataset.shuffle(max(buffer, 1), seed=settings.seed, reshuffle_each_iteration=True)
         .repeat()
         .enumerate()
         .map(cut, num_parallel_calls=tf.data.AUTOTUNE)
@@ -120,9 +119,38 @@ def training_windows(
     )
 
 
-def evaluation_windows(
-    tracks: Tracks, *, feature: Feature, cache_megabytes: int = 0
+def batches(
+    values: np.ndarray,
+    labels: np.ndarray,
+    *,
+    genre_weights: np.ndarray,
+    batch_size: int,
+    seed: int,
 ) -> tf.data.Dataset:
+    """Endless shuffled batches of examples that are in memory as they are to be learnt.
+
+    Args:
+      values: float32 [examples, …].
+      labels: int64 [examples].
+      genre_weights: Weight of an example of each genre, float [genres].
+      batch_size: Examples in a batch.
+      seed: Decides the order.
+
+    Returns:
+      Elements as `training_windows` gives them.
+    """
+    distributions = np.eye(len(genre_weights), dtype=np.float32)[labels]
+    examples = (values, distributions, genre_weights.astype(np.float32)[labels])
+    return (
+        tf.data.Dataset.from_tensor_slices(examples)
+        .shuffle(len(labels), seed=seed, reshuffle_each_iteration=True)
+        .repeat()
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def evaluation_windows(tracks: Tracks, *, feature: Feature) -> tf.data.Dataset:
     """All windows of all tracks, end to end, in order.
 
     Tracks of zeros fill the last batch, so that every batch has the same shape; `by_track` drops
@@ -140,8 +168,7 @@ def evaluation_windows(
     zeros = (tf.zeros(feature.clip_shape), tf.zeros([], tf.int64))
     filling = tf.data.Dataset.from_tensors(zeros).repeat(missing)
     return (
-        tracks.cached(feature, cache_megabytes)
-        .dataset.concatenate(filling)
+        tracks.dataset.concatenate(filling)
         .batch(EVALUATION_TRACKS, drop_remainder=True)
         .map(cut, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)

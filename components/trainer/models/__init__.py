@@ -8,8 +8,6 @@ from components.audio.features import Feature
 from components.trainer.catalog import CATALOG
 from components.trainer.settings import ModelSettings
 
-BODY = "body"  # the layer of a pretrained model that comes from elsewhere, if it has one
-
 _FAMILIES = {
     "ann": "ann",
     "cnn": "cnn",

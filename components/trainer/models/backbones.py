@@ -1,0 +1,56 @@
+"""Networks of keras.applications that read a spectrogram as if it were a photograph."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from components.audio.features import Feature
+from components.trainer.models.heads import BODY, load_body, pretrained
+from components.trainer.settings import IMAGENET, NO_WEIGHTS, ModelSettings
+
+_NETWORKS: dict[str, Any] = {
+    "vgg16": keras.applications.VGG16,
+    "vgg19": keras.applications.VGG19,
+    "efficientnetb0": keras.applications.EfficientNetB0,
+    "inceptionv3": keras.applications.InceptionV3,
+    "mobilenetv2": keras.applications.MobileNetV2,
+}
+
+# A standardised log-mel value this far from the mean is black or white.
+_CONTRAST = 3.0
+
+# VGG's own preprocessing: blue, green, red, less ImageNet's mean of each on a scale to 255.
+_VGG_MEANS = (103.939, 116.779, 123.68)
+
+
+def build(name: str, *, feature: Feature, genre_count: int, settings: ModelSettings) -> keras.Model:
+    """The backbone without its top, pooled over the picture, and a head for genres."""
+    body = _body(name, feature, IMAGENET if settings.weights == IMAGENET else None)
+    if settings.weights not in (NO_WEIGHTS, IMAGENET):
+        load_body(body, settings.weights, model_name=name)
+    return pretrained(name, body, genre_count=genre_count, settings=settings)
+
+
+def _body(name: str, feature: Feature, weights: str | None) -> keras.Model:
+    frames, bins = feature.window_shape
+    window = keras.Input(feature.window_shape, name=feature.name)
+    x = layers.Reshape((frames, bins, 1))(window)
+    x = layers.Permute((2, 1, 3))(x)  # a picture: frequency is its height, time its width
+    x = layers.Rescaling(127.5 / _CONTRAST, offset=127.5)(x)
+    x = layers.Concatenate()([x, x, x])
+    x = _preprocess(name, x)
+    network = _NETWORKS[name](
+        include_top=False, weights=weights, input_shape=(bins, frames, 3), pooling="avg"
+    )
+    return keras.Model(window, network(x), name=BODY)
+
+
+def _preprocess(name: str, picture: keras.KerasTensor) -> keras.KerasTensor:
+    """What `keras.applications.<family>.preprocess_input` does, as layers that can be exported."""
+    if name in ("vgg16", "vgg19"):
+        # All three channels are equal, so that turning RGB into BGR changes nothing.
+        return layers.Rescaling(1.0, offset=[-mean for mean in _VGG_MEANS])(picture)
+    if name in ("inceptionv3", "mobilenetv2"):
+        return layers.Rescaling(1.0 / 127.5, offset=-1.0)(picture)
+    return picture  # EfficientNet holds its own rescaling

@@ -1,0 +1,104 @@
+"""The front-end of musicnn: filters as wide as a timbre or as long as a rhythm."""
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+_EPSILON = 1e-3  # TensorFlow 1's, with which the published statistics were gathered
+_FRAMES_A_STEP = 8
+
+
+@keras.saving.register_keras_serializable("gatefold")
+class PooledFilters(layers.Layer):
+    """Convolution, ReLU, normalisation and maximum over all bands, at a third of their cost.
+
+    The maximum is taken first: ReLU does not decrease and normalisation is a straight line, so
+    that `max(normalise(relu(c + bias)))` is `normalise(relu(max(c) + bias))` where the line rises
+    and `normalise(relu(min(c) + bias))` where it falls. The maps before the maximum are 59 times
+    as large as those after it. The statistics of the normalisation are fixed.
+
+    Args:
+      channels: Filters.
+      kernel_size: Frames and bands that a filter covers. One band makes it temporal: padded in
+        time to the input's length and slid over every band.
+
+    Input float32 [batch, frames, bands]; output float32 [batch, frames, channels].
+    """
+
+    def __init__(self, channels: int, kernel_size: tuple[int, int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.kernel_size = tuple(kernel_size)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the variables that the checkpoint has for a convolution and a normalisation."""
+        channels = (self.channels,)
+        self.kernel = self.add_weight(shape=(*self.kernel_size, 1, self.channels), name="kernel")
+        self.bias = self.add_weight(shape=channels, initializer="zeros", name="bias")
+        self.gamma = self.add_weight(shape=channels, initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=channels, initializer="zeros", name="beta")
+        self.mean = self.add_weight(
+            shape=channels, initializer="zeros", trainable=False, name="moving_mean"
+        )
+        self.variance = self.add_weight(
+            shape=channels, initializer="ones", trainable=False, name="moving_variance"
+        )
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """Filters, then takes each filter's strongest band (the weakest where gamma < 0)."""
+        gamma, beta, mean, variance = (
+            ops.cast(value, self.compute_dtype)
+            for value in (self.gamma, self.beta, self.mean, self.variance)
+        )
+        sign = ops.where(gamma < 0, -1.0, 1.0)
+        sign = ops.cast(sign, self.compute_dtype)
+        kernel = ops.cast(self.kernel, self.compute_dtype) * sign
+        found = self._temporal(x, kernel) if self.kernel_size[1] == 1 else self._timbral(x, kernel)
+        found = ops.relu(found * sign + ops.cast(self.bias, self.compute_dtype))
+        return (found - mean) * (gamma / ops.sqrt(variance + _EPSILON)) + beta
+
+    def _timbral(self, x: keras.KerasTensor, kernel: keras.KerasTensor) -> keras.KerasTensor:
+        frames = self.kernel_size[0]
+        padded = ops.pad(x, [[0, 0], [(frames - 1) // 2, frames // 2], [0, 0]])
+        return ops.max(ops.conv(padded[..., None], kernel, padding="valid"), axis=2)
+
+    def _temporal(self, x: keras.KerasTensor, kernel: keras.KerasTensor) -> keras.KerasTensor:
+        """Convolution over time with one input channel, as a product of large matrices.
+
+        One step of a strided convolution makes `_FRAMES_A_STEP` frames of output, with as many
+        shifted copies of the filters side by side: several times as fast as sliding them.
+        """
+        length, step = self.kernel_size[0], _FRAMES_A_STEP
+        frames, bands = x.shape[1:]
+        steps = -(-frames // step)
+        before = (length - 1) // 2
+        after = steps * step + length - 1 - frames - before
+        padded = ops.pad(ops.transpose(x, (0, 2, 1)), [[0, 0], [0, 0], [before, after]])
+        shifted = ops.stack(
+            [
+                ops.pad(kernel[:, 0, 0], [[shift, step - 1 - shift], [0, 0]])
+                for shift in range(step)
+            ],
+            axis=1,
+        )
+        found = ops.conv(
+            ops.reshape(padded, (-1, padded.shape[2], 1)),
+            ops.reshape(shifted, (length + step - 1, 1, step * self.channels)),
+            strides=step,
+            padding="valid",
+        )
+        strongest = ops.max(ops.reshape(found, (-1, bands, steps * step * self.channels)), axis=1)
+        return ops.reshape(strongest, (-1, steps * step, self.channels))[:, :frames]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Bands become channels."""
+        return (*input_shape[:2], self.channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `__init__` takes."""
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "kernel_size": self.kernel_size,
+        }

@@ -1,0 +1,91 @@
+"""A head for genres on a body that comes from elsewhere."""
+
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from components.trainer.settings import ModelSettings
+
+BODY = "body"  # the layer of a model that comes from elsewhere
+
+
+def pretrained(
+    name: str, body: keras.Model, *, genre_count: int, settings: ModelSettings
+) -> keras.Model:
+    """Puts dropout and one dense layer on `body`, a model named `BODY` with a vector for output."""
+    window = keras.Input(body.input_shape[1:], name=body.input.name)
+    x = layers.Dropout(settings.dropout)(body(window))
+    probabilities = layers.Dense(genre_count, activation="softmax", dtype="float32", name="genres")(
+        x
+    )
+    return keras.Model(window, probabilities, name=name)
+
+
+def body_of(model: keras.Model) -> keras.Model | None:
+    """The part of a model that comes from elsewhere; None if all of it is our own."""
+    return next((layer for layer in model.layers if layer.name == BODY), None)
+
+
+def head_of(model: keras.Model) -> keras.Model:
+    """The layers after the body as a model of their own, sharing their weights with `model`."""
+    body = model.get_layer(BODY)
+    x = values = keras.Input(body.output_shape[1:])
+    for layer in model.layers[model.layers.index(body) + 1 :]:
+        x = layer(x)
+    return keras.Model(values, x, name=f"{model.name}_head")
+
+
+def penalise(head: keras.Model, l2: float) -> None:
+    """Sets the L2 penalty on the weights (not the biases) of a head's dense layers."""
+    for layer in head.layers:
+        if isinstance(layer, layers.Dense):
+            layer.kernel.regularizer = keras.regularizers.L2(l2) if l2 else None
+
+
+def unfreeze(model: keras.Model, share: float) -> None:
+    """Makes the last `share` of the body's layers trainable, normalisations excepted.
+
+    A normalisation that is not trainable keeps its statistics, its scale and its shift, as a few
+    hundred tracks estimate them worse than what it was trained on.
+    """
+    body = model.get_layer(BODY)
+    layers_of_body = [
+        layer
+        for part in body.layers
+        for layer in (part.layers if isinstance(part, keras.Model) else [part])
+        if layer.weights
+    ]
+    body.trainable = True
+    frozen = round(len(layers_of_body) * (1.0 - share))
+    for place, layer in enumerate(layers_of_body):
+        normalisation = isinstance(layer, layers.BatchNormalization)
+        layer.trainable = place >= frozen and not normalisation
+
+
+def load_body(body: keras.Model, path: str, *, model_name: str) -> None:
+    """Reads a body's weights from a file.
+
+    Args:
+      body: What they are for.
+      path: `.weights.h5` that `body.save_weights` wrote, or the `.h5` of keras.applications (the
+        `notop` one).
+      model_name: For the message.
+
+    Raises:
+      ValueError: The file does not fit; names the layer where Keras noticed.
+      FileNotFoundError: There is no such file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weights file for {model_name}. Received: {path!r}")
+    network = next((layer for layer in body.layers if isinstance(layer, keras.Model)), body)
+    try:
+        if path.endswith(".weights.h5"):
+            body.load_weights(path)
+        else:
+            network.load_weights(path)
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"the weights file does not fit {model_name}: {reason} Received: {path!r}"
+        ) from error
