@@ -82,7 +82,9 @@ def test_a_mistake_is_named(arguments, named):
 def test_mistakes_end_with_one_line_and_without_a_trace():
     done = run_cli("--data", "/does/not/exist")
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["local_runner.py: --data: there is no folder /does/not/exist"]
+    assert done.stderr.splitlines() == [
+        "local_runner.py: --data: there is no folder /does/not/exist"
+    ]
     unknown = run_cli("--no-such-flag")
     assert unknown.returncode == 1
     assert "Traceback" not in unknown.stderr

@@ -22,8 +22,8 @@ def edges(dag) -> set[tuple[str, str]]:
 def test_nodes_stand_in_the_order_of_the_data():
     assert [node.id for node in build().components] == [
         "GtzanExampleGen",
-        "StatisticsGen",
         "SchemaImport",
+        "StatisticsGen",
         "StrictExampleValidator",
         "Transform",
         "Trainer-cnn",

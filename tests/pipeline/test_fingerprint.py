@@ -10,9 +10,7 @@ PARAMETERS = {"components/audio/settings.py", "components/audio/__init__.py"}
 
 
 def test_every_sound_module_belongs_to_ingest_or_to_features():
-    modules = {
-        str(path.relative_to(ROOT)) for path in (ROOT / "components" / "audio").glob("*.py")
-    }
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "components" / "audio").glob("*.py")}
     owned = {*fingerprint.INGEST_CODE, *fingerprint.FEATURE_CODE, *PARAMETERS}
     assert modules - owned == set()
 

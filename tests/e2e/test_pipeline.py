@@ -1,0 +1,127 @@
+"""The whole pipeline as its users run it: to a pushed model, from the cache, after a kill."""
+
+import collections
+import signal
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+
+from components.gtzan.genres import GENRES
+from tests.conftest import chord
+from tests.e2e.conftest import Run, run, start
+
+STAGES = [
+    "GtzanExampleGen",
+    "SchemaImport",
+    "StatisticsGen",
+    "StrictExampleValidator",
+    "Transform",
+    "Trainer-cnn",
+    "Evaluator-cnn",
+    "ModelSelector",
+    "Pusher",
+]
+
+
+def executions(output) -> dict[str, collections.Counter]:
+    """How many executions of each node ended in each state, from the metadata store."""
+    config = metadata.sqlite_metadata_connection_config(str(output / "metadata.db"))
+    counts: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
+    with metadata.Metadata(config) as handle:
+        for context in handle.store.get_contexts_by_type("node"):
+            node = context.name.rpartition(".")[2]
+            for execution in handle.store.get_executions_by_context(context.id):
+                state = metadata_store_pb2.Execution.State.Name(execution.last_known_state)
+                counts[node][state] += 1
+    return counts
+
+
+def test_a_run_ends_in_a_pushed_model_that_classifies(first_run: Run, output, settings):
+    assert first_run.code == 0, first_run.screen
+    assert list(first_run.stages()) == sorted(
+        first_run.stages(), key=list(first_run.stages()).index
+    )
+    assert set(first_run.stages()) == set(STAGES)
+    (version,) = (output / "serving" / "genre").iterdir()
+    signatures = tf.saved_model.load(str(version)).signatures
+    answer = signatures["classify_audio"](audio=tf.constant(chord(0, settings)[np.newaxis]))
+    assert answer["probabilities"].shape == (1, len(GENRES))
+    assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
+
+
+def test_the_screen_shows_the_table_and_no_framework_noise(first_run: Run):
+    for wanted in ("accuracy", "macro-F1", "Pushed cnn", "make serve", "tracks to train on"):
+        assert wanted in first_run.screen
+    for noise in ("WARNING", "tensorflow", "Traceback", "absl"):
+        assert noise not in first_run.screen.replace("starting TensorFlow", "")
+
+
+def test_a_second_identical_run_takes_every_stage_from_the_cache(first_run: Run, arguments, output):
+    before = executions(output)
+    again = run(*arguments)
+    assert again.code == 0, again.screen
+    assert set(again.stages().values()) == {"cached"}
+    after = executions(output)
+    for stage in STAGES:
+        assert after[stage]["COMPLETE"] == before[stage]["COMPLETE"], stage
+        assert after[stage]["CACHED"] == before[stage]["CACHED"] + 1, stage
+    assert len(list((output / "serving" / "genre").iterdir())) == 1
+
+
+def test_a_changed_gate_judges_again_and_keeps_production(first_run: Run, arguments, output):
+    refused = run(*arguments, "--min-accuracy", "1")
+    assert refused.code == 2, refused.screen
+    executed = {stage for stage, note in refused.stages().items() if note == "executed"}
+    assert executed == {"Evaluator-cnn", "ModelSelector", "Pusher"}
+    assert "is under 1" in refused.screen
+    assert len(list((output / "serving" / "genre").iterdir())) == 1
+
+
+def test_a_run_killed_in_trainer_finishes_without_repeating_what_was_done(
+    first_run: Run, arguments, output
+):
+    # Another seed of training only: the data and its features are in the cache already.
+    changed = [*arguments, "--set", "training.learning_rate=0.0001", "--epochs", "200"]
+    before = executions(output)
+    killed = start(*changed)
+    deadline = time.monotonic() + 300
+    while executions(output)["Trainer-cnn"]["RUNNING"] == 0:
+        assert time.monotonic() < deadline and killed.poll() is None
+        time.sleep(1)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    killed.stdout.close()
+    finished = run(*changed, "--epochs", "1")
+    assert finished.code == 0, finished.screen
+    stages = finished.stages()
+    assert {stage for stage in STAGES[:5] if stages[stage] != "cached"} == set()
+    assert stages["Trainer-cnn"] == "executed"
+    after = executions(output)
+    for stage in STAGES[:5]:
+        assert after[stage]["COMPLETE"] == before[stage]["COMPLETE"]
+
+
+def test_a_mistake_in_the_data_ends_with_a_sentence_and_without_a_trace(tmp_path):
+    music = tmp_path / "music" / "blues"
+    music.mkdir(parents=True)
+    (music / "blues.00000.wav").write_bytes(b"this is no sound")
+    failed = run("--data", str(music.parent), "--output", str(tmp_path / "out"))
+    assert failed.code == 1
+    assert "Traceback" not in failed.screen
+    assert "blues.00000.wav" in failed.screen
+
+
+@pytest.mark.slow
+def test_real_tracks_run_through(real_music, tmp_path):
+    done = run(
+        *("--data", str(real_music / "genres_original"), "--output", str(tmp_path / "out")),
+        *("--epochs", "1", "--set", "training.windows_per_track=1", "--min-accuracy", "0"),
+        *("--min-macro-f1", "0", "--split", "artist"),
+        *("--artists", str(real_music / "artists.csv")),
+    )
+    assert done.code == 0, done.screen
+    assert "(artist split)" in done.screen
