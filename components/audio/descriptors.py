@@ -82,7 +82,7 @@ def descriptors(
         [-1, settings.window_frames, len(FRAME_COLUMNS)],
     )
     whole = statistics(by_frame[tf.newaxis])
-    onsets = by_frame[:, FRAME_COLUMNS.index("onset_strength"), tf.newaxis]
+    onsets = of_frames.median_onset_strength(level_db)
     row_end = tf.concat([whole, tf.reshape(tempo(onsets, settings), [1, 1])], axis=1)
     rows = tf.concat([statistics(in_windows), tf.repeat(row_end, windows, axis=0)], axis=1)
     static_samples = waveform.shape[0]

@@ -2,8 +2,9 @@
 
 They were trained on 16 kHz sound: Hann 512, hop 256, 96 Slaney mel bands to 8 kHz, and
 `log10(10000 · power + 1)` (Pons and Serra, arXiv 1909.06654). At 22 050 Hz a window of 706 and a
-hop of 353 samples last as long, so the sound needs no resampling; a longer window gathers more
-power, which the factor `(512 / 706)²` takes back.
+hop of 353 samples last as long, so the sound needs no resampling. A longer window gathers more
+power and a longer transform spreads it over more bins: by Parseval a band's sum grows with the
+product of both lengths, which the factor `512 · 512 / (706 · 1024)` takes back.
 """
 
 import functools
@@ -22,16 +23,16 @@ FFT_LENGTH = 1024
 HIGHEST_HZ = 8000.0
 COMPRESSION = 10_000.0
 
-_ORIGINAL_WINDOW_LENGTH = 512
+_ORIGINAL_LENGTH = 512  # of window and transform
 
 
 @functools.lru_cache(maxsize=4)
 def music_mel_matrix(sample_rate_hz: int) -> npt.NDArray[np.float32]:
-    """Weights from power to the networks' bands, window length included: float32 [513, 96]."""
+    """Weights from power to the networks' bands, lengths made up for: float32 [513, 96]."""
     matrix = librosa.filters.mel(
         sr=sample_rate_hz, n_fft=FFT_LENGTH, n_mels=MUSIC_MEL_BINS, fmax=HIGHEST_HZ
     )
-    scaled = matrix.T * (_ORIGINAL_WINDOW_LENGTH / WINDOW_LENGTH) ** 2
+    scaled = matrix.T * (_ORIGINAL_LENGTH**2 / (WINDOW_LENGTH * FFT_LENGTH))
     return np.ascontiguousarray(scaled, dtype=np.float32)
 
 

@@ -27,12 +27,12 @@ def tempo(onset_strength: tf.Tensor, settings: AudioSettings) -> tf.Tensor:
     is averaged; the score of a lag is `log(1 + 10⁶ · mean)` plus a log-normal prior one octave wide
     around 120. The best lag is refined by a parabola through its neighbours, so the result varies
     smoothly with the sound; `librosa.feature.tempo` returns the whole lag, at most half a frame
-    away.
+    away. Given the median onset strength it is the tempo of `librosa.beat.beat_track`.
     Sources: Grosche, Müller and Kurth, Cyclic tempogram, ICASSP 2010; Ellis, Beat tracking by
     dynamic programming, 2007.
 
     Args:
-      onset_strength: float32 [frames, 1] from `components.audio.frame_descriptors.onset_strength`.
+      onset_strength: float32 [frames, 1], see `components.audio.frame_descriptors`.
       settings: The analysis settings.
 
     Returns:

@@ -1,0 +1,58 @@
+"""The feature graphs, built once for all tests of sound."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from components.audio.features import FEATURE_NAMES
+
+
+@pytest.fixture(scope="session")
+def features_of(settings):
+    """All four features of a batch [batch, samples] of any length, as numpy arrays by name."""
+    import tensorflow as tf
+
+    from components.audio.extraction import extract
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])
+    def graph(waveform):
+        return extract(FEATURE_NAMES, waveform, settings)
+
+    return lambda batch: {name: value.numpy() for name, value in graph(batch).items()}
+
+
+@pytest.fixture(scope="session")
+def frames_of_sound(settings):
+    """The quantities of each frame of one sound [samples], as [frames, n] arrays by name."""
+    import tensorflow as tf
+
+    from components.audio import spectral
+    from components.audio.descriptors import FRAME_COLUMNS, frame_matrix
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
+    def graph(waveform):
+        magnitude = spectral.magnitudes(waveform, settings)
+        level_db = spectral.log_mel(magnitude, settings)
+        cepstrum = spectral.mfcc(level_db, settings)
+        return frame_matrix(waveform, magnitude, level_db, cepstrum, settings)
+
+    def by_name(sound: np.ndarray) -> dict[str, np.ndarray]:
+        matrix = graph(sound).numpy()
+        names = [column.rstrip("0123456789") for column in FRAME_COLUMNS]
+        return {
+            name: matrix[:, [index for index, other in enumerate(names) if other == name]]
+            for name in dict.fromkeys(names)
+        }
+
+    return by_name
+
+
+@pytest.fixture(scope="session")
+def real_clips(real_music, settings) -> dict[str, np.ndarray]:
+    """One real track of each of five genres, float32 [clip_samples] each."""
+    sounds = {}
+    for genre in ("classical", "hiphop", "jazz", "metal", "reggae"):
+        path = real_music / "genres_original" / genre / f"{genre}.00001.wav"
+        sound, _ = soundfile.read(path, dtype="float32", frames=settings.clip_samples)
+        sounds[genre] = np.pad(sound, (0, settings.clip_samples - len(sound)))
+    return sounds
