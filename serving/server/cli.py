@@ -3,6 +3,7 @@
 import argparse
 import os
 import pathlib
+import socket
 import sys
 import warnings
 from collections.abc import Sequence
@@ -270,10 +271,33 @@ def parse(arguments: Sequence[str] | None = None) -> ServerSettings:
     )
 
 
+def _check_ports(settings: ServerSettings) -> None:
+    """Finds a taken port before TensorFlow is loaded, which takes its time.
+
+    Raises:
+      UserError: Naming the flag.
+    """
+    ports = {
+        "--port": settings.port,
+        "--rest-port": settings.rest_port,
+        "--metrics-port": settings.metrics_port,
+    }
+    for flag, port in ports.items():
+        if not port:  # off, or any that is free
+            continue
+        try:
+            socket.create_server((settings.host, port)).close()
+        except OSError as error:
+            raise UserError(
+                f"{flag} {port} on {settings.host} cannot be had: {error.strerror}"
+            ) from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until it is told to stop. Returns the exit code."""
     try:
         settings = parse(arguments)
+        _check_ports(settings)
         print("Loading TensorFlow …", file=sys.stderr, flush=True)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

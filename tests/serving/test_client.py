@@ -1,0 +1,185 @@
+"""The client: any codec and length, many files, honest errors."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from components.errors import UserError
+from serving.client import CallError, GenreClient
+from serving.client.cli import main
+from serving.client.results import window_seconds
+from tests.serving.server_process import REPOSITORY, ServerProcess
+from tests.serving.tone_model import SETTINGS, tone
+
+
+@pytest.fixture(scope="module")
+def client(server: ServerProcess):
+    with GenreClient(server.address) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder of songs in every codec, at several rates and channel counts."""
+    folder = tmp_path_factory.mktemp("songs")
+    (folder / "deeper").mkdir()
+    made = {
+        "a.wav": ("blues", 22_050, 1),
+        "b.flac": ("jazz", 44_100, 2),
+        "c.mp3": ("disco", 44_100, 2),
+        "d.ogg": ("country", 48_000, 1),
+        "deeper/e.au": ("classical", 22_050, 2),
+    }
+    for name, (genre, rate, channels) in made.items():
+        samples = tone(genre, seconds=4 * rate / SETTINGS.sample_rate_hz)
+        samples = resampled(samples, rate)
+        soundfile.write(folder / name, np.repeat(samples[:, None], channels, 1), rate)
+    return folder
+
+
+def resampled(samples: np.ndarray, rate: int) -> np.ndarray:
+    import soxr
+
+    return soxr.resample(samples, SETTINGS.sample_rate_hz, rate)
+
+
+def test_every_codec_rate_and_channel_count(client: GenreClient, songs: pathlib.Path) -> None:
+    expected = {"a": "blues", "b": "jazz", "c": "disco", "d": "country", "e": "classical"}
+    for path in sorted(songs.rglob("*.*")):
+        assert client.classify_file(path).genre == expected[path.stem], path
+
+
+def test_prediction_tells_the_course_of_a_song(client: GenreClient) -> None:
+    window = SETTINGS.window_samples / SETTINGS.sample_rate_hz
+    parts = [tone("rock", seconds=4 * window), tone("pop", seconds=6 * window)]
+    prediction = client.classify_samples(np.concatenate(parts), name="two parts")
+    assert [genre for _, genre, _ in prediction.timeline()] == ["rock"] * 4 + ["pop"] * 6
+    assert prediction.window_starts_seconds[4] == pytest.approx(4 * window)
+    assert prediction.genre == "pop"
+    assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert (prediction.model, prediction.version) == ("genre", 2)
+
+
+def test_long_song_goes_in_parts(client: GenreClient) -> None:
+    parts = [tone("rock", seconds=630), tone("jazz", seconds=630)]
+    prediction = client.classify_samples(np.concatenate(parts), name="a set")
+    genres = [genre for _, genre, _ in prediction.timeline()]
+    starts = prediction.window_starts_seconds
+    assert len(genres) == 3 * (420 * SETTINGS.sample_rate_hz // SETTINGS.window_samples)
+    assert np.all(np.diff(starts) > 2.9)
+    assert {g for g, s in zip(genres, starts, strict=True) if s < 620} == {"rock"}
+    assert {g for g, s in zip(genres, starts, strict=True) if s > 640} == {"jazz"}
+
+
+def test_window_length_follows_from_the_count() -> None:
+    minutes = 10 * 60 * SETTINGS.sample_rate_hz
+    log_mel = SETTINGS.window_samples
+    music_mel = 187 * 353
+    for samples_a_window in (log_mel, music_mel):
+        seconds = window_seconds(minutes, minutes // samples_a_window, SETTINGS)
+        assert seconds == pytest.approx(samples_a_window / SETTINGS.sample_rate_hz)
+    assert window_seconds(22_050 * 12, 3, SETTINGS) == pytest.approx(4.0)
+
+
+def test_version_and_label(server: ServerProcess) -> None:
+    with GenreClient(server.address, version=1) as client:
+        assert client.classify_samples(tone("blues")).genre == "classical"
+    with GenreClient(server.address, label="canary") as client:
+        assert client.classify_samples(tone("blues")).genre == "blues"
+        assert [(v.number, v.state) for v in client.versions()] == [
+            (2, "AVAILABLE"),
+            (1, "AVAILABLE"),
+        ]
+    with pytest.raises(UserError, match="not both"):
+        GenreClient(server.address, version=1, label="stable")
+
+
+def test_what_is_not_a_song_is_said(client: GenreClient, tmp_path: pathlib.Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("la la la")
+    short = tmp_path / "short.wav"
+    soundfile.write(short, tone("pop", seconds=1), SETTINGS.sample_rate_hz)
+    for path, reason in (
+        (text, "is not audio"),
+        (short, "too short: at least 3 s"),
+        (tmp_path / "none.wav", "cannot be read"),
+        (tmp_path, "cannot be read"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            client.classify_file(path)
+
+
+def test_unreachable_server_is_said_with_what_to_do() -> None:
+    with GenreClient("localhost:1", timeout_seconds=2) as client:
+        with pytest.raises(CallError, match="make serve") as caught:
+            client.classify_samples(tone("pop"))
+        assert caught.value.code == "UNAVAILABLE"
+
+
+def test_folder_streams_in_order_and_one_bad_file_stops_nothing(
+    client: GenreClient, songs: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    paths = [songs / "a.wav", broken, songs / "b.flac"] * 5
+    results = list(client.stream(iter(paths), concurrency=3))
+    assert [result.path for result in results] == paths
+    genres = [result.prediction.genre if result.prediction else None for result in results]
+    assert genres == ["blues", None, "jazz"] * 5
+    assert all("broken.wav" in result.error for result in results[1::3])
+
+
+def test_command_line_prints_a_table(server: ServerProcess, songs: pathlib.Path, capsys) -> None:
+    assert main(["--server", server.address, str(songs)]) == 0
+    printed = capsys.readouterr().out
+    for word in ("a.wav", "blues", "deeper/e.au", "classical", "0:04"):
+        assert word in printed
+    assert main(["--server", server.address, str(songs / "a.wav")]) == 0
+    assert "genre version 2" in capsys.readouterr().out
+
+
+def test_command_line_prints_json_and_goes_on_after_errors(
+    server: ServerProcess, songs: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    text = tmp_path / "notes.wav"
+    text.write_text("la la la")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "serving.client", "--server", server.address, "--json"),
+            *(str(text), str(songs)),
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line.get("genre") for line in lines] == [
+        None,
+        *("blues", "jazz", "disco", "country", "classical"),
+    ]
+    assert "not audio" in lines[0]["error"]
+    assert len(done.stderr.splitlines()) == 1
+    assert lines[1]["probability"] > 0.9
+    assert lines[1]["windows"][0] == pytest.approx(
+        {"start_seconds": 0.0, "genre": "blues", "probability": lines[1]["probability"]}
+    )
+
+
+def test_command_line_says_once_that_no_server_answers(songs: pathlib.Path, capsys) -> None:
+    assert main(["--server", "localhost:1", "--attempts", "1", str(songs)]) == 1
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "no server answers at localhost:1" in printed
+
+
+def test_real_track_is_answered(client: GenreClient, real_music: pathlib.Path) -> None:
+    track = next((real_music / "genres_original").rglob("*.wav"))
+    prediction = client.classify_file(track)
+    assert prediction.window_probabilities.shape == (10, 10)
+    assert prediction.duration_seconds == pytest.approx(30, abs=0.5)
