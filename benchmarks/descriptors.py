@@ -11,6 +11,10 @@ import argparse
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -107,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(1)
 
 
-def describe(paths: list[Path]) -> "pd.DataFrame":  # noqa: F821
+def describe(paths: list[Path]) -> "pd.DataFrame":
     """Clip-level descriptors of each file, whole, by published column name; one row a file."""
     import pandas as pd
     import tensorflow as tf
