@@ -1,0 +1,225 @@
+"""Splits: disjoint, complete, stable, by track, by artist and by list."""
+
+import collections
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.gtzan import splits
+from components.gtzan.genres import GENRES
+
+FEW_EXAMPLES = settings(max_examples=60, deadline=None)
+
+
+def tracks(per_genre: int, genres=GENRES) -> dict[str, str]:
+    return {f"{genre}.{index:05d}": genre for genre in genres for index in range(per_genre)}
+
+
+def counts(assigned, genres) -> dict[tuple[str, str], int]:
+    return collections.Counter((genres[track], split) for track, split in assigned.items())
+
+
+@FEW_EXAMPLES
+@given(st.integers(3, 40), st.integers(0, 10_000))
+def test_every_genre_is_in_every_split_with_its_minimum(per_genre, seed):
+    genres = tracks(per_genre, GENRES[:3])
+    assigned = splits.stratified(genres, seed=seed)
+    assert assigned.keys() == genres.keys()
+    assert not splits.missing(assigned, genres)
+    held = counts(assigned, genres)
+    for split, minimum in splits.minimum_tracks(per_genre, splits.Ratios()).items():
+        assert all(held[genre, split] >= minimum for genre in GENRES[:3])
+
+
+def test_hashed_shares_are_near_the_ratios():
+    assigned = splits.stratified(tracks(1000), seed=3)
+    shares = collections.Counter(assigned.values())
+    assert shares["test"] / 10_000 == pytest.approx(0.15, abs=0.01)
+    assert shares["validation"] / 10_000 == pytest.approx(0.15, abs=0.01)
+
+
+def by_hash_alone(genres, seed) -> set[str]:
+    """Genres in which hashing leaves no split under its minimum."""
+    ends = {"test": (0, 0.15), "validation": (0.85, 1), "train": (0.15, 0.85)}
+    found = set()
+    for genre in set(genres.values()):
+        places = [splits.position(t, seed=seed) for t, g in genres.items() if g == genre]
+        minimums = splits.minimum_tracks(len(places), splits.Ratios())
+        if all(
+            sum(low <= place < high for place in places) >= minimums[split]
+            for split, (low, high) in ends.items()
+        ):
+            found.add(genre)
+    return found
+
+
+@FEW_EXAMPLES
+@given(st.integers(5, 60), st.integers(1, 60), st.integers(0, 10_000))
+def test_no_track_moves_when_others_are_added(before, added, seed):
+    old, new = tracks(before, GENRES[:4]), tracks(before + added, GENRES[:4])
+    first, second = splits.stratified(old, seed=seed), splits.stratified(new, seed=seed)
+    settled = by_hash_alone(old, seed) & by_hash_alone(new, seed)
+    assert all(first[track] == second[track] for track in old if old[track] in settled)
+
+
+def test_at_the_size_of_gtzan_hashing_alone_nearly_always_decides():
+    genres = tracks(100)
+    settled = sum(len(by_hash_alone(genres, seed)) for seed in range(40))
+    assert settled >= 0.98 * 40 * len(GENRES)
+
+
+def test_other_genres_do_not_move_a_track():
+    few, many = tracks(12, GENRES[:2]), tracks(12)
+    first, second = splits.stratified(few, seed=0), splits.stratified(many, seed=0)
+    assert all(first[track] == second[track] for track in few)
+
+
+def test_the_order_in_which_tracks_come_does_not_matter():
+    genres = tracks(7)
+    turned = dict(reversed(list(genres.items())))
+    assert splits.stratified(genres, seed=1) == splits.stratified(turned, seed=1)
+
+
+def test_another_seed_is_another_split():
+    assert splits.stratified(tracks(20), seed=1) != splits.stratified(tracks(20), seed=2)
+
+
+def test_genres_of_under_three_tracks_are_reported_missing():
+    genres = tracks(2, GENRES[:1])
+    assert len(splits.missing(splits.stratified(genres, seed=0), genres)) == 1
+
+
+def sides(assigned, artists) -> dict[str, set[str]]:
+    found = collections.defaultdict(set)
+    for track, split in assigned.items():
+        found[artists.get(track, track)].add(split)
+    return found
+
+
+@FEW_EXAMPLES
+@given(st.integers(0, 1000), st.integers(4, 30), st.lists(st.integers(0, 25), min_size=120))
+def test_no_artist_is_on_two_sides(seed, per_genre, numbers):
+    genres = tracks(per_genre, GENRES[:4])
+    # Artists play in more than one genre, and number 0 stands for none.
+    artists = {
+        track: f"artist {number}" for track, number in zip(genres, numbers, strict=False) if number
+    }
+    assigned = splits.by_artist(genres, artists, seed=seed)
+    assert assigned.keys() == genres.keys()
+    assert all(len(found) == 1 for found in sides(assigned, artists).values())
+
+
+def test_an_artist_is_moved_for_a_genre_that_would_lack_a_split():
+    genres = tracks(9, GENRES[:1])
+    artists = {track: str(index // 3) for index, track in enumerate(genres)}
+    for seed in range(20):
+        assigned = splits.by_artist(genres, artists, seed=seed)
+        assert set(assigned.values()) == set(splits.SPLITS)
+
+
+def test_an_artist_keeps_its_split_when_tracks_are_added():
+    artists = {track: f"{genre} {int(track[-5:]) % 37}" for track, genre in tracks(200).items()}
+    old = splits.by_artist(tracks(150), artists, seed=0)
+    new = splits.by_artist(tracks(200), artists, seed=0)
+    assert all(new[track] == split for track, split in old.items())
+
+
+def test_an_artist_named_like_a_track_does_not_swallow_it():
+    genres = {"blues.00000": "blues", "blues.00001": "blues"}
+    alone = splits.by_artist(genres, {"blues.00001": "blues.00000"}, seed=0)
+    assert alone.keys() == genres.keys()
+
+
+def test_lists_decide_and_unlisted_tracks_are_left_out():
+    lists = {"train": ["a", "b"], "validation": ["c"], "test": ["d", "gone"]}
+    assigned, unmatched = splits.listed(["a", "c", "d", "unlisted"], lists)
+    assert assigned == {"a": "train", "c": "validation", "d": "test"}
+    assert unmatched == ["b", "gone"]
+
+
+def test_a_track_on_two_lists_is_an_error():
+    with pytest.raises(splits.SplitError, match=r"track a .*Received: train and test"):
+        splits.listed(["a"], {"train": ["a"], "test": ["a"]})
+
+
+PUBLISHED = [
+    f"{split}_{family}.txt" for split in ("train", "valid", "test") for family in ("f", "s")
+]
+
+
+def test_the_family_of_lists_is_chosen_by_name():
+    chosen = splits.choose_lists([*PUBLISHED, "README.md"], family="f")
+    assert chosen == {"train": "train_f.txt", "validation": "valid_f.txt", "test": "test_f.txt"}
+
+
+def test_one_family_needs_no_name():
+    assert splits.choose_lists(["train.txt", "val.txt", "test.txt"])["validation"] == "val.txt"
+
+
+@pytest.mark.parametrize(
+    ("names", "family", "says"),
+    [
+        (PUBLISHED, "", r"several families.*listed:f.*Received: 'f', 's'"),
+        (PUBLISHED, "x", r"no split lists train_x.txt.*Received: 'f', 's'"),
+        (["a.txt"], "", r"no split lists \(train\*.*Received: a.txt"),
+        ([], "", r"Received: no files"),
+        (["train.txt", "test.txt"], "", r"no split list for validation"),
+        (["train.txt", "valid.txt", "val.txt", "test.txt"], "", r"two split lists for validation"),
+    ],
+)
+def test_unclear_lists_are_an_error_that_says_what_was_found(names, family, says):
+    with pytest.raises(splits.SplitError, match=says):
+        splits.choose_lists(names, family=family, folder="lists")
+
+
+def test_lists_are_read_whatever_their_line_ends():
+    assert splits.parse_list("\ufeffblues/blues.00001.wav\r\n\r\n# note\nrock/rock.00002.au\n") == [
+        "blues.00001",
+        "rock.00002",
+    ]
+
+
+def test_artists_are_read_from_two_columns_of_any_csv():
+    text = 'genre,artist,track_id\nblues,"King, B.B.",blues.00001\nblues,,blues.00002\n'
+    assert splits.parse_artists(text, name="a.csv") == {"blues.00001": "King, B.B."}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("track,artist\nx,y\n", r"a.csv needs .*Received: track, artist"),
+        ("", r"Received: an empty file"),
+        ("track_id,artist\nx,1\nx,2\n", r"track x two artists.*Received: 1 and 2"),
+    ],
+)
+def test_a_wrong_artists_file_is_an_error(text, says):
+    with pytest.raises(splits.SplitError, match=says):
+        splits.parse_artists(text, name="a.csv")
+
+
+@pytest.mark.parametrize("bad", [(0.0, 0.1), (0.6, 0.4), (-0.1, 0.2)])
+def test_ratios_must_leave_something_for_each_split(bad):
+    with pytest.raises(splits.SplitError, match="Received: validation="):
+        splits.Ratios(*bad)
+
+
+def test_the_published_files_split_gtzan_as_published(real_music):
+    folder = real_music / "splits"
+    chosen = splits.choose_lists([path.name for path in folder.iterdir()], family="filtered")
+    lists = {
+        split: splits.parse_list((folder / name).read_text()) for split, name in chosen.items()
+    }
+    assigned, unmatched = splits.listed(tracks(100), lists)
+    sizes = collections.Counter(assigned.values())
+    assert (sizes["train"], sizes["validation"], sizes["test"]) == (443, 197, 290)
+    assert not unmatched
+
+
+def test_no_artist_of_gtzan_is_on_two_sides_and_every_genre_is_on_each(real_music):
+    artists = splits.parse_artists((real_music / "artists.csv").read_text(), name="artists.csv")
+    genres = tracks(100)
+    for seed in range(5):
+        assigned = splits.by_artist(genres, artists, seed=seed)
+        assert all(len(found) == 1 for found in sides(assigned, artists).values())
+        assert not splits.missing(assigned, genres)
