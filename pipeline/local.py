@@ -95,11 +95,13 @@ def _stages(
         from pipeline import quiet
 
         quiet.before_tensorflow()
+        from components.batching import bound_batches_by_bytes
         from components.example_gen.component import fingerprint
         from pipeline import summary
         from pipeline.pipeline import create_pipeline, ingest_settings
         from pipeline.stages import StageResult, run_stages
 
+        bound_batches_by_bytes()
         if is_remote(config.data.folder) or is_remote(config.output):
             from components import storage
 

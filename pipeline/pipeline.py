@@ -14,6 +14,7 @@ from components.evaluator.judgement import eval_config
 from components.example_gen.component import GtzanExampleGen
 from components.example_gen.settings import IngestSettings, SplitSettings
 from components.example_validator.component import StrictExampleValidator
+from components.example_validator.statistics import statistics_options
 from components.gtzan.genres import GENRES
 from components.model_selector.component import ModelSelector
 from components.schema_import.component import SchemaImport
@@ -34,7 +35,9 @@ def create_pipeline(config: PipelineConfig, *, data_fingerprint: str) -> tfx_pip
       data_fingerprint: Changes whenever the music, the split lists or the artists do.
     """
     example_gen = _example_gen(config, data_fingerprint)
-    statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
+    statistics_gen = StatisticsGen(
+        examples=example_gen.outputs["examples"], stats_options=statistics_options(SCHEMA_FILE)
+    )
     schema = SchemaImport(
         schema_file=str(SCHEMA_FILE), fingerprint=fingerprint.file_fingerprint(SCHEMA_FILE)
     )

@@ -53,12 +53,7 @@ def show(summary: Summary, *, config: PipelineConfig, console: Console) -> None:
     """Prints the table, the verdict and the next commands."""
     sizes = summary.split_sizes
     data = "the synthetic sample" if config.data.synthetic else config.data.folder
-    table = Table(
-        title=f"{data}: {sizes['train']} tracks to train on, {sizes['validation']} for "
-        f"validation, {sizes['test']} to test on ({config.data.split} split)",
-        title_justify="left",
-        title_style="bold",
-    )
+    table = Table()
     table.add_column("model")
     table.add_column("accuracy", justify="right")
     table.add_column("macro-F1", justify="right")
@@ -76,11 +71,17 @@ def show(summary: Summary, *, config: PipelineConfig, console: Console) -> None:
             verdict,
         )
     console.print()
+    console.print(
+        f"[bold]{data}[/]: {sizes['train']} tracks to train on, {sizes['validation']} for "
+        f"validation, {sizes['test']} to test on ({config.data.split} split)",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(table)
     note = "Figures: share of whole tracks of the test split, which no model has seen."
     if config.data.synthetic:
         note += " The music is synthetic: they say that the pipeline works, nothing about GTZAN."
-    console.print(f"[dim]{note}")
+    console.print(f"[dim]{note}", soft_wrap=True)
     console.print()
     if summary.pushed_to:
         console.print(

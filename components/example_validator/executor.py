@@ -8,8 +8,10 @@ from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.components.example_validator import executor as tfx_executor
+from tfx.types import standard_component_specs
 
 from components.errors import UserError
+from components.example_validator.statistics import judged_schema
 
 
 class Executor(tfx_executor.Executor):
@@ -18,7 +20,10 @@ class Executor(tfx_executor.Executor):
     def _Validate(  # noqa: N802 (the name that TFX calls)
         self, inputs: dict[str, Any], outputs: dict[str, Any]
     ) -> anomalies_pb2.Anomalies:
-        anomalies = super()._Validate(inputs, outputs)
+        schema = judged_schema(inputs[standard_component_specs.SCHEMA_KEY])
+        anomalies = super()._Validate(
+            {**inputs, standard_component_specs.SCHEMA_KEY: schema}, outputs
+        )
         found = describe(anomalies)
         if found:
             raise UserError(
