@@ -8,6 +8,7 @@ seeing time, so what a window is among its surroundings has to be in the row.
 import tensorflow as tf
 
 from components.audio import frame_descriptors as of_frames
+from components.audio.onsets import median_onset_strength, onset_strength
 from components.audio.settings import AudioSettings
 from components.audio.tempo import tempo
 
@@ -82,7 +83,7 @@ def descriptors(
         [-1, settings.window_frames, len(FRAME_COLUMNS)],
     )
     whole = statistics(by_frame[tf.newaxis])
-    onsets = of_frames.median_onset_strength(level_db)
+    onsets = median_onset_strength(level_db)
     row_end = tf.concat([whole, tf.reshape(tempo(onsets, settings), [1, 1])], axis=1)
     rows = tf.concat([statistics(in_windows), tf.repeat(row_end, windows, axis=0)], axis=1)
     static_samples = waveform.shape[0]
@@ -113,7 +114,7 @@ def frame_matrix(
             cepstrum,
             of_frames.contrast(magnitude, settings),
             of_frames.tonnetz(pitch_classes),
-            of_frames.onset_strength(level_db),
+            onset_strength(level_db),
         ],
         axis=1,
     )

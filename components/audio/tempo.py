@@ -32,7 +32,7 @@ def tempo(onset_strength: tf.Tensor, settings: AudioSettings) -> tf.Tensor:
     dynamic programming, 2007.
 
     Args:
-      onset_strength: float32 [frames, 1], see `components.audio.frame_descriptors`.
+      onset_strength: float32 [frames, 1], from `components.audio.onsets`.
       settings: The analysis settings.
 
     Returns:
