@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -96,10 +97,12 @@ def test_an_interrupted_sample_is_completed_and_the_rest_kept(sample):
     assert json.loads((sample / "sample.json").read_text()) == manifest
 
 
-def test_another_seed_replaces_the_sample(tmp_path):
-    folder = synthetic.write_sample(tmp_path / "s", tracks_per_genre=1, seed=1, workers=1)
+def test_another_size_and_seed_replace_the_sample(sample, tmp_path):
+    folder = tmp_path / "sample"
+    shutil.copytree(sample, folder)
     first = (folder / "metal" / "metal.00000.wav").read_bytes()
-    synthetic.write_sample(folder, tracks_per_genre=1, seed=2)
+    synthetic.write_sample(folder, tracks_per_genre=1, seed=1)
+    assert len(list(folder.glob("*/*.wav"))) == len(GENRES)
     assert (folder / "metal" / "metal.00000.wav").read_bytes() != first
 
 
@@ -107,6 +110,6 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
     song = tmp_path / "rock" / "mine.wav"
     song.parent.mkdir()
     song.write_bytes(b"precious")
-    with pytest.raises(UserError, match="folder of its own. Received"):
+    with pytest.raises(UserError, match=r"folder of its own\. Received"):
         synthetic.write_sample(tmp_path)
     assert song.read_bytes() == b"precious"

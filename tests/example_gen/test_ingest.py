@@ -1,0 +1,284 @@
+"""The executor on real files and artifacts, through Beam's direct runner."""
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import soundfile
+from apache_beam.testing.util import assert_that, equal_to
+
+from components import progress
+from components.audio import codec
+from components.example_gen import files, ingest, tracks
+from components.example_gen.component import GtzanExampleGen, fingerprint
+from components.example_gen.files import IngestError
+from components.example_gen.settings import IngestSettings, SplitSettings
+from components.gtzan.genres import GENRES
+from components.gtzan.splits import SPLITS
+from tests.example_gen import conftest as world
+
+
+@pytest.fixture(scope="module")
+def ingested(music, tmp_path_factory):
+    """The good music, ingested once, and the progress that was told."""
+    told = []
+    with progress.listening(lambda *call: told.append(call)):
+        examples, report = world.run_executor(
+            music, tmp_path_factory.mktemp("good"), world.ingest_settings()
+        )
+    return examples, report, told
+
+
+@pytest.fixture(scope="module")
+def records(ingested):
+    return {split: world.read_split(ingested[0], split) for split in SPLITS}
+
+
+def test_every_track_becomes_one_record_in_one_split(records):
+    ids = [record["track_id"].decode() for split in SPLITS for record in records[split]]
+    expected = [f"{genre}.{i:05d}" for genre in GENRES for i in range(world.PER_GENRE)]
+    assert sorted(ids) == sorted(expected)
+    for split in SPLITS:
+        assert {record["genre"].decode() for record in records[split]} == set(GENRES)
+
+
+def test_a_record_holds_the_file_s_own_samples_and_levels(records, music):
+    for record in records["test"]:
+        genre, name = record["genre"].decode(), record["track_id"].decode()
+        pcm, _ = soundfile.read(music / genre / f"{name}.wav", dtype="int16")
+        start = (len(pcm) - world.SHORT.clip_samples) // 2
+        clip = pcm[start : start + world.SHORT.clip_samples]
+        assert record["audio"] == clip.astype("<i2").tobytes()
+        assert record["duration_seconds"] == pytest.approx(4.2, abs=1e-3)
+        assert record["source_sample_rate_hz"] == 22_050
+        assert record["peak"] == pytest.approx(np.abs(clip / 32768).max(), abs=1e-6)
+        rms = 10 * np.log10(np.mean((clip / 32768) ** 2))
+        assert record["rms_db"] == pytest.approx(rms, abs=1e-3)
+        assert record["silent_fraction"] == record["clipped_fraction"] == 0.0
+
+
+def test_artifacts_say_what_tfx_asks_of_them(ingested):
+    from tfx.components.util import examples_utils, tfxio_utils
+
+    examples, report, _ = ingested
+    assert examples.splits == list(SPLITS)
+    assert examples_utils.get_payload_format_string(examples) == "FORMAT_TF_EXAMPLE"
+    assert report.get_int_custom_property("tracks") == len(GENRES) * world.PER_GENRE
+    factory = tfxio_utils.get_tfxio_factory_from_artifact([examples], ["test"])
+    source = factory(str(Path(examples.uri, "Split-test", "*")))
+    with beam.Pipeline(argv=world.BEAM_ARGS) as pipeline:
+        rows = pipeline | source.RawRecordBeamSource() | beam.combiners.Count.Globally()
+        assert_that(rows, equal_to([report.get_int_custom_property("test")]))
+
+
+def test_progress_is_told_to_whoever_listens(ingested):
+    total = len(GENRES) * world.PER_GENRE
+    told = ingested[2]
+    assert ("tracks examined", total, total) in told
+    assert [done for activity, done, _ in told if activity == "tracks written"][-1] == total
+
+
+def test_the_report_is_json_csv_and_a_page_with_a_picture_a_genre(ingested):
+    folder = Path(ingested[1].uri)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "index.html",
+        "report.json",
+        "tracks.csv",
+    ]
+    summary = json.loads((folder / "report.json").read_text())
+    assert summary["accepted"] == sum(summary["splits"].values()) == 50
+    assert all(sum(row.values()) == world.PER_GENRE for row in summary["tracks"].values())
+    page = (folder / "index.html").read_text()
+    assert page.count("data:image/webp;base64") == len(GENRES)
+    assert "http://" not in page and "https://" not in page
+    assert len((folder / "tracks.csv").read_text().splitlines()) == 51
+
+
+def test_the_same_data_gives_the_same_files(ingested, music, tmp_path):
+    again, _ = world.run_executor(music, tmp_path, world.ingest_settings())
+    first = Path(ingested[0].uri)
+    for path in first.rglob("*-of-*"):
+        assert Path(again.uri, path.relative_to(first)).read_bytes() == path.read_bytes()
+
+
+BAD = {
+    "blues/blues.00090.wav": (b"this is no sound" * 99, tracks.NOT_AUDIO),
+    "blues/blues.00091.wav": (b"", tracks.EMPTY),
+    "pop/pop.00090.wav": (codec.encode_wav(world.sound(1, 2.9), 22_050), tracks.TOO_SHORT),
+    "pop/pop.00091.wav": (codec.encode_wav(np.zeros(99_000), 22_050), tracks.SILENT),
+    "polka/polka.00000.wav": (codec.encode_wav(world.sound(2), 22_050), tracks.UNKNOWN_GENRE),
+}
+
+
+@pytest.fixture(scope="module")
+def mixed(music, tmp_path_factory):
+    """Music with every kind of bad file and other formats in it; its folder and its report."""
+    folder = tmp_path_factory.mktemp("mixed")
+    shutil.copytree(music, folder / "genres_original")
+    data = folder / "genres_original"
+    for name, (content, _) in BAD.items():
+        (data / name).parent.mkdir(exist_ok=True)
+        (data / name).write_bytes(content)
+    nan = io.BytesIO()
+    soundfile.write(nan, np.full(99_000, np.nan), 22_050, format="WAV", subtype="FLOAT")
+    (data / "rock" / "rock.00090.wav").write_bytes(nan.getvalue())
+    (data / "rock" / "rock.00091.wav").mkdir()
+    shutil.copy(data / "jazz" / "jazz.00000.wav", data / "metal" / "metal.00090.wav")
+    for number, kind in enumerate(("au", "flac", "mp3", "ogg")):
+        stereo = np.stack([world.sound(900 + number, seconds=9)] * 2, axis=1)
+        soundfile.write(data / "disco" / f"song {kind}.{kind}", stereo, 44_100)
+    (data / "disco" / "cover.jpg").write_bytes(b"picture")
+    (data / "disco" / ".DS_Store").write_bytes(b"junk")
+    settings = world.ingest_settings(max_rejected=0.2)
+    # The folder above is named, as somebody with Kaggle's copy would.
+    examples, report = world.run_executor(folder, tmp_path_factory.mktemp("out"), settings)
+    return examples, json.loads(Path(report.uri, "report.json").read_text())
+
+
+def test_each_kind_of_bad_file_is_rejected_with_its_reason(mixed):
+    reasons = {one["path"]: one["reason"] for one in mixed[1]["rejected"]}
+    expected = {name: reason for name, (_, reason) in BAD.items()}
+    expected["rock/rock.00090.wav"] = tracks.NOT_A_NUMBER
+    expected["rock/rock.00091.wav"] = tracks.UNREADABLE
+    expected["metal/metal.00090.wav"] = tracks.DUPLICATE
+    assert reasons == expected
+    assert mixed[1]["faulty"] == len(expected) - 1
+    details = {one["path"]: one["detail"] for one in mixed[1]["rejected"]}
+    assert details["metal/metal.00090.wav"] == "duplicate of jazz/jazz.00000.wav"
+
+
+def test_bad_files_do_not_stop_the_good_ones_of_any_format(mixed):
+    ids = {
+        record["track_id"].decode()
+        for split in SPLITS
+        for record in world.read_split(mixed[0], split)
+    }
+    assert len(ids) == len(GENRES) * world.PER_GENRE + 4
+    assert {f"disco.song {kind}" for kind in ("au", "flac", "mp3", "ogg")} <= ids
+    assert mixed[1]["sample_rates_hz"] == {"22050": 50, "44100": 4}
+
+
+def test_a_file_without_permission_is_unreadable_and_no_more(music, tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root may read every file")
+    path = Path(shutil.copy(next(music.glob("*/*.wav")), tmp_path / "locked.wav"))
+    path.chmod(0)
+    found = ingest._examine_file(
+        tracks.identify("blues/locked.wav", GENRES), str(path), world.SHORT
+    )
+    assert found.fault == tracks.UNREADABLE and "ermission" in found.detail
+
+
+def test_too_many_faults_stop_the_run_with_the_table_and_the_report(music, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(music, data)
+    for number in range(4):
+        (data / "pop" / f"pop.0009{number}.wav").write_bytes(b"no sound")
+    with pytest.raises(IngestError) as error:
+        world.run_executor(data, tmp_path / "out", world.ingest_settings())
+    text = str(error.value)
+    assert "4 of 54 files are faulty: at most 5% may be" in text
+    assert "pop/pop.00090.wav: not audio" in text and "validation" in text
+    assert "Not ingested" in error.value.page
+    assert (tmp_path / "out" / "report" / "index.html").read_text() == error.value.page
+    assert not list((tmp_path / "out").rglob("*tfrecord*"))
+
+
+def test_no_music_at_all_is_a_clear_error(tmp_path):
+    with pytest.raises(IngestError, match=r"no folder of music.*Received: .*/nowhere"):
+        files.find_tracks(str(tmp_path / "nowhere"), GENRES)
+    with pytest.raises(IngestError, match=r"no audio files \(.wav, .*blues, .*Received: "):
+        files.find_tracks(str(tmp_path), GENRES)
+
+
+def test_lists_and_artists_are_read_from_files(music, tmp_path):
+    for split, index in (("train", 0), ("valid", 1), ("test", 2)):
+        lines = [f"{genre}/{genre}.{index:05d}.wav\n" for genre in GENRES]
+        (tmp_path / f"{split}_mine.txt").write_text("".join(lines))
+    settings = world.ingest_settings(split=SplitSettings("listed", lists=str(tmp_path)))
+    examples, report = world.run_executor(music, tmp_path / "listed", settings)
+    assert {one["track_id"][-5:] for one in world.read_split(examples, "validation")} == {b"00001"}
+    assert report.get_int_custom_property("rejected") == 20
+
+    rows = [f"{genre}.{i:05d},{genre} {i % 3}\n" for genre in GENRES for i in range(5)]
+    (tmp_path / "artists.csv").write_text("track_id,artist\n" + "".join(rows))
+    settings = world.ingest_settings(
+        split=SplitSettings("artist", artists=str(tmp_path / "artists.csv"))
+    )
+    examples, _ = world.run_executor(music, tmp_path / "artist", settings)
+    sides = [
+        {(one["genre"], int(one["track_id"][-5:]) % 3) for one in world.read_split(examples, split)}
+        for split in SPLITS
+    ]
+    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+
+
+def test_examining_is_a_transform_that_runs_by_itself(music):
+    settings = world.ingest_settings()
+    with beam.Pipeline(argv=world.BEAM_ARGS) as pipeline:
+        ids = (
+            pipeline
+            | ingest.ExamineFiles(folder=str(music), settings=settings, total=50)
+            | beam.Filter(lambda track: track.genre == "jazz")
+            | beam.Map(lambda track: (track.track_id, track.fault))
+        )
+        assert_that(ids, equal_to([(f"jazz.{i:05d}", "") for i in range(world.PER_GENRE)]))
+
+
+def test_a_file_that_changes_under_way_is_noticed(music):
+    path = music / "blues" / "blues.00000.wav"
+    track = tracks.identify("blues/blues.00000.wav", GENRES)
+    found = tracks.examine(track, path.read_bytes(), world.SHORT)
+    other = (music / "blues" / "blues.00001.wav").read_bytes()
+    with pytest.raises(RuntimeError, match="changed while"):
+        tracks.to_example(found, other, world.SHORT)
+
+
+def test_the_fingerprint_follows_the_content_and_not_the_clock(music, tmp_path):
+    data = tmp_path / "a [strange] name"
+    shutil.copytree(music, data)
+    settings = world.ingest_settings()
+    first = fingerprint(str(data), settings)
+    song = data / "pop" / "pop.00000.wav"
+    os.utime(song, (1, 1))
+    assert fingerprint(str(data), settings) == first
+    content = song.read_bytes()
+    song.write_bytes(content[:-1] + b"\x01")
+    changed = fingerprint(str(data), settings)
+    song.write_bytes(content)
+    song.rename(song.with_name("pop.00099.wav"))
+    renamed = fingerprint(str(data), settings)
+    assert len({first, changed, renamed}) == 3
+
+    artists = tmp_path / "artists.csv"
+    artists.write_text("track_id,artist\n")
+    by_artist = world.ingest_settings(split=SplitSettings("artist", artists=str(artists)))
+    before = fingerprint(str(data), by_artist)
+    artists.write_text("track_id,artist\npop.00001,x\n")
+    assert fingerprint(str(data), by_artist) != before
+    artists.unlink()
+    with pytest.raises(IngestError, match=r"no such file or folder. Received: .*artists.csv"):
+        fingerprint(str(data), by_artist)
+
+
+def test_the_component_serialises_with_its_settings():
+    node = GtzanExampleGen(input_base="gs://bucket/music", data_fingerprint="abc")
+    assert node.exec_properties["input_base"] == "gs://bucket/music"
+    assert IngestSettings.from_json(node.exec_properties["settings"]) == IngestSettings()
+    assert node.outputs["examples"].type_name == "Examples"
+
+
+def test_the_real_tracks_are_all_accepted(real_music, tmp_path):
+    data = real_music / "genres_original"
+    settings = IngestSettings()
+    examples, report = world.run_executor(data, tmp_path, settings)
+    summary = json.loads(Path(report.uri, "report.json").read_text())
+    assert summary["accepted"] == 70 and summary["rejected"] == []
+    assert all(row["train"] >= 4 for row in summary["tracks"].values())
+    record = world.read_split(examples, "test")[0]
+    assert len(record["audio"]) == 2 * settings.audio.clip_samples
