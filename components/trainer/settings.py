@@ -39,7 +39,7 @@ class ModelSettings:
     weights: str = NO_WEIGHTS
     fine_tune: bool = True
     fine_tune_share: float = 1.0
-    head_l2: float = 0.0
+    head_l2: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,11 +101,11 @@ class TrainingSettings:
     model: ModelSettings = ModelSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     epochs: int = 40
-    head_epochs: int = 60
+    head_epochs: int = 40
     batch_size: int = 32
     windows_per_track: int = 4
     learning_rate: float = 2e-3
-    head_learning_rate: float = 1e-3
+    head_learning_rate: float = 5e-3
     fine_tune_learning_rate: float = 1e-4
     warm_up: float = 0.1
     weight_decay: float = 1e-3
@@ -196,7 +196,7 @@ def recommended(name: str) -> TrainingSettings:
         )
     if name in ("musicnn", "musicvgg"):
         return TrainingSettings(
-            model=ModelSettings(weights=MILLION_SONG, fine_tune=False, dropout=0.5, head_l2=0.01),
+            model=ModelSettings(weights=MILLION_SONG, fine_tune=False, dropout=0.0, head_l2=0.5),
             augmentation=dataclasses.replace(_SPECTROGRAM_AUGMENTATION, time_stretch=0.0),
             epochs=10,
         )
@@ -205,6 +205,7 @@ def recommended(name: str) -> TrainingSettings:
             model=ModelSettings(dropout=0.5),
             augmentation=AugmentationSettings(noise=0.3, mixup=0.2),
             epochs=100,
+            batch_size=128,
             windows_per_track=10,
             patience=25,
         )

@@ -21,7 +21,8 @@ from components.trainer.settings import NO_WEIGHTS, TrainingSettings
 from components.trainer.tracking import TrackAccuracy
 from components.trainer.windows import Tracks
 
-_HEAD_BATCH_SIZE = 128
+_HEAD_BATCH_SIZE = 256  # tracks
+_HEAD_STEPS = 25  # in an epoch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,40 +150,44 @@ class _Run:
         self._fit(model, data, inputs, kept=model, steps=steps, epochs=settings.epochs)
 
     def head(self, model: keras.Model) -> None:
-        """Trains the head on what the frozen body makes of every window, computed once."""
+        """Trains the head on what the frozen body makes of every window, computed once.
+
+        It learns from the mean over a track's windows, of which there are few, and is held back by
+        a penalty: on ten windows of one track it would mostly learn the track.
+        """
         settings = self._settings
         body = model.get_layer(heads.BODY)
         body.trainable = False
         head = heads.head_of(model)
-        values = self._outputs(body, self._training)
-        rows = len(values)
-        steps = max(1, rows // _HEAD_BATCH_SIZE)
+        means = self._outputs(body, self._training).mean(axis=1)
+        heads.fit_scale(head, means)
         data = windows.batches(
-            values,
-            np.repeat(self._labels, self._feature.windows_per_clip),
+            means,
+            self._labels,
             genre_weights=self._weights,
-            batch_size=min(rows, _HEAD_BATCH_SIZE),
+            batch_size=min(len(means), _HEAD_BATCH_SIZE),
             seed=settings.seed,
         )
-        l2 = settings.model.head_l2 * 100.0 / self._training.count
-        heads.penalise(head, l2)
+        heads.penalise(head, settings.model.head_l2 * 100.0 / len(means))
         _compile(
             head,
-            dataclasses.replace(settings, weight_decay=0.0),  # the penalty takes its place
+            # The penalty takes the place of the decay, and smoothing would be another one.
+            dataclasses.replace(settings, weight_decay=0.0, label_smoothing=0.0),
             peak=settings.head_learning_rate,
-            steps=steps * settings.head_epochs,
+            steps=_HEAD_STEPS * settings.head_epochs,
         )
         inputs = None
         if self._validation:
-            inputs = tf.data.Dataset.from_tensor_slices(self._outputs(body, self._validation))
-            inputs = inputs.batch(1024)
-        self._fit(head, data, inputs, kept=model, steps=steps, epochs=settings.head_epochs)
+            values = self._outputs(body, self._validation)
+            values = values.reshape(-1, values.shape[-1])
+            inputs = tf.data.Dataset.from_tensor_slices(values).batch(1024)
+        self._fit(head, data, inputs, kept=model, steps=_HEAD_STEPS, epochs=settings.head_epochs)
         heads.penalise(head, 0.0)
 
     def _outputs(self, body: keras.Model, tracks: Tracks) -> np.ndarray:
         found = body.predict(windows.evaluation_windows(tracks, feature=self._feature), verbose=0)
         found = windows.by_track(found, feature=self._feature, count=tracks.count)
-        return found.reshape(-1, found.shape[-1]).astype(np.float32)
+        return found.astype(np.float32)
 
     def _fit(
         self,

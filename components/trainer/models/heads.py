@@ -3,19 +3,26 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
 
 from components.trainer.settings import ModelSettings
 
 BODY = "body"  # the layer of a model that comes from elsewhere
+SCALE = "scale"  # the normalisation between it and the head
 
 
 def pretrained(
     name: str, body: keras.Model, *, genre_count: int, settings: ModelSettings
 ) -> keras.Model:
-    """Puts dropout and one dense layer on `body`, a model named `BODY` with a vector for output."""
+    """Puts a linear head on `body`, a model named `BODY` with a vector for output.
+
+    The head normalises what it is given: a penalty on its weights then means the same for every
+    body, and for music that is not what the body was trained on.
+    """
     window = keras.Input(body.input_shape[1:], name=body.input.name)
-    x = layers.Dropout(settings.dropout)(body(window))
+    x = layers.BatchNormalization(center=False, scale=False, momentum=0.9, name=SCALE)(body(window))
+    x = layers.Dropout(settings.dropout)(x)
     probabilities = layers.Dense(genre_count, activation="softmax", dtype="float32", name="genres")(
         x
     )
@@ -34,6 +41,13 @@ def head_of(model: keras.Model) -> keras.Model:
     for layer in model.layers[model.layers.index(body) + 1 :]:
         x = layer(x)
     return keras.Model(values, x, name=f"{model.name}_head")
+
+
+def fit_scale(head: keras.Model, values: np.ndarray) -> None:
+    """Fixes the head's normalisation to the statistics of `values`, float32 [examples, units]."""
+    scale = head.get_layer(SCALE)
+    scale.set_weights([values.mean(axis=0), values.var(axis=0)])
+    scale.trainable = False  # in Keras this fixes the statistics as well
 
 
 def penalise(head: keras.Model, l2: float) -> None:

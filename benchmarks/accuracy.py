@@ -1,0 +1,275 @@
+"""How often models are right, under a stated protocol, with the pipeline's own training code.
+
+    python -m benchmarks.accuracy --data FOLDER --models musicnn --protocol folds --seeds 0,1,2
+    python -m benchmarks.accuracy --descriptors features_30_sec.csv --protocol listed \
+        --split-lists FOLDER
+    python -m benchmarks.accuracy --spectrograms log_mel_without_test.npz --real-music FOLDER \
+        --models cnn,musicnn,ensemble --protocol listed --split-lists FOLDER
+
+What is scored is never looked at while training: there is no early stopping here, models train for
+all their epochs and their last weights count. `segment` divides windows instead of tracks, and is
+there to show how much of such a figure is leakage.
+"""
+
+import argparse
+import csv
+import dataclasses
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from benchmarks import protocols, sources
+from benchmarks.protocols import Round
+from components.gtzan.genres import GENRES
+from components.trainer.catalog import CATALOG, feature_names
+from components.trainer.settings import TrainingSettings, recommended
+
+ENSEMBLE = "ensemble"
+SVM = "svm"  # the peer for descriptors: scikit-learn's RBF support vector machine
+FIELDS = (
+    "data",
+    "protocol",
+    "model",
+    "seed",
+    "round",
+    "learnt_tracks",
+    "scored_tracks",
+    "track_accuracy",
+    "track_macro_f1",
+    "window_accuracy",
+    "seconds",
+)
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy", description="Accuracy under a stated protocol."
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="folder of audio, one folder a genre")
+    source.add_argument("--descriptors", type=Path, help="the published features_30_sec.csv")
+    source.add_argument("--spectrograms", type=Path, help="log_mel_without_test.npz")
+    parser.add_argument("--models", default="cnn", help="names of the catalog (default cnn)")
+    parser.add_argument("--protocol", choices=protocols.PROTOCOLS, default="track")
+    parser.add_argument("--seeds", default="0", help="comma-separated (default 0)")
+    parser.add_argument("--split-lists", type=Path, help="folder of train_/valid_/test_*.txt")
+    parser.add_argument("--lists", default="filtered", help="which lists (default filtered)")
+    parser.add_argument("--scored", choices=("valid", "test"), default="valid")
+    parser.add_argument("--artists", type=Path, help="artists.csv, for --protocol artist")
+    parser.add_argument("--real-music", type=Path, help="real tracks, for --spectrograms music_mel")
+    parser.add_argument("--weights", help="none, imagenet or a file, for the backbones")
+    parser.add_argument("--fine-tune", action="store_true", help="train pretrained bodies on, too")
+    parser.add_argument("--epochs", type=int, help="instead of each model's own number")
+    parser.add_argument("--results", type=Path, help="CSV file to append to")
+    options = parser.parse_args(arguments)
+    options.models = tuple(options.models.split(","))
+    options.seeds = tuple(int(seed) for seed in options.seeds.split(","))
+    unknown = [name for name in options.models if name not in CATALOG]
+    if unknown:
+        parser.error(f"--models must be of {', '.join(CATALOG)}. Received: {', '.join(unknown)}")
+    if options.protocol == "listed" and not options.split_lists:
+        parser.error("--protocol listed needs --split-lists")
+    if options.protocol == "artist" and not options.artists:
+        parser.error("--protocol artist needs --artists")
+    wanted = feature_names(options.models)
+    if options.spectrograms and "music_mel" in wanted and not options.real_music:
+        parser.error("musicnn and musicvgg on --spectrograms need --real-music")
+    if options.descriptors and wanted != ("descriptors",):
+        parser.error(f"--descriptors is for ann. Received: {', '.join(options.models)}")
+    return options
+
+
+def load(options: argparse.Namespace) -> sources.Collection:
+    names = feature_names(options.models)
+    if options.data:
+        return sources.from_audio(options.data, names)
+    if options.descriptors:
+        return sources.from_descriptors(options.descriptors)
+    return sources.from_spectrograms(options.spectrograms, names, options.real_music)
+
+
+def rounds(
+    options: argparse.Namespace, collection: sources.Collection, *, seed: int
+) -> list[Round]:
+    if options.protocol == "listed":
+        names = ["train"] if options.scored == "valid" else ["train", "valid"]
+        learnt = [options.split_lists / f"{name}_{options.lists}.txt" for name in names]
+        scored = options.split_lists / f"{options.scored}_{options.lists}.txt"
+        return [protocols.listed(collection.track_ids, learnt, scored)]
+    if options.protocol == "artist":
+        artists = protocols.read_artists(options.artists, collection.track_ids)
+        return protocols.by_artist(collection.labels, artists, seed=seed)
+    divided = protocols.folds(collection.labels, seed=seed)
+    return divided if options.protocol == "folds" else divided[:1]
+
+
+def as_segments(collection: sources.Collection) -> sources.Collection:
+    """Takes every window for a track of its own: what makes the `segment` protocol leak."""
+    features, matrices, windows = {}, {}, 0
+    for name, described in collection.features.items():
+        windows = described.windows_per_clip
+        used = collection.matrices[name][:, : windows * described.window_frames]
+        matrices[name] = used.reshape(-1, *described.window_shape)
+        features[name] = dataclasses.replace(described, frames_per_clip=described.window_frames)
+    return sources.Collection(
+        collection.name,
+        tuple(track_id for track_id in collection.track_ids for _ in range(windows)),
+        np.repeat(collection.labels, windows),
+        matrices,
+        features,
+    )
+
+
+def settings_of(name: str, options: argparse.Namespace, *, seed: int) -> TrainingSettings:
+    settings = dataclasses.replace(recommended(name), seed=seed)
+    model = settings.model
+    if options.weights and CATALOG[name].backbone:
+        model = dataclasses.replace(model, weights=options.weights)
+    if options.fine_tune:
+        model = dataclasses.replace(model, fine_tune=True)
+    settings = dataclasses.replace(settings, model=model)
+    return dataclasses.replace(settings, epochs=options.epochs) if options.epochs else settings
+
+
+def fit_and_answer(
+    name: str, collection: sources.Collection, division: Round, settings: TrainingSettings
+) -> np.ndarray:
+    """Trains on one side and answers for the other: [scored, windows, genres] probabilities."""
+    import keras
+
+    from components.trainer.training import train, window_probabilities
+    from components.trainer.windows import Tracks
+
+    described = collection.features[CATALOG[name].feature]
+    matrices = collection.matrices[described.name]
+    learnt, scored = matrices[division.training], matrices[division.scored]
+    if described.standardised:
+        mean, deviation = learnt.mean(axis=(0, 1)), learnt.std(axis=(0, 1))
+        scale = np.where(deviation > 0.0, deviation, 1.0)
+        learnt, scored = (learnt - mean) / scale, (scored - mean) / scale
+    result = train(
+        name,
+        Tracks.from_arrays(learnt, collection.labels[division.training]),
+        None,
+        settings=settings,
+        feature=described,
+        genres=GENRES,
+    )
+    answers = window_probabilities(
+        result.model,
+        Tracks.from_arrays(scored, collection.labels[division.scored]),
+        feature=described,
+    )
+    keras.backend.clear_session()
+    return answers
+
+
+def peer_answers(collection: sources.Collection, division: Round) -> np.ndarray:
+    """scikit-learn's RBF support vector machine on the same columns: [scored, 1, genres]."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    values = collection.matrices["descriptors"].mean(axis=1)
+    machine = make_pipeline(StandardScaler(), SVC(C=10.0))
+    machine.fit(values[division.training], collection.labels[division.training])
+    found = machine.predict(values[division.scored])
+    return np.eye(len(GENRES))[found][:, np.newaxis]
+
+
+def run(options: argparse.Namespace) -> list[dict[str, object]]:
+    """Trains and scores everything that the options ask for; one row a model, seed and round."""
+    from components.trainer.scoring import mean_probabilities, track_scores, window_scores
+
+    collection = load(options)
+    rows: list[dict[str, object]] = []
+
+    def note(
+        name: str, seed: int, number: int, division: Round, answers: np.ndarray, seconds: float
+    ) -> None:
+        labels = collection.labels[division.scored]
+        tracks, windows = track_scores(answers, labels), window_scores(answers, labels)
+        row = dict(
+            zip(
+                FIELDS,
+                (
+                    collection.name,
+                    options.protocol,
+                    name,
+                    seed,
+                    number,
+                    len(division.training),
+                    len(division.scored),
+                    round(tracks.accuracy, 4),
+                    round(tracks.macro_f1, 4),
+                    round(windows.accuracy, 4),
+                    round(seconds, 1),
+                ),
+                strict=True,
+            )
+        )
+        rows.append(row)
+        if options.results:
+            append(options.results, row)
+        print("  ".join(str(value) for value in row.values()), flush=True)
+
+    if options.protocol == "segment":
+        collection = as_segments(collection)
+    for seed in options.seeds:
+        for number, division in enumerate(rounds(options, collection, seed=seed)):
+            branches: list[np.ndarray] = []
+            for name in options.models:
+                started = time.monotonic()
+                if name == ENSEMBLE:
+                    answers = mean_probabilities(branches)[:, np.newaxis]
+                else:
+                    settings = settings_of(name, options, seed=seed)
+                    answers = fit_and_answer(name, collection, division, settings)
+                    branches.append(answers.mean(axis=1))
+                note(name, seed, number, division, answers, time.monotonic() - started)
+            if options.descriptors:
+                started = time.monotonic()
+                answers = peer_answers(collection, division)
+                note(SVM, seed, number, division, answers, time.monotonic() - started)
+    return rows
+
+
+def append(path: Path, row: dict[str, object]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def summary(rows: list[dict[str, object]]) -> str:
+    """Mean accuracy of each model, and its spread over seeds."""
+    by_model: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        by_model[str(row["model"])][int(str(row["seed"]))].append(float(str(row["track_accuracy"])))
+    lines = [f"{'model':16}{'accuracy':>10}{'± over seeds':>14}{'seeds':>7}{'rounds':>8}"]
+    for name, seeds in by_model.items():
+        means = [float(np.mean(found)) for found in seeds.values()]
+        count = sum(len(found) for found in seeds.values())
+        lines.append(
+            f"{name:16}{np.mean(means):10.3f}{np.std(means):14.3f}{len(means):7d}{count:8d}"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+    level = "window" if options.protocol == "segment" else "track"
+    rows = run(options)
+    print(f"\n{rows[0]['data']}, protocol {options.protocol}, {level} level")
+    print(summary(rows))
+
+
+if __name__ == "__main__":
+    main()
