@@ -1,0 +1,121 @@
+"""The two processes that benchmarks.serving compares the server with.
+
+    python -m benchmarks.serving_workers bare BASE_PATH     the SavedModel, called in process
+    python -m benchmarks.serving_workers peer MODEL PORT    librosa, model.predict, Flask
+
+`bare` reads one JSON command a line on standard input and answers one JSON line; `peer` is what
+the projects that Gatefold replaces run as their app.
+"""
+
+import json
+import os
+import sys
+import time
+import warnings
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+warnings.simplefilter("ignore")
+
+
+def bare(base_path: str) -> None:
+    """Runs the newest version's `classify_wav` for `{"wavs": [paths], "batch": n, "runs": n}`.
+
+    Answers the seconds that each run took.
+    """
+    import numpy as np
+
+    from serving.server.loading import LoadedVersion
+    from serving.server.version_policy import list_versions
+    from serving.server.warmup import warm
+
+    number, path = max(list_versions(base_path).items())
+    version = LoadedVersion("genre", number, path)
+    warm(version, path)
+    signature = version.signatures["classify_wav"]
+    outputs = tuple(sorted(signature.definition.outputs))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        command = json.loads(line)
+        wavs = [open(path, "rb").read() for path in command["wavs"]]  # noqa: SIM115, PTH123
+        seconds = []
+        for run in range(command["runs"]):
+            chosen = [wavs[(run + i) % len(wavs)] for i in range(command["batch"])]
+            start = time.perf_counter()
+            version.run(signature, {"wav": np.array(chosen, object)}, outputs)
+            seconds.append(time.perf_counter() - start)
+        print(json.dumps(seconds), flush=True)
+
+
+def librosa_windows(samples: Any, feature: Any, settings: Any) -> Any:
+    """A clip's windows as a script computes them: float32 [windows, window_frames, bins]."""
+    import librosa
+    import numpy as np
+
+    if feature.name == "music_mel":
+        power = librosa.feature.melspectrogram(
+            y=samples, sr=settings.sample_rate_hz, n_fft=1024, hop_length=353, n_mels=feature.bins
+        )
+        matrix = np.log10(10_000 * power + 1)
+    else:
+        decibels = librosa.power_to_db(
+            librosa.feature.melspectrogram(
+                y=samples,
+                sr=settings.sample_rate_hz,
+                n_fft=settings.fft_length,
+                hop_length=settings.hop_length,
+                n_mels=settings.mel_bins,
+            ),
+            ref=np.max,
+        )
+        matrix = decibels
+        if feature.name == "mfcc":
+            matrix = librosa.feature.mfcc(S=decibels, n_mfcc=feature.bins)
+    count = matrix.shape[1] // feature.window_frames
+    frames = matrix.T[: count * feature.window_frames]
+    return frames.reshape(count, feature.window_frames, feature.bins).astype(np.float32)
+
+
+def peer(model_name: str, port: int) -> None:
+    """Serves POST /predict of a WAV: librosa features, then `model.predict`, in a Flask handler.
+
+    The network has the architecture of the served one; its weights are untrained, which makes no
+    difference to its speed.
+    """
+    import io
+    import logging
+
+    import flask
+    import librosa
+
+    from components.audio.features import feature as describe
+    from components.audio.settings import AudioSettings
+    from components.gtzan.genres import GENRES
+    from components.trainer.catalog import CATALOG
+    from components.trainer.models import build
+    from components.trainer.settings import ModelSettings
+
+    settings = AudioSettings()
+    feature = describe(CATALOG[model_name].feature, settings)
+    model = build(model_name, feature=feature, genre_count=len(GENRES), settings=ModelSettings())
+    app = flask.Flask("peer")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    flask.cli.show_server_banner = lambda *_: None
+
+    @app.post("/predict")
+    def predict() -> dict[str, float]:
+        data = io.BytesIO(flask.request.get_data())
+        samples, _ = librosa.load(data, sr=settings.sample_rate_hz)
+        windows = librosa_windows(samples, feature, settings)
+        probabilities = model.predict(windows, verbose=0).mean(axis=0)
+        return dict(zip(GENRES, map(float, probabilities), strict=True))
+
+    print("ready", flush=True)
+    app.run(host="127.0.0.1", port=port, threaded=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "bare":
+        bare(sys.argv[2])
+    else:
+        peer(sys.argv[2], int(sys.argv[3]))
