@@ -3,6 +3,7 @@
 from typing import Any
 
 from absl import logging
+from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 from tfx import types
 from tfx.components.util import examples_utils
@@ -49,7 +50,7 @@ class Executor(BaseBeamExecutor):
 
         plan = self._ingest(
             folder=folder,
-            total=len(found),
+            found=found,
             settings=settings,
             sources=sources,
             output=examples.uri,
@@ -73,7 +74,7 @@ class Executor(BaseBeamExecutor):
         self,
         *,
         folder: str,
-        total: int,
+        found: list[FileMetadata],
         settings: IngestSettings,
         sources: SplitSources,
         output: str,
@@ -84,7 +85,7 @@ class Executor(BaseBeamExecutor):
             plan = (
                 pipeline
                 | "ExamineFiles"
-                >> ingest.ExamineFiles(folder=folder, settings=settings, total=total)
+                >> ingest.ExamineFiles(folder=folder, found=found, settings=settings)
                 | "Decide" >> ingest.Decide(settings=settings, sources=sources)
             )
             plan | "SavePlan" >> ingest.SavePlan(path=scratch)

@@ -41,10 +41,9 @@ def absolute(uri: str) -> str:
     return uri.rstrip("/") or "/"
 
 
-def pattern(folder: str) -> str:
-    """Makes the pattern that matches the files in the folders of `folder`, whatever its name."""
-    quoted = "".join(f"[{mark}]" if mark in "*?[" else mark for mark in folder)
-    return f"{quoted}/*/*"
+def _quoted(path: str) -> str:
+    """Makes a pattern that matches a path and nothing else, whatever its name."""
+    return "".join(f"[{mark}]" if mark in "*?[" else mark for mark in path)
 
 
 def relative(path: str, folder: str) -> str:
@@ -76,9 +75,7 @@ def find_tracks(data: str, genres: tuple[str, ...]) -> tuple[str, list[FileMetad
     for root in layout.ROOTS:
         folder = f"{data}/{root}".rstrip("/")
         found = [
-            file
-            for file in FileSystems.match([pattern(folder)])[0].metadata_list
-            if is_track_file(relative(file.path, folder))
+            file for file in _in_subfolders(folder) if is_track_file(relative(file.path, folder))
         ]
         if layout.has_genre_folders((relative(file.path, folder) for file in found), genres):
             return folder, sorted(found, key=lambda file: file.path)
@@ -86,6 +83,21 @@ def find_tracks(data: str, genres: tuple[str, ...]) -> tuple[str, list[FileMetad
         f"no audio files ({', '.join(codec.SUFFIXES)}) in folders named after the genres "
         f"({', '.join(genres)}). Received: {data}"
     )
+
+
+def _in_subfolders(folder: str) -> list[FileMetadata]:
+    """Lists the files one level down."""
+    if is_remote(folder):
+        return list(FileSystems.match([f"{_quoted(folder)}/*/*"])[0].metadata_list)
+    # Beam would give up on the whole folder for one dangling link in it.
+    return [FileMetadata(str(path), _size(path)) for path in Path(folder).glob("*/*")]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # reading it will say why
+        return 0
 
 
 def read(path: str, *, limit: int = codec.MAXIMUM_BYTES) -> bytes:
@@ -112,7 +124,7 @@ def read_text(path: str) -> str:
 def names_in(folder: str) -> list[str]:
     """Lists the names of the files in a folder; empty where there is no such folder."""
     folder = absolute(folder)
-    found = FileSystems.match([pattern(folder).removesuffix("/*")])[0].metadata_list
+    found = FileSystems.match([f"{_quoted(folder)}/*"])[0].metadata_list
     return sorted(posixpath.basename(file.path.replace("\\", "/")) for file in found)
 
 
@@ -168,7 +180,7 @@ def fingerprint(data: str, genres: tuple[str, ...], *, others: Iterable[str] = (
 
 def _matched(path: str) -> list[FileMetadata]:
     """Finds a file, or the files in a folder."""
-    quoted = pattern(path).removesuffix("/*/*")
+    quoted = _quoted(path)
     matches = FileSystems.match([quoted, f"{quoted}/*"])
     found = [file for match in matches for file in match.metadata_list]
     if not found:

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 from apache_beam.io import fileio
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 
 from components import progress
+from components.audio import codec
 from components.audio.settings import AudioSettings
 from components.example_gen import files, tracks
 from components.example_gen.plan import Plan, Shard, SplitSources, make_plan, shards
@@ -28,24 +29,23 @@ _METRICS = "gatefold.ingest"
 @beam.typehints.with_input_types(beam.Pipeline)
 @beam.typehints.with_output_types(Examined)
 def ExamineFiles(  # noqa: N802 - a PTransform is named as a class
-    pipeline: beam.Pipeline, *, folder: str, settings: IngestSettings, total: int
+    pipeline: beam.Pipeline, *, folder: str, found: list[FileMetadata], settings: IngestSettings
 ) -> beam.PCollection[Examined]:
-    """Reads every audio file below `folder` and says what is in it.
+    """Reads audio files and says what is in each.
 
     Args:
       pipeline: The pipeline.
       folder: The genre folders' parent.
+      found: The files in it, as `files.find_tracks` lists them.
       settings: What the ingest is told.
-      total: Number of files, for the progress that is shown.
     """
     return (
         pipeline
-        | "Match" >> fileio.MatchFiles(files.pattern(folder))
-        | "KeepAudio" >> beam.Filter(_is_track, folder)
-        # Without it the files of one match would be fused to one worker.
+        | "List" >> beam.Create(found)
+        # Without it all the files would be fused to one worker.
         | "Reshuffle" >> beam.Reshuffle()
         | "Open" >> fileio.ReadMatches(CompressionTypes.UNCOMPRESSED)
-        | "Examine" >> beam.ParDo(_Examine(folder, settings, total))
+        | "Examine" >> beam.ParDo(_Examine(folder, settings, len(found)))
     )
 
 
@@ -111,10 +111,10 @@ class _Examine(beam.DoFn):
         self._folder, self._settings, self._total = folder, settings, total
 
     def process(self, file: fileio.ReadableFile) -> Iterator[Examined]:
-        path = file.metadata.path
-        track = tracks.identify(files.relative(path, self._folder), self._settings.genres)
+        path = files.relative(file.metadata.path, self._folder)
+        track = tracks.identify(path, self._settings.genres)
         if not track.fault:
-            track = _examine_file(track, path, self._settings.audio)
+            track = _examine_file(track, file, self._settings.audio)
         outcome = track.fault or "usable"
         beam.metrics.Metrics.counter(_METRICS, outcome.replace(" ", "_")).inc()
         _tally.advance("tracks examined", self._folder, self._total)
@@ -156,18 +156,15 @@ class _Tally:
 _tally = _Tally()
 
 
-def _examine_file(track: Examined, path: str, audio: AudioSettings) -> Examined:
+def _examine_file(track: Examined, file: fileio.ReadableFile, audio: AudioSettings) -> Examined:
     try:
-        data = files.read(path)
+        with file.open() as source:
+            data = source.read(codec.MAXIMUM_BYTES + 1)
     # A broken file must not stop the others, and each file system has errors of its own.
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return Examined(track.path, track.track_id, track.genre, tracks.UNREADABLE, str(reason))
     return tracks.examine(track, data, audio)
-
-
-def _is_track(file: fileio.filesystem.FileMetadata, folder: str) -> bool:
-    return files.is_track_file(files.relative(file.path, folder))
 
 
 def _save(plan: Plan, path: str) -> str:

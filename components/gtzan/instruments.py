@@ -149,8 +149,8 @@ def mastered(sound: Sound, *, room: float, tilt_db: float, rng: np.random.Genera
       tilt_db: Gain in dB an octave above 1 kHz.
       rng: Draws the room.
     """
-    # A whole number of 10 000 has small factors only while it is small enough for a track, so the
-    # transform is quick; a power of two would be half as long again.
+    # Tens of thousands have small factors, so the transform is quick, and are closer than the next
+    # power of two.
     size = -(-(len(sound) + RATE_HZ) // 10_000) * 10_000
     time = np.arange(RATE_HZ) / RATE_HZ
     tail = rng.normal(size=RATE_HZ) * np.exp(-time / rng.uniform(0.1, 0.3))
