@@ -12,6 +12,7 @@ from components.trainer import model_run
 from components.trainer.catalog import CATALOG
 from components.trainer.examples import read_tracks
 from components.trainer.export import Branch, write_release
+from components.trainer.live_metrics import LiveMetrics
 from components.trainer.settings import from_dict
 from components.trainer.training import train
 
@@ -53,7 +54,7 @@ def run_fn(fn_args: FnArgs) -> None:
         settings=settings,
         feature=described,
         genres=GENRES,
-        callbacks=[EpochProgress(settings.epochs)],
+        callbacks=[EpochProgress(settings.epochs), LiveMetrics()],
     )
     model_run.save(
         fn_args.model_run_dir,

@@ -143,7 +143,7 @@ class _Run:
             self._training, feature=self._feature, genre_weights=self._weights, settings=settings
         )
         steps = windows.steps_per_epoch(self._training.count, settings)
-        _compile(model, settings, peak=peak, steps=steps * settings.epochs)
+        compile_model(model, settings, peak=peak, steps=steps * settings.epochs)
         inputs = None
         if self._validation:
             inputs = windows.evaluation_windows(self._validation, feature=self._feature)
@@ -169,7 +169,7 @@ class _Run:
             seed=settings.seed,
         )
         heads.penalise(head, settings.model.head_l2 * 100.0 / len(means))
-        _compile(
+        compile_model(
             head,
             # The penalty takes the place of the decay, and smoothing would be another one.
             dataclasses.replace(settings, weight_decay=0.0, label_smoothing=0.0),
@@ -222,7 +222,17 @@ class _Run:
             self.history.setdefault(name, []).extend(float(value) for value in values)
 
 
-def _compile(model: keras.Model, settings: TrainingSettings, *, peak: float, steps: int) -> None:
+def compile_model(
+    model: keras.Model, settings: TrainingSettings, *, peak: float, steps: int
+) -> None:
+    """AdamW on a cosine schedule with warm-up, and smoothed cross-entropy.
+
+    Args:
+      model: Compiled in place.
+      settings: Warm-up, decay and smoothing.
+      peak: Highest learning rate.
+      steps: Steps until the rate is back at zero.
+    """
     warm_up = max(1, int(settings.warm_up * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
         peak / 100.0, max(1, steps - warm_up), warmup_target=peak, warmup_steps=warm_up

@@ -17,10 +17,9 @@ def build(name: str, *, feature: Feature, genre_count: int, settings: ModelSetti
     window = keras.Input(feature.window_shape, name=feature.name)
     x = layers.Reshape((*feature.window_shape, 1))(window)
     x = layers.MaxPooling2D(2)(_convolution(x, settings, 32, kernel=5, stride=2))
-    x = layers.MaxPooling2D(2)(_convolution(x, settings, 64))
-    x = _convolution(x, settings, 128)
-    x = layers.MaxPooling2D(2)(_convolution(x, settings, 128))
-    x = _convolution(x, settings, 256)
+    for channels in (48, 96):
+        x = layers.MaxPooling2D(2)(_convolution(x, settings, channels))
+    x = _convolution(x, settings, 192)
     pooled = layers.Concatenate()(
         [layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)]
     )

@@ -1,0 +1,134 @@
+"""The accuracy benchmark on constructed data, where the right figures are known."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import accuracy, protocols, sources
+from components.gtzan.genres import GENRES
+
+
+@pytest.fixture(scope="module")
+def spectrograms(tmp_path_factory) -> Path:
+    """Twenty tracks whose sound tells the track and nothing of its genre, as uint8 pictures."""
+    rng = np.random.default_rng(0)
+    track_ids = [f"{genre}.{number:05d}" for genre in GENRES[:4] for number in range(5)]
+    colour = rng.normal(scale=40.0, size=(len(track_ids), 1, 128))
+    pictures = 128 + colour + rng.normal(scale=4.0, size=(len(track_ids), 496, 128))
+    path = tmp_path_factory.mktemp("spectrograms") / "log_mel.npz"
+    np.savez(path, log_mel=np.clip(pictures, 0, 255).astype(np.uint8), track_id=track_ids)
+    return path
+
+
+def test_random_segments_score_the_track_and_not_the_genre(spectrograms, tmp_path, monkeypatch):
+    """The leak: windows of a track on both sides let a model that learnt nothing shine."""
+    results = tmp_path / "results.csv"
+    monkeypatch.setattr(accuracy, "recommended", quick)
+    common = ["--spectrograms", str(spectrograms), "--models", "lstm", "--results", str(results)]
+    accuracy.main([*common, "--protocol", "segment"])
+    accuracy.main([*common, "--protocol", "track"])
+    with results.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["protocol"] for row in rows] == ["segment", "track"]
+    leaked, honest = (float(row["window_accuracy"]) for row in rows)
+    assert leaked > 0.9
+    assert honest < 0.6
+    assert rows[1]["learnt_tracks"] == "16" and rows[1]["scored_tracks"] == "4"
+
+
+def quick(name):
+    import dataclasses
+
+    from components.trainer.settings import AugmentationSettings, recommended
+
+    return dataclasses.replace(
+        recommended(name), augmentation=AugmentationSettings(), epochs=15, windows_per_track=8
+    )
+
+
+def test_folds_score_each_track_once():
+    labels = np.repeat(np.arange(10), 7)
+    divided = protocols.folds(labels, seed=1)
+    scored = np.concatenate([division.scored for division in divided])
+    assert sorted(scored) == list(range(70))
+    for division in divided:
+        assert not set(division.training) & set(division.scored)
+        assert set(labels[division.training]) == set(range(10))
+
+
+def test_no_artist_is_on_both_sides():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 20)
+    artists = [f"{label}-{rng.integers(8)}" for label in labels]
+    for division in protocols.by_artist(labels, artists, seed=0):
+        sides = [
+            {artists[place] for place in side} for side in (division.training, division.scored)
+        ]
+        assert not sides[0] & sides[1]
+
+
+def test_lists_name_the_tracks_of_each_side(tmp_path):
+    (tmp_path / "train.txt").write_text("blues/blues.00001.wav\njazz/jazz.00002.wav\n")
+    (tmp_path / "valid.txt").write_text("blues/blues.00000.wav\nblues/blues.00077.wav\n")
+    track_ids = ["blues.00000", "blues.00001", "jazz.00002"]
+    division = protocols.listed(track_ids, [tmp_path / "train.txt"], tmp_path / "valid.txt")
+    assert division.training.tolist() == [1, 2]
+    assert division.scored.tolist() == [0]
+    (tmp_path / "valid.txt").write_text("rock/rock.00000.wav\n")
+    with pytest.raises(ValueError, match="names no track"):
+        protocols.listed(track_ids, [tmp_path / "train.txt"], tmp_path / "valid.txt")
+
+
+def test_spectrograms_take_real_musics_distribution(spectrograms):
+    rng = np.random.default_rng(0)
+    from components.audio.features import feature
+    from components.audio.settings import AudioSettings
+
+    described = feature("music_mel", AudioSettings())
+    real = rng.gamma(2.0, size=(3, 200, described.bins)) * np.linspace(1, 3, described.bins)
+    with np.load(spectrograms) as archive:
+        mapped = sources._as_music_mel(archive["log_mel"], real, described)
+    assert mapped.shape == (20, *described.clip_shape)
+    for quantile in (0.1, 0.5, 0.9):
+        wanted = np.quantile(real, quantile, axis=(0, 1))
+        np.testing.assert_allclose(np.quantile(mapped, quantile, axis=(0, 1)), wanted, rtol=0.1)
+
+
+def test_a_models_ensemble_and_peer_are_scored_beside_it(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "features.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["filename", "length", "one", "two", "label"])
+        for number in range(40):
+            genre = number % 4
+            values = rng.normal(size=2) + 4 * np.array([genre // 2, genre % 2])
+            writer.writerow([f"{GENRES[genre]}.{number:05d}.wav", 661794, *values, GENRES[genre]])
+    accuracy.main(["--descriptors", str(path), "--models", "ann,ensemble", "--epochs", "20"])
+    printed = capsys.readouterr().out
+    figures = {
+        line.split()[0]: float(line.split()[1])
+        for line in printed.splitlines()
+        if line.split() and line.split()[0] in ("ann", "ensemble", "svm")
+    }
+    assert set(figures) == {"ann", "ensemble", "svm"}
+    assert figures["ann"] == figures["ensemble"]
+    assert figures["svm"] >= 0.8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--data", ".", "--models", "resnet"], "Received: resnet"),
+        (["--data", ".", "--protocol", "listed"], "needs --split-lists"),
+        (["--data", ".", "--protocol", "artist"], "needs --artists"),
+        (["--spectrograms", "x.npz", "--models", "musicnn"], "need --real-music"),
+        (["--descriptors", "x.csv", "--models", "cnn"], "is for ann"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(arguments, complaint, capsys):
+    with pytest.raises(SystemExit):
+        accuracy.parse_arguments(arguments)
+    assert complaint in capsys.readouterr().err

@@ -1,0 +1,146 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.audio.features import feature
+from components.audio.settings import AudioSettings
+from components.trainer import windows
+from components.trainer.augmentation import augment, source_frames
+from components.trainer.settings import AugmentationSettings, TrainingSettings
+from tests.trainer.conftest import GENRE_NAMES, coloured
+
+LOG_MEL = feature("log_mel", AudioSettings())
+EACH = {
+    "gain": AugmentationSettings(gain=0.5),
+    "noise": AugmentationSettings(noise=0.2),
+    "time_stretch": AugmentationSettings(time_stretch=0.2),
+    "pitch_shift": AugmentationSettings(pitch_shift_semitones=2.0),
+    "frequency_mask": AugmentationSettings(frequency_mask=0.3, frequency_masks=2),
+    "time_mask": AugmentationSettings(time_mask=0.3, time_masks=2),
+    "mixup": AugmentationSettings(mixup=0.4),
+}
+ALL = AugmentationSettings(
+    gain=0.5,
+    noise=0.2,
+    time_stretch=0.2,
+    pitch_shift_semitones=2.0,
+    frequency_mask=0.3,
+    time_mask=0.3,
+    mixup=0.4,
+)
+
+
+def batch(settings, described=LOG_MEL, count=4, seed=0):
+    rng = np.random.default_rng(seed)
+    shape = (count, source_frames(described, settings), described.bins)
+    labels = np.eye(len(GENRE_NAMES), dtype=np.float32)[np.arange(count) % len(GENRE_NAMES)]
+    return tf.constant(rng.normal(size=shape), tf.float32), tf.constant(labels)
+
+
+def varied(settings, described=LOG_MEL, seed=(0, 0), inputs=None):
+    values, labels = inputs or batch(settings, described)
+    return augment(
+        values,
+        labels,
+        seed=tf.constant(seed, tf.int64),
+        feature=described,
+        settings=settings,
+    )
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_each_variation_changes_windows_and_keeps_them_whole(name):
+    settings = EACH[name]
+    values, _ = batch(settings)
+    found, labels = varied(settings)
+    assert found.shape == (4, *LOG_MEL.window_shape)
+    assert np.isfinite(found).all()
+    assert not np.allclose(found, values[:, : LOG_MEL.window_frames])
+    np.testing.assert_allclose(tf.reduce_sum(labels, axis=1), 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mfcc", "music_mel", "descriptors"])
+def test_every_feature_can_be_varied(name):
+    described = feature(name, AudioSettings())
+    found, _ = varied(ALL, described)
+    assert found.shape == (4, *described.window_shape)
+    assert np.isfinite(found).all()
+
+
+def test_nothing_is_varied_when_everything_is_off(no_augmentation):
+    values, labels = batch(no_augmentation)
+    found, same = varied(no_augmentation)
+    np.testing.assert_array_equal(found, values)
+    np.testing.assert_array_equal(same, labels)
+
+
+def test_the_seed_decides_what_is_drawn():
+    np.testing.assert_array_equal(varied(ALL, seed=(3, 7))[0], varied(ALL, seed=(3, 7))[0])
+    assert not np.allclose(varied(ALL, seed=(3, 7))[0], varied(ALL, seed=(3, 8))[0])
+
+
+def test_a_higher_pitch_moves_a_tone_to_higher_bands():
+    tone = np.zeros((64, *LOG_MEL.window_shape), np.float32)
+    tone[:, :, 60] = 1.0
+    labels = tf.one_hot(np.zeros(64, np.int32), len(GENRE_NAMES))
+    settings = EACH["pitch_shift"]
+    found, _ = varied(settings, inputs=(tf.constant(tone), labels))
+    places = np.argmax(found.numpy().mean(axis=1), axis=1)
+    # The HTK mel scale of 128 bands to 11 025 Hz: band 60 lies at 1717 Hz.
+    mel = 2595 * np.log10(1 + 11025 / 700) * 61 / 129
+    hertz = 700 * (10 ** (mel / 2595) - 1)
+    extreme = [
+        2595 * np.log10(1 + hertz * 2 ** (semitones / 12) / 700) / 2595 * 129
+        / np.log10(1 + 11025 / 700) - 1
+        for semitones in (-2, 2)
+    ]  # fmt: skip
+    assert extreme[0] - 1 <= places.min() < 58
+    assert 62 < places.max() <= extreme[1] + 1
+
+
+def test_a_faster_tempo_brings_later_events_earlier():
+    settings = EACH["time_stretch"]
+    clicks = np.zeros((64, source_frames(LOG_MEL, settings), LOG_MEL.bins), np.float32)
+    clicks[:, 90:93] = 1.0
+    labels = tf.one_hot(np.zeros(64, np.int32), len(GENRE_NAMES))
+    found, _ = varied(settings, inputs=(tf.constant(clicks), labels))
+    places = np.argmax(found.numpy()[:, :, 0], axis=1)
+    assert 90 / 1.2 - 2 <= places.min() < 85
+    assert 100 < places.max() <= 91 / 0.8 + 2
+
+
+def test_evaluation_sees_the_windows_as_they_are():
+    tracks = coloured(LOG_MEL, 3)
+    found = np.concatenate(list(windows.evaluation_windows(tracks, feature=LOG_MEL)))
+    grouped = windows.by_track(found, feature=LOG_MEL, count=3)
+    for place, (matrix, _) in enumerate(tracks.dataset):
+        whole = matrix.numpy()[: 10 * LOG_MEL.window_frames]
+        np.testing.assert_array_equal(grouped[place].reshape(whole.shape), whole)
+
+
+def test_training_windows_are_the_same_for_the_same_seed():
+    tracks = coloured(LOG_MEL, 6)
+    settings = TrainingSettings(batch_size=3, augmentation=ALL, seed=5)
+
+    def first_two(chosen):
+        tf.random.set_seed(chosen.seed)
+        data = windows.training_windows(
+            tracks, feature=LOG_MEL, genre_weights=np.ones(4), settings=chosen
+        )
+        return [value.numpy() for element in data.take(2) for value in element]
+
+    once, again = first_two(settings), first_two(settings)
+    other = first_two(dataclasses.replace(settings, seed=6))
+    for one, two in zip(once, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.allclose(once[0], other[0])
+    assert once[0].shape == (3, *LOG_MEL.window_shape)
+    assert once[1].shape == (3, len(GENRE_NAMES))
+
+
+def test_a_rarer_genre_weighs_more():
+    found = windows.genre_weights(np.array([0, 0, 0, 1]), 4)
+    np.testing.assert_allclose(found, [4 / 6, 2.0, 0.0, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(windows.genre_weights(np.arange(8) % 4, 4), 1.0)

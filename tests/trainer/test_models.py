@@ -1,0 +1,126 @@
+"""Every model of the catalog trains, and starts from nothing or from a file."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from components.trainer.catalog import CATALOG
+from components.trainer.models import build, heads
+from components.trainer.settings import ModelSettings
+from components.trainer.training import train, window_probabilities
+from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
+
+TRAINED = [name for name in CATALOG if name != "ensemble"]
+
+
+def new(name, weights="none"):
+    settings = ModelSettings(weights=weights, width=0.25)
+    return build(name, feature=described(name), genre_count=4, settings=settings)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_model_learns_a_step_and_answers_with_probabilities(name):
+    reads = described(name)
+    model = new(name)
+    rng = np.random.default_rng(0)
+    windows = rng.normal(size=(2, *reads.window_shape)).astype(np.float32)
+    before = [value.copy() for value in model.get_weights()]
+    model.compile(keras.optimizers.SGD(0.01), "categorical_crossentropy", jit_compile=False)
+    model.train_on_batch(windows, np.eye(4, dtype=np.float32)[:2])
+    probabilities = model.predict_on_batch(windows)
+    assert probabilities.shape == (2, 4)
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+    changed = [
+        not np.array_equal(old, now) for old, now in zip(before, model.get_weights(), strict=True)
+    ]
+    assert np.mean(changed) > 0.5
+    keras.backend.clear_session()
+
+
+@pytest.mark.parametrize("name", ["ann", "lstm", "crnn"])
+def test_a_model_learns_what_tells_genres_apart(name):
+    reads = described(name)
+    tracks = coloured(reads, 8)
+    result = train(
+        name,
+        tracks,
+        coloured(reads, 4, seed=1),
+        settings=tiny(name, epochs=12, windows_per_track=4, batch_size=8),
+        feature=reads,
+        genres=GENRE_NAMES,
+    )
+    assert max(result.history["val_track_accuracy"]) == 1.0
+    found = window_probabilities(result.model, tracks, feature=reads)
+    assert found.shape == (8, reads.windows_per_clip, 4)
+
+
+def test_a_model_without_weights_holds_no_random_state_once_it_answers():
+    """Seeds of random layers are no part of what is exported: answers must not draw on them."""
+    for name in ("cnn", "lstm"):
+        model = new(name)
+        windows = np.ones((1, *described(name).window_shape), np.float32)
+        np.testing.assert_array_equal(model(windows), model(windows))
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "musicnn"])
+def test_a_body_starts_from_a_weights_file(name, tmp_path):
+    path = tmp_path / "body.weights.h5"
+    given = new(name).get_layer(heads.BODY)
+    given.save_weights(path)
+    started = new(name, weights=str(path)).get_layer(heads.BODY)
+    for one, other in zip(given.get_weights(), started.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_weights_file_that_does_not_fit_says_which_layer(tmp_path):
+    path = tmp_path / "body.weights.h5"
+    wrong = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="unfitting")])
+    wrong.save_weights(path)
+    with pytest.raises(ValueError, match=r"does not fit mobilenetv2: .*layer.*Received: "):
+        new("mobilenetv2", weights=str(path))
+    (tmp_path / "noise.h5").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="does not fit mobilenetv2"):
+        new("mobilenetv2", weights=str(tmp_path / "noise.h5"))
+
+
+def test_head_first_then_the_top_of_the_body_with_its_statistics_fixed(tmp_path):
+    name = "mobilenetv2"
+    path = tmp_path / "body.weights.h5"
+    given = new(name).get_layer(heads.BODY)
+    given.save_weights(path)
+    settings = tiny(name, head_epochs=2, fine_tune_learning_rate=1e-2)
+    model = dataclasses.replace(
+        settings.model, weights=str(path), fine_tune=True, fine_tune_share=0.5
+    )
+    reads = described(name)
+    result = train(
+        name,
+        coloured(reads, 4),
+        None,
+        settings=dataclasses.replace(settings, model=model),
+        feature=reads,
+        genres=GENRE_NAMES,
+    )
+    assert len(result.history["loss"]) == 3
+    network = given.layers[-1]
+    tuned = result.model.get_layer(heads.BODY).layers[-1]
+    moved = {
+        old.name
+        for old, now in zip(network.layers, tuned.layers, strict=True)
+        for one, other in zip(old.get_weights(), now.get_weights(), strict=True)
+        if not np.array_equal(one, other)
+    }
+    assert "Conv_1" in moved  # the last convolution
+    assert "Conv1" not in moved  # the first one
+    assert not any("BN" in layer or "bn" in layer for layer in moved)
+
+
+def test_an_unknown_model_or_the_wrong_feature_is_refused():
+    settings = ModelSettings()
+    with pytest.raises(ValueError, match="Received: 'resnet'"):
+        build("resnet", feature=described("cnn"), genre_count=4, settings=settings)
+    with pytest.raises(ValueError, match=r"lstm reads mfcc\. Received: 'log_mel'"):
+        build("lstm", feature=described("cnn"), genre_count=4, settings=settings)

@@ -1,0 +1,75 @@
+"""The rebuilt networks are the published ones."""
+
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+
+from components.audio.features import feature
+from components.audio.settings import AudioSettings
+from components.trainer.models import music
+from components.trainer.models.filters import PooledFilters
+
+MUSIC_MEL = feature("music_mel", AudioSettings())
+NETWORKS = ("musicnn", "musicvgg")
+
+
+@pytest.fixture(scope="module")
+def taggers():
+    return {name: music.tagger(name, MUSIC_MEL) for name in NETWORKS}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_published_variable_is_used_once(taggers, name):
+    model, used = taggers[name]
+    published = music.published_variables(name)
+    assert Counter(used) == Counter(published.keys())
+    assert sum(value.size for value in published.values()) == model.count_params()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_listeners_tags_come_first(taggers, name, real_music):
+    """The published network's first four tags for four tracks whose genre is beyond dispute."""
+    import tensorflow as tf
+
+    from components.audio import codec
+    from components.audio.extraction import cut_windows, extract
+
+    expected = {
+        "blues.00000": {"blues"},
+        "jazz.00000": {"jazz"},
+        "metal.00000": {"metal", "heavy metal"},
+        "hiphop.00001": {"Hip-Hop"},
+    }
+    settings = AudioSettings()
+    for track, tags in expected.items():
+        path = real_music / "genres_original" / track.split(".")[0] / f"{track}.wav"
+        sound = codec.decode(path.read_bytes(), name=track, sample_rate_hz=settings.sample_rate_hz)
+        samples = codec.fit_clip(sound.samples, settings.clip_samples)
+        matrix = extract(["music_mel"], tf.constant(samples[np.newaxis]), settings)["music_mel"]
+        windows = cut_windows(matrix, MUSIC_MEL.window_frames)[0]
+        means = taggers[name][0].predict_on_batch(windows).mean(axis=0)
+        first = [music.TAGS[place] for place in means.argsort()[::-1][:4]]
+        assert tags & set(first), f"{track}: {first}"
+
+
+@pytest.mark.parametrize("kernel", [(7, 5), (6, 1), (32, 1)])
+def test_pooling_first_changes_nothing(kernel):
+    """Against convolution, ReLU, normalisation and maximum in the published order."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(2, 21, 9)).astype(np.float32)
+    filters = PooledFilters(3, kernel)
+    filters.build(inputs.shape)
+    values = [rng.normal(size=weight.shape).astype(np.float32) for weight in filters.weights]
+    values[2] = np.array([1.5, -2.0, 0.3], np.float32)  # gamma: rising and falling lines
+    values[-1] = np.abs(values[-1])
+    filters.set_weights(values)
+    weights, bias, gamma, beta, mean, variance = values
+
+    temporal = kernel[1] == 1
+    padding = ((0, 0), (0, 0)) if temporal else (((kernel[0] - 1) // 2, kernel[0] // 2), (0, 0))
+    x = keras.layers.ZeroPadding2D(padding)(inputs[..., np.newaxis])
+    x = keras.ops.conv(x, weights, padding="same" if temporal else "valid")
+    x = (keras.ops.relu(x + bias) - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+    np.testing.assert_allclose(filters(inputs), keras.ops.max(x, axis=2), atol=1e-4)

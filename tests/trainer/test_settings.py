@@ -1,0 +1,76 @@
+import dataclasses
+import json
+
+import pytest
+
+from components.trainer.catalog import CATALOG
+from components.trainer.settings import NO_WEIGHTS, TrainingSettings, from_dict, recommended
+from components.trainer.weights import IMAGENET_URLS, WeightsError, check_weights
+
+TRAINED = [name for name in CATALOG if name != "ensemble"]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_settings_survive_json(name):
+    settings = recommended(name)
+    assert from_dict(json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
+
+
+def test_settings_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match=r"epochs must be at least 1\. Received: 0"):
+        TrainingSettings(epochs=0)
+    with pytest.raises(ValueError, match="Received: 'maybe'"):
+        TrainingSettings(mixed_precision="maybe")
+    with pytest.raises(ValueError, match="Received: \\['speed'\\]"):
+        from_dict({"speed": 3})
+    with pytest.raises(ValueError, match="Received: 'ensemble'"):
+        recommended("ensemble")
+
+
+def test_epochs_of_all_phases_are_counted():
+    settings = recommended("musicnn")
+    assert settings.most_epochs == settings.head_epochs
+    tuned = dataclasses.replace(settings.model, fine_tune=True)
+    assert dataclasses.replace(settings, model=tuned).most_epochs == (
+        settings.head_epochs + settings.epochs
+    )
+    scratch = dataclasses.replace(settings.model, weights=NO_WEIGHTS)
+    assert dataclasses.replace(settings, model=scratch).most_epochs == settings.epochs
+
+
+def test_imagenet_out_of_reach_says_what_to_do_instead(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setitem(IMAGENET_URLS, "vgg16", "https://127.0.0.1:9/vgg16.h5")
+    with pytest.raises(WeightsError, match=r"--weights FILE.*--weights none"):
+        check_weights("vgg16", "imagenet", timeout_seconds=1.0)
+
+
+def test_imagenet_weights_that_are_here_need_no_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setitem(IMAGENET_URLS, "vgg16", "https://127.0.0.1:9/vgg16.h5")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "vgg16.h5").write_bytes(b"weights")
+    check_weights("vgg16", "imagenet", timeout_seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("cnn", "imagenet"), ("vgg16", "msd"), ("musicnn", "imagenet"), ("vgg19", "/no/such.h5")],
+)
+def test_weights_that_do_not_suit_the_model_are_refused(name, weights):
+    with pytest.raises(WeightsError, match=f"{name}.*Received: '{weights}'"):
+        check_weights(name, weights)
+
+
+def test_the_places_of_imagenet_weights_are_those_that_keras_asks():
+    from pathlib import Path
+
+    import keras
+
+    folder = Path(keras.__file__).parent / "src" / "applications"
+    source = " ".join(path.read_text() for path in folder.glob("*.py"))
+    for name, url in IMAGENET_URLS.items():
+        if name in ("vgg16", "vgg19", "inceptionv3"):
+            assert url.rsplit("/", 1)[1] in source
+        assert url.split("com/")[1].split("/")[0] in source
