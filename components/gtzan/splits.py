@@ -207,7 +207,7 @@ def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") ->
     elif families:
         raise SplitError(
             f"{folder or 'the folder'} has several families of split lists: name one, as in "
-            f"listed:{sorted(families)[0] or 'NAME'}. Received: {found}"
+            f"--split-family {sorted(families)[0] or 'NAME'}. Received: {found}"
         )
     else:
         raise SplitError(

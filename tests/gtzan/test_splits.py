@@ -160,7 +160,7 @@ def test_one_family_needs_no_name():
 @pytest.mark.parametrize(
     ("names", "family", "says"),
     [
-        (PUBLISHED, "", r"several families.*listed:f.*Received: 'f', 's'"),
+        (PUBLISHED, "", r"several families.*--split-family f.*Received: 'f', 's'"),
         (PUBLISHED, "x", r"no split lists train_x.txt.*Received: 'f', 's'"),
         (["a.txt"], "", r"no split lists \(train\*.*Received: a.txt"),
         ([], "", r"Received: no files"),
