@@ -1,5 +1,6 @@
 """All models of a server, by name, from a configuration in TF Serving's format."""
 
+import ctypes
 import gc
 import logging
 import threading
@@ -52,6 +53,14 @@ def check_config(config: Any) -> None:
         if model.name in names:
             raise invalid(f"Illegal to list model {model.name} multiple times in config list")
         names.add(model.name)
+
+
+def _release_memory() -> None:
+    """Gives an unloaded version's memory back to the system, so that swaps do not add up."""
+    gc.collect()  # a graph is a tangle of references
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others do without
+    if trim is not None:
+        trim(0)
 
 
 class Registry:
@@ -166,7 +175,7 @@ class Registry:
             for model in self.models():
                 changed |= model.poll()
             if changed:
-                gc.collect()  # an unloaded graph is a tangle of references
+                _release_memory()
                 self._on_change(self)
 
     def _apply(self, config: Any) -> None:
