@@ -70,6 +70,7 @@ def parse(arguments: Sequence[str]) -> tuple[PipelineConfig, bool]:
         epochs=options.epochs,
         seed=options.seed,
         gate=GateConfig(min_accuracy=options.min_accuracy, min_macro_f1=options.min_macro_f1),
+        mlflow_uri=options.mlflow_uri,
         beam=BeamConfig(runner=options.beam_runner, args=tuple(options.beam_arg)),
     )
     return _with_settings(config, options.set), options.download
@@ -164,6 +165,12 @@ def _parser() -> argparse.ArgumentParser:
         default="output",
         metavar="DIR",
         help="everything that a run makes (path, gs:// or s3://; default: %(default)s)",
+    )
+    where.add_argument(
+        "--mlflow-uri",
+        default="",
+        metavar="URI",
+        help="MLflow server (default: MLFLOW_TRACKING_URI, else a store in the output folder)",
     )
     where.add_argument(
         "--beam-runner", choices=BEAM_RUNNERS, default="direct", help="default: %(default)s"

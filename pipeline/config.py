@@ -85,6 +85,7 @@ class PipelineConfig:
       audio: The analysis settings.
       gate: The thresholds.
       beam: The engine.
+      mlflow_uri: MLflow server or store; "" for MLFLOW_TRACKING_URI or the output folder.
       name: Of the pipeline in the metadata store.
       serving_name: Of the model in TF Serving.
     """
@@ -98,6 +99,7 @@ class PipelineConfig:
     audio: AudioSettings = AudioSettings()
     gate: GateConfig = GateConfig()
     beam: BeamConfig = BeamConfig()
+    mlflow_uri: str = ""
     name: str = "gatefold"
     serving_name: str = "genre"
 

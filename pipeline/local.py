@@ -4,15 +4,23 @@ import datetime
 import os
 import sys
 import traceback
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from components import progress
 from components.errors import UserError
-from pipeline import data
+from pipeline import data, quiet, tracking_store
 from pipeline.config import PipelineConfig, is_remote
 from pipeline.console import StageDisplay, screen_apart_from_log
+
+if TYPE_CHECKING:  # imported where they are used: they bring TensorFlow
+    from tfx.orchestration.pipeline import Pipeline
+
+    from pipeline.stages import StageResult
+    from pipeline.tracking import Tracker
 
 PUSHED, FAILED, NOT_BLESSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -90,16 +98,15 @@ def _run(config: PipelineConfig, *, console: Console, log_file: Path, download: 
 def _stages(
     config: PipelineConfig, *, console: Console, display: StageDisplay, download: bool
 ) -> int:
+    tracking_store.check_reachable(tracking_store.tracking_uri(config))
     data.prepare(config, display=display, download=download)
     with display.stage("starting TensorFlow, Beam and TFX"):
-        from pipeline import quiet
-
         quiet.before_tensorflow()
         from components.batching import bound_batches_by_bytes
         from components.example_gen.component import fingerprint
         from pipeline import summary
         from pipeline.pipeline import create_pipeline, ingest_settings
-        from pipeline.stages import StageResult, run_stages
+        from pipeline.tracking import Tracker
 
         bound_batches_by_bytes()
         if is_remote(config.data.folder) or is_remote(config.output):
@@ -109,6 +116,24 @@ def _stages(
     with display.stage("looking for changes in the data"):
         found = fingerprint(config.data.folder, ingest_settings(config))
         dag = create_pipeline(config, data_fingerprint=found)
+    with display.stage("opening the MLflow store"):
+        tracker = Tracker(config, data_fingerprint=found)
+    try:
+        results = _run_watched(dag, display=display, tracker=tracker)
+        outcome = summary.gather(results)
+    except BaseException:
+        tracker.failed()
+        raise
+    tracker.finished(chosen=outcome.chosen, pushed_to=outcome.pushed_to)
+    summary.show(outcome, config=config, console=console)
+    return PUSHED if outcome.pushed_to else NOT_BLESSED
+
+
+def _run_watched(
+    dag: "Pipeline", *, display: StageDisplay, tracker: "Tracker"
+) -> "dict[str, StageResult]":
+    """Runs the stages; the screen and MLflow hear of each."""
+    from pipeline.stages import run_stages
 
     count = len(dag.components)
     width = max(len(component.id) for component in dag.components)
@@ -118,19 +143,23 @@ def _stages(
         what = _LABELS[stage.partition("-")[0]]
         return f"{positions[stage]:>2}/{count} {stage:<{width}}  {what}"
 
-    def watch(stage: str, position: int, _: int):  # type: ignore[no-untyped-def]
+    def watch(stage: str, position: int, _count: int) -> AbstractContextManager[None]:
         positions[stage] = position
+        kind, _, model = stage.partition("-")
+        if kind == "Trainer":
+            tracker.branch_started(model)
         return display.stage(label(stage))
 
-    def finished(result: StageResult) -> None:
+    def finished(result: "StageResult") -> None:
         note = "cached" if result.cached else f"{result.seconds:.0f} s"
         display.done(label(result.stage), note=note)
+        kind, _, model = result.stage.partition("-")
+        if kind == "Trainer":
+            tracker.branch_trained(model, result)
+        elif kind == "Evaluator":
+            tracker.branch_judged(model, result)
 
-    results = run_stages(dag, watch=watch, finished=finished)
-    with display.stage("gathering the figures"):
-        outcome = summary.gather(results)
-    summary.show(outcome, config=config, console=console)
-    return PUSHED if outcome.pushed_to else NOT_BLESSED
+    return run_stages(dag, watch=watch, finished=finished)
 
 
 def _user_error(error: BaseException | None) -> UserError | None:

@@ -54,7 +54,9 @@ def confusion_matrix(counts: np.ndarray, genres: Sequence[str], *, title: str) -
     for row, column in np.ndindex(counts.shape):
         if counts[row, column]:
             color = "white" if shares[row, column] > 0.5 else "black"
-            axis.text(column, row, int(counts[row, column]), ha="center", va="center", color=color)
+            axis.text(
+                column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=color
+            )
     axis.set_xticks(range(len(genres)), genres, rotation=45, ha="right")
     axis.set_yticks(range(len(genres)), genres)
     axis.set(xlabel="predicted", ylabel="actual", title=title)

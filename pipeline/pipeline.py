@@ -137,7 +137,7 @@ def _transform(
         custom_config={
             "audio": dataclasses.asdict(config.audio),
             "features": list(feature_names(config.models)),
-            "code": fingerprint.source_fingerprint(fingerprint.FEATURE_CODE),
+            "code": fingerprint.feature_fingerprint(),
         },
     )
 

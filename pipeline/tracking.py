@@ -3,8 +3,6 @@
 import json
 import os
 import subprocess
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +11,14 @@ from mlflow.entities import Metric, Param, RunTag
 from tfx.utils import io_utils
 
 from components import evaluator_figures
-from components.errors import UserError
 from components.gtzan.genres import GENRES
 from pipeline import fingerprint, pictures
 from pipeline.config import PipelineConfig
 from pipeline.stages import StageResult
+from pipeline.tracking_store import tracking_uri
 
-DATABASE_FILE = "mlflow.db"
 ARTIFACT_FOLDER = "mlruns"
 _LONGEST_VALUE = 500
-
-
-def tracking_uri(config: PipelineConfig) -> str:
-    """Where runs are tracked: `--mlflow-uri`, else MLFLOW_TRACKING_URI, else in the output."""
-    chosen = config.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    return chosen or f"sqlite:///{(config.local_folder / DATABASE_FILE).resolve()}"
-
-
-def check_reachable(uri: str) -> None:
-    """Asks a tracking server whether it is there, before hours of work depend on it.
-
-    Raises:
-      UserError: It does not answer.
-    """
-    if not uri.startswith(("http://", "https://")):
-        return
-    try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
-            return
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        raise UserError(
-            f"--mlflow-uri: the MLflow server at {uri} does not answer ({reason}). Start it, "
-            "name another, or leave it out to track in the output folder"
-        ) from error
 
 
 class Tracker:

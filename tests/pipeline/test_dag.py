@@ -102,10 +102,5 @@ def test_changed_feature_code_reaches_transform_and_nothing_before(monkeypatch):
     before = build()
     from pipeline import fingerprint
 
-    original = fingerprint.source_fingerprint
-    monkeypatch.setattr(
-        fingerprint,
-        "source_fingerprint",
-        lambda paths: "new" if paths is fingerprint.FEATURE_CODE else original(paths),
-    )
+    monkeypatch.setattr(fingerprint, "feature_fingerprint", lambda: "new")
     assert changed(before, build()) == {"Transform"}

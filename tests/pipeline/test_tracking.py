@@ -1,0 +1,138 @@
+"""MLflow: the runs that a pipeline leaves, read back through MLflow's own client."""
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import mlflow
+import pytest
+
+from components.errors import UserError
+from pipeline import tracking_store
+from pipeline.config import DataConfig, PipelineConfig
+from pipeline.stages import Output, StageResult
+from pipeline.tracking import Tracker
+
+HISTORY = {
+    "best_epoch": 1,
+    "seconds": 12.5,
+    "epochs": {
+        "accuracy": [0.2, 0.5, 0.6],
+        "loss": [2.0, 1.5, 1.2],
+        "val_track_accuracy": [0.1, 0.4, 0.3],
+        "val_window_accuracy": [0.1, 0.3, 0.3],
+        "val_track_loss": [2.1, 1.7, 1.8],
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    yield
+    mlflow.set_tracking_uri(None)
+
+
+def track_a_branch(config: PipelineConfig, tmp_path, *, cached: bool) -> None:
+    folder = tmp_path / "model_run"
+    folder.mkdir(exist_ok=True)
+    (folder / "history.json").write_text(json.dumps(HISTORY))
+    tracker = Tracker(config, data_fingerprint="abc")
+    tracker.branch_started("cnn")
+    outputs = {"model_run": [Output(str(folder), {})], "model": [Output("/somewhere", {})]}
+    tracker.branch_trained("cnn", StageResult("Trainer-cnn", cached, 1.0, outputs))
+    tracker.finished(chosen="cnn", pushed_to="/serving/genre/1")
+
+
+def test_a_branch_is_a_run_below_the_pipelines_run(tmp_path):
+    config = PipelineConfig(data=DataConfig("music"), output=str(tmp_path), seed=5)
+    track_a_branch(config, tmp_path, cached=True)
+    client = mlflow.MlflowClient(tracking_store.tracking_uri(config))
+    (experiment,) = (e for e in client.search_experiments() if e.name == "gatefold")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    branch, parent = runs["cnn"], runs["pipeline"]
+    assert branch.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert branch.data.params["seed"] == "5"
+    assert branch.data.params["data_fingerprint"] == "abc"
+    assert branch.data.params["training.augmentation.mixup"]
+    assert branch.data.metrics["best_val_track_accuracy"] == 0.4
+    assert branch.data.metrics["best_val_window_accuracy"] == 0.3
+    assert branch.data.tags["tfx.model"] == "/somewhere"
+    curve = client.get_metric_history(branch.info.run_id, "val_track_accuracy")
+    assert [(point.step, point.value) for point in curve] == [(1, 0.1), (2, 0.4), (3, 0.3)]
+    pictures = [file.path for file in client.list_artifacts(branch.info.run_id)]
+    assert pictures == ["learning_curve.png"]
+    assert parent.data.tags["pushed_to"] == "/serving/genre/1"
+    assert (tmp_path / "mlflow.db").is_file() and (tmp_path / "mlruns").is_dir()
+
+
+def test_a_failed_pipeline_leaves_no_run_that_seems_to_go_on(tmp_path):
+    config = PipelineConfig(data=DataConfig("music"), output=str(tmp_path))
+    tracker = Tracker(config, data_fingerprint="abc")
+    tracker.branch_started("cnn")
+    tracker.failed()
+    client = mlflow.MlflowClient(tracking_store.tracking_uri(config))
+    experiment = client.get_experiment_by_name("gatefold")
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FAILED"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_a_real_server_takes_the_runs(tmp_path):
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"),
+            *("--port", str(port), "--backend-store-uri", f"sqlite:///{tmp_path}/server.db"),
+            *("--artifacts-destination", str(tmp_path / "artifacts")),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                tracking_store.check_reachable(uri)
+                break
+            except UserError:
+                assert time.monotonic() < deadline and server.poll() is None
+                time.sleep(0.5)
+        config = PipelineConfig(
+            data=DataConfig("music"), output=str(tmp_path / "out"), mlflow_uri=uri
+        )
+        track_a_branch(config, tmp_path, cached=False)
+        client = mlflow.MlflowClient(uri)
+        experiment = client.get_experiment_by_name("gatefold")
+        names = {run.info.run_name for run in client.search_runs([experiment.experiment_id])}
+        assert names == {"pipeline", "cnn"}
+    finally:
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def test_an_unreachable_server_is_named_at_once():
+    with pytest.raises(UserError, match=r"--mlflow-uri.*127\.0\.0\.1"):
+        tracking_store.check_reachable(f"http://127.0.0.1:{free_port()}")
+
+
+def test_the_flag_goes_before_the_environment(monkeypatch, tmp_path):
+    config = PipelineConfig(data=DataConfig("music"), output=str(tmp_path))
+    assert tracking_store.tracking_uri(config).startswith("sqlite:///")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://from-environment")
+    assert tracking_store.tracking_uri(config) == "http://from-environment"
+    named = dataclasses.replace(config, mlflow_uri="http://from-flag")
+    assert tracking_store.tracking_uri(named) == "http://from-flag"
