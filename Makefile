@@ -39,7 +39,7 @@ serve: $(VENV)/.runtime ## Serve what was pushed over TF Serving's gRPC and REST
 	@$(PYTHON) -m serving.server --model-base-path "$(OUTPUT)/serving/genre" --port 8500 --rest-port 8501 $(ARGS)
 
 app: $(VENV)/.runtime ## Open the page (needs `make serve` in another terminal)
-	@$(PYTHON) -m streamlit run serving/app.py --browser.gatherUsageStats false -- $(ARGS)
+	@$(PYTHON) -m serving.app $(ARGS)
 
 mlflow: $(VENV)/.runtime ## Open MLflow's UI on the runs of OUTPUT
 	@$(VENV)/bin/mlflow ui --backend-store-uri "sqlite:///$(OUTPUT)/mlflow.db" $(ARGS)

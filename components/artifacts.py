@@ -6,4 +6,4 @@ from tfx.types.artifact import Artifact
 class Report(Artifact):
     """A folder with a machine-readable JSON file and, where it helps, a page for people."""
 
-    TYPE_NAME = "GatefoldReport"
+    TYPE_NAME = "components.Report"  # Kubeflow imports an artifact type by this name

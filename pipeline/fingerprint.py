@@ -6,6 +6,8 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
 
+_SOURCES = (".py", ".jinja")
+
 INGEST_CODE = (
     "components/audio/codec.py",
     "components/audio/levels.py",
@@ -20,7 +22,7 @@ TRAINER_CODE = ("components/trainer",)
 
 
 def source_fingerprint(paths: Sequence[str], *, without: Sequence[str] = ()) -> str:
-    """Hash of the Python files at `paths`.
+    """Hash of the source files at `paths`.
 
     Args:
       paths: Files, and folders searched below, relative to the project's root.
@@ -32,7 +34,9 @@ def source_fingerprint(paths: Sequence[str], *, without: Sequence[str] = ()) -> 
     digest = hashlib.sha256()
     for path in paths:
         place = _ROOT / path
-        files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        files = [place]
+        if place.is_dir():
+            files = sorted(file for file in place.rglob("*") if file.suffix in _SOURCES)
         for file in files:
             name = str(file.relative_to(_ROOT))
             if name not in without:

@@ -86,6 +86,7 @@ def _run(config: PipelineConfig, *, console: Console, log_file: Path, download: 
         if mistake is not None:
             console.print("[red]✗[/] ", end="")
             console.print(str(mistake), highlight=False, markup=False, soft_wrap=True)
+            _keep_page(mistake, config.local_folder / "ingest.html", console)
         else:
             console.print("[red]✗[/] ", end="")
             text = f"{type(error).__name__}: {_first_line(error)}"
@@ -160,6 +161,14 @@ def _run_watched(
             tracker.branch_judged(model, result)
 
     return run_stages(dag, watch=watch, finished=finished)
+
+
+def _keep_page(mistake: UserError, place: Path, console: Console) -> None:
+    """Saves the page that an error brings along: TFX removes what a failed stage has written."""
+    page = getattr(mistake, "page", "")
+    if page:
+        place.write_text(page)
+        console.print(f"  The report as a page: {place}", highlight=False, soft_wrap=True)
 
 
 def _user_error(error: BaseException | None) -> UserError | None:

@@ -120,7 +120,7 @@ def test_a_real_server_takes_the_runs(tmp_path):
         names = {run.info.run_name for run in client.search_runs([experiment.experiment_id])}
         assert names == {"pipeline", "cnn"}
     finally:
-            os.killpg(server.pid, signal.SIGTERM)
+        os.killpg(server.pid, signal.SIGTERM)
         server.wait()
 
 
