@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from components.errors import UserError
 from components.trainer.catalog import CATALOG
+from components.trainer.weights import check_weights
 from pipeline.config import (
     BEAM_RUNNERS,
     DEFAULT_MODELS,
@@ -68,6 +69,8 @@ def parse(arguments: Sequence[str]) -> tuple[PipelineConfig, bool]:
         output=options.output.rstrip("/"),
         models=_models(options.models),
         epochs=options.epochs,
+        weights=options.weights,
+        fine_tune=options.fine_tune,
         seed=options.seed,
         gate=GateConfig(min_accuracy=options.min_accuracy, min_macro_f1=options.min_macro_f1),
         mlflow_uri=options.mlflow_uri,
@@ -137,6 +140,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     training.add_argument(
         "--epochs", type=int, metavar="N", help="most epochs (default: each model's own)"
+    )
+    training.add_argument(
+        "--weights",
+        default="",
+        metavar="W",
+        help="what backbones (vgg16 …) start from: imagenet, none or a file (default: imagenet)",
+    )
+    training.add_argument(
+        "--fine-tune",
+        action="store_true",
+        help="train musicnn and musicvgg on after their head (minutes instead of seconds)",
     )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     training.add_argument(
@@ -235,5 +249,6 @@ def _with_settings(config: PipelineConfig, settings: Sequence[str]) -> PipelineC
         else:
             config = dataclasses.replace(config, overrides=(*config.overrides, (name, value)))
     for model in config.trained_models:
-        config.training(model)  # a wrong name or value shows before any work
+        # A wrong name or value, or weights that cannot be had, show before any work.
+        check_weights(model, config.training(model).model.weights)
     return config

@@ -80,6 +80,8 @@ class PipelineConfig:
       models: Names of the catalog, in the order in which they are trained.
       epochs: Most epochs of every model, or None for each model's own.
       seed: Of the split, the weights, the batches and the augmentation.
+      weights: What `keras.applications` backbones start from, "" for their recommended ones.
+      fine_tune: Whether pretrained music networks are trained on after their head.
       overrides: Pairs of a `TrainingSettings` field (dotted for nested ones) and a value, for all
         models.
       audio: The analysis settings.
@@ -95,6 +97,8 @@ class PipelineConfig:
     models: tuple[str, ...] = DEFAULT_MODELS
     epochs: int | None = None
     seed: int = 0
+    weights: str = ""
+    fine_tune: bool = False
     overrides: tuple[tuple[str, Any], ...] = ()
     audio: AudioSettings = AudioSettings()
     gate: GateConfig = GateConfig()
@@ -142,6 +146,10 @@ class PipelineConfig:
             settings = dataclasses.replace(
                 settings, epochs=self.epochs, head_epochs=min(settings.head_epochs, self.epochs)
             )
+        if self.weights and CATALOG[model].backbone:
+            settings = replace_field(settings, "model.weights", self.weights, option="training")
+        if self.fine_tune:
+            settings = replace_field(settings, "model.fine_tune", True, option="training")
         for name, value in self.overrides:
             settings = replace_field(settings, name, value, option="training")
         return from_dict(dataclasses.asdict(settings))

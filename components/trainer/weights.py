@@ -8,6 +8,7 @@ import os
 import urllib.request
 from pathlib import Path
 
+from components.errors import UserError
 from components.trainer.catalog import CATALOG
 from components.trainer.settings import IMAGENET, MILLION_SONG, NO_WEIGHTS
 
@@ -24,7 +25,7 @@ IMAGENET_URLS = {
 _TIMEOUT_SECONDS = 5.0
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError):
     """The weights that were asked for cannot be had; the message says what to do instead."""
 
 

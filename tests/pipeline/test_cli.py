@@ -49,6 +49,13 @@ def test_flags_reach_the_configuration(tmp_path):
     assert config.beam.pipeline_args() == ["--runner=FlinkRunner", "--flink_master=host:8081"]
 
 
+def test_weights_reach_the_backbones_and_leave_the_others_alone():
+    config = parse("--models", "vgg16,cnn,musicnn", "--weights", "none", "--fine-tune")
+    assert config.training("vgg16").model.weights == "none"
+    assert config.training("musicnn").model.weights == "msd"
+    assert config.training("musicnn").model.fine_tune
+
+
 def test_remote_folders_are_taken_as_they_are_and_metadata_stays_local():
     config = parse("--data", "s3://music/genres", "--output", "s3://music/out")
     assert config.data.folder == "s3://music/genres"
@@ -72,6 +79,7 @@ def test_remote_folders_are_taken_as_they_are_and_metadata_stays_local():
         (["--set", "training.model.width"], "training.NAME=VALUE"),
         (["--set", "training.epochs=0"], "epochs"),
         (["--data", "x", "--download"], "--download"),
+        (["--models", "vgg16", "--weights", "/no/such/file.h5"], "/no/such/file.h5"),
     ],
 )
 def test_a_mistake_is_named(arguments, named):
