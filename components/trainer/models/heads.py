@@ -99,7 +99,8 @@ def load_body(body: keras.Model, path: str, *, model_name: str) -> None:
         else:
             network.load_weights(path)
     except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
+        # Keras goes on to list every layer; the first one says enough.
+        reason = " ".join(str(error).split("List of objects")[0].split())
         raise ValueError(
             f"the weights file does not fit {model_name}: {reason} Received: {path!r}"
         ) from error
