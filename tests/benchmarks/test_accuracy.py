@@ -44,7 +44,11 @@ def quick(name):
     from components.trainer.settings import AugmentationSettings, recommended
 
     return dataclasses.replace(
-        recommended(name), augmentation=AugmentationSettings(), epochs=15, windows_per_track=8
+        recommended(name),
+        augmentation=AugmentationSettings(),
+        epochs=10,
+        windows_per_track=2,
+        learning_rate=5e-3,
     )
 
 

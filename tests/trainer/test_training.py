@@ -161,6 +161,7 @@ def test_two_devices_share_a_batch():
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, two)
         from components.trainer import devices
+        from components.trainer.settings import AugmentationSettings
         from components.trainer.training import train
         from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
         assert devices.strategy("mirrored").num_replicas_in_sync == 2
@@ -169,7 +170,13 @@ def test_two_devices_share_a_batch():
             "ann",
             coloured(reads, 8),
             coloured(reads, 4, seed=1),
-            settings=tiny("ann", distribution="mirrored", epochs=12, windows_per_track=4),
+            settings=tiny(
+                "ann",
+                distribution="mirrored",
+                augmentation=AugmentationSettings(),
+                epochs=30,
+                windows_per_track=4,
+            ),
             feature=reads,
             genres=GENRE_NAMES,
         )
