@@ -82,6 +82,7 @@ def fingerprint(input_base: str, settings: IngestSettings) -> str:
     Raises:
       IngestError: There is no music there, or a file is missing.
     """
+    files.open_file_systems()
     how = settings.split
     others = {"listed": [how.lists], "artist": [how.artists]}.get(how.method, [])
     return files.fingerprint(input_base, settings.genres, others=others)

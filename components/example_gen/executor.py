@@ -44,6 +44,7 @@ class Executor(BaseBeamExecutor):
         settings = IngestSettings.from_json(exec_properties["settings"])
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         report_artifact = artifact_utils.get_single_instance(output_dict["ingest_report"])
+        files.open_file_systems()
         folder, found = files.find_tracks(exec_properties["input_base"], settings.genres)
         sources = read_sources(settings)
         logging.info("Ingesting %d files of %s", len(found), folder)

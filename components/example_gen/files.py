@@ -10,6 +10,7 @@ from pathlib import Path
 import google_crc32c
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.audio import codec
 from components.errors import UserError
@@ -27,6 +28,11 @@ class IngestError(UserError):
     def __init__(self, message: str, *, page: str = ""):
         super().__init__(message)
         self.page = page
+
+
+def open_file_systems() -> None:
+    """Lets Beam read object stores outside a pipeline, which else brings their options along."""
+    FileSystems.set_options(PipelineOptions([]))
 
 
 def is_remote(uri: str) -> bool:
