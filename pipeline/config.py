@@ -143,9 +143,7 @@ class PipelineConfig:
         """The training settings of a model: its recommended ones, then this run's."""
         settings = dataclasses.replace(recommended(model), seed=self.seed)
         if self.epochs is not None:
-            settings = dataclasses.replace(
-                settings, epochs=self.epochs, head_epochs=min(settings.head_epochs, self.epochs)
-            )
+            settings = dataclasses.replace(settings, epochs=self.epochs)
         if self.weights and CATALOG[model].backbone:
             settings = replace_field(settings, "model.weights", self.weights, option="training")
         if self.fine_tune:

@@ -54,7 +54,7 @@ def run_fn(fn_args: FnArgs) -> None:
         settings=settings,
         feature=described,
         genres=GENRES,
-        callbacks=[EpochProgress(settings.epochs), LiveMetrics()],
+        callbacks=[EpochProgress(settings.most_epochs), LiveMetrics()],
     )
     model_run.save(
         fn_args.model_run_dir,
