@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +168,14 @@ def release(tmp_path_factory, transform_output, raw_schema, settings) -> Path:
     )
     write_warmup_requests(str(folder), model_name="genre", raw_schema=raw_schema, settings=settings)
     return folder
+
+
+@pytest.fixture
+def no_network(monkeypatch) -> None:
+    """Sends HTTP to a port where nothing listens, for this test only.
+
+    urllib keeps the opener, and with it the proxies, of its first call for the whole process.
+    """
+    monkeypatch.setattr(urllib.request, "_opener", None)
+    for variable in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")

@@ -51,9 +51,8 @@ def published(tmp_path):
     return initialize, tmp_path / "index.json"
 
 
-def test_without_a_network_the_error_is_one_sentence(tmp_path, monkeypatch, capfd):
-    for variable in ("http_proxy", "https_proxy"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nothing listens there
+@pytest.mark.usefixtures("no_network")
+def test_without_a_network_the_error_is_one_sentence(tmp_path, capfd):
     with pytest.raises(download.DownloadError, match=r"could not be downloaded .*--data") as error:
         download.download_gtzan(tmp_path / "gtzan")
     assert "\n" not in str(error.value)

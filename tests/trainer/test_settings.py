@@ -38,9 +38,9 @@ def test_epochs_of_all_phases_are_counted():
     assert dataclasses.replace(settings, model=scratch).most_epochs == settings.epochs
 
 
+@pytest.mark.usefixtures("no_network")
 def test_imagenet_out_of_reach_says_what_to_do_instead(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setitem(IMAGENET_URLS, "vgg16", "https://127.0.0.1:9/vgg16.h5")
     with pytest.raises(WeightsError, match=r"--weights FILE.*--weights none"):
         check_weights("vgg16", "imagenet", timeout_seconds=1.0)
