@@ -44,6 +44,7 @@ def main() -> None:
     if options.data and not options.data.is_dir():
         parser.error(f"--data: there is no folder {options.data}")
     data = options.data or write_sample("data/synthetic")
+    console = Console(width=110)
     table = Table(title=f"ingest of copies of {data}, features {options.features}")
     for column in ("tracks", *STAGES, "tracks/s"):
         table.add_column(column, justify="right")
@@ -62,12 +63,14 @@ def main() -> None:
             ).stdout
         result = json.loads(output.splitlines()[-1])
         seconds, peak = result["seconds"], result["peak_gib"]
+        total = sum(seconds.values())
+        console.print(f"{count} tracks: {total:.0f} s", highlight=False)
         table.add_row(
             str(count),
             *(f"{seconds[stage]:.1f} s, {peak[stage]:.2f} GiB" for stage in STAGES),
             f"{count / (seconds['GtzanExampleGen'] + seconds['Transform']):.1f}",
         )
-    Console(width=110).print(table)
+    console.print(table)
 
 
 def _copy_tracks(data: Path, folder: Path, count: int) -> None:

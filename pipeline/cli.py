@@ -24,6 +24,7 @@ from pipeline.config import (
 
 SAMPLE_FOLDER = "data/synthetic"
 DOWNLOAD_FOLDER = "data/gtzan"
+DEFAULT_TRIALS = 10
 
 _EPILOG = """\
 exit codes: 0 a model is pushed; 2 no model passed the gate; 1 the run failed
@@ -71,6 +72,7 @@ def parse(arguments: Sequence[str]) -> tuple[PipelineConfig, bool]:
         epochs=options.epochs,
         weights=options.weights,
         fine_tune=options.fine_tune,
+        trials=options.tune,
         seed=options.seed,
         gate=GateConfig(min_accuracy=options.min_accuracy, min_macro_f1=options.min_macro_f1),
         mlflow_uri=options.mlflow_uri,
@@ -152,6 +154,16 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train musicnn and musicvgg on after their head (minutes instead of seconds)",
     )
+    training.add_argument(
+        "--tune",
+        type=int,
+        nargs="?",
+        const=DEFAULT_TRIALS,
+        default=0,
+        metavar="TRIALS",
+        help="search each model's settings first (learning rate, width, dropout, augmentation); "
+        f"{DEFAULT_TRIALS} trials unless told otherwise",
+    )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     training.add_argument(
         "--set",
@@ -206,6 +218,11 @@ def _check(options: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be from 0 to 1. Received: {value:g}")
     if options.epochs is not None and options.epochs < 1:
         raise UserError(f"--epochs must be 1 or more. Received: {options.epochs}")
+    if options.tune < 0 or options.tune == 1:
+        raise UserError(
+            "--tune: a search needs 2 trials or more, as the first is the model's usual settings. "
+            f"Received: {options.tune}"
+        )
     needs = (("listed", "split_lists"), ("artist", "artists"))
     for split, option in needs:
         given = getattr(options, option)

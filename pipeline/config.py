@@ -82,6 +82,7 @@ class PipelineConfig:
       seed: Of the split, the weights, the batches and the augmentation.
       weights: What `keras.applications` backbones start from, "" for their recommended ones.
       fine_tune: Whether pretrained music networks are trained on after their head.
+      trials: Settings that a search tries for every model before it is trained; 0 for no search.
       overrides: Pairs of a `TrainingSettings` field (dotted for nested ones) and a value, for all
         models.
       audio: The analysis settings.
@@ -99,6 +100,7 @@ class PipelineConfig:
     seed: int = 0
     weights: str = ""
     fine_tune: bool = False
+    trials: int = 0
     overrides: tuple[tuple[str, Any], ...] = ()
     audio: AudioSettings = AudioSettings()
     gate: GateConfig = GateConfig()

@@ -33,6 +33,7 @@ _LABELS = {
     "SchemaImport": "import schemas/gtzan.pbtxt",
     "StrictExampleValidator": "check the statistics against the schema",
     "Transform": "compute and standardise features",
+    "Tuner": "search training settings",
     "Trainer": "train and export",
     "Evaluator": "judge on the test split",
     "ModelSelector": "choose the best blessed model",
@@ -147,7 +148,7 @@ def _run_watched(
     def watch(stage: str, position: int, _count: int) -> AbstractContextManager[None]:
         positions[stage] = position
         kind, _, model = stage.partition("-")
-        if kind == "Trainer":
+        if kind in ("Tuner", "Trainer"):
             tracker.branch_started(model)
         return display.stage(label(stage))
 
@@ -155,7 +156,9 @@ def _run_watched(
         note = "cached" if result.cached else f"{result.seconds:.0f} s"
         display.done(label(result.stage), note=note)
         kind, _, model = result.stage.partition("-")
-        if kind == "Trainer":
+        if kind == "Tuner":
+            tracker.branch_tuned(model, result)
+        elif kind == "Trainer":
             tracker.branch_trained(model, result)
         elif kind == "Evaluator":
             tracker.branch_judged(model, result)

@@ -2,8 +2,9 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
-from tfx.components import Evaluator, Pusher, StatisticsGen, Trainer, Transform
+from tfx.components import Evaluator, Pusher, StatisticsGen, Trainer, Transform, Tuner
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
@@ -47,8 +48,11 @@ def create_pipeline(config: PipelineConfig, *, data_fingerprint: str) -> tfx_pip
     transform = _transform(config, example_gen, schema)
     # Nothing is computed on data that did not pass.
     transform.add_upstream_node(validator)
+    tuners = {
+        name: _tuner(config, name, transform) for name in config.trained_models if config.trials
+    }
     trainers: dict[str, BaseComponent] = {
-        name: _trainer(config, name, transform) for name in config.trained_models
+        name: _trainer(config, name, transform, tuners.get(name)) for name in config.trained_models
     }
     if "ensemble" in config.models:
         trainers["ensemble"] = _ensemble(config, dict(trainers), transform)
@@ -69,6 +73,8 @@ def create_pipeline(config: PipelineConfig, *, data_fingerprint: str) -> tfx_pip
     )
     branches: list[BaseComponent] = []
     for name, trainer in trainers.items():
+        if name in tuners:
+            branches.append(tuners[name])
         branches += [trainer, evaluators[name]]
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name,
@@ -142,21 +148,44 @@ def _transform(
     )
 
 
-def _trainer(config: PipelineConfig, name: str, transform: Transform) -> Trainer:
+def _tuner(config: PipelineConfig, name: str, transform: Transform) -> Tuner:
+    return Tuner(
+        tuner_fn="components.trainer.tuner.tuner_fn",
+        **_training_inputs(transform),
+        custom_config={**_training_config(config, name), "trials": config.trials},
+    ).with_id(f"Tuner-{name}")
+
+
+def _trainer(
+    config: PipelineConfig, name: str, transform: Transform, tuner: Tuner | None
+) -> Trainer:
     return Trainer(
         run_fn="components.trainer.trainer.run_fn",
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        train_args=trainer_pb2.TrainArgs(splits=["train"]),
-        eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
-        custom_config={
-            "model": name,
-            "audio": dataclasses.asdict(config.audio),
-            "training": dataclasses.asdict(config.training(name)),
-            "serving_name": config.serving_name,
-            "code": fingerprint.source_fingerprint(fingerprint.TRAINER_CODE),
-        },
+        **_training_inputs(transform),
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+        custom_config={**_training_config(config, name), "serving_name": config.serving_name},
     ).with_id(f"Trainer-{name}")
+
+
+def _training_inputs(transform: Transform) -> dict[str, Any]:
+    return {
+        "examples": transform.outputs["transformed_examples"],
+        "transform_graph": transform.outputs["transform_graph"],
+        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
+        "eval_args": trainer_pb2.EvalArgs(splits=["validation"]),
+    }
+
+
+def _training_config(config: PipelineConfig, name: str) -> dict[str, Any]:
+    training = config.training(name)
+    weights = Path(training.model.weights)
+    return {
+        "model": name,
+        "audio": dataclasses.asdict(config.audio),
+        "training": dataclasses.asdict(training),
+        "weights": fingerprint.file_fingerprint(weights) if weights.is_file() else "",
+        "code": fingerprint.source_fingerprint(fingerprint.TRAINER_CODE),
+    }
 
 
 def _ensemble(

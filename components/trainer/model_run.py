@@ -4,6 +4,7 @@ import dataclasses
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 from tfx.dsl.io import fileio
@@ -13,7 +14,7 @@ from components.audio.features import Feature, feature
 from components.audio.settings import AudioSettings
 from components.trainer.export import Branch
 from components.trainer.models import build
-from components.trainer.settings import NO_WEIGHTS, ModelSettings
+from components.trainer.settings import NO_WEIGHTS, TrainingSettings, from_dict
 from components.trainer.training import TrainingResult
 
 DESCRIPTION_FILE = "network.json"
@@ -26,7 +27,7 @@ def save(
     result: TrainingResult,
     *,
     model_name: str,
-    settings: ModelSettings,
+    settings: TrainingSettings,
     described: Feature,
     genre_count: int,
 ) -> None:
@@ -36,7 +37,7 @@ def save(
       folder: The `model_run` artifact's place.
       result: The finished training.
       model_name: Name in the catalog.
-      settings: What the network was built with.
+      settings: What it was trained with.
       described: The feature that it reads.
       genre_count: Number of its outputs.
     """
@@ -48,7 +49,7 @@ def save(
         fileio.copy(str(local), f"{folder}/{WEIGHTS_FILE}", overwrite=True)
     description = {
         "model": model_name,
-        "settings": dataclasses.asdict(settings),
+        "training": dataclasses.asdict(settings),
         "feature": described.name,
         "genre_count": genre_count,
     }
@@ -61,13 +62,18 @@ def save(
     io_utils.write_string_file(f"{folder}/{HISTORY_FILE}", json.dumps(history, indent=2))
 
 
+def training_settings(folder: str) -> TrainingSettings:
+    """What the network that `save` wrote was trained with."""
+    return from_dict(_description(folder)["training"])
+
+
 def load_branch(folder: str, settings: AudioSettings) -> Branch:
     """Rebuilds the network that `save` wrote, with its weights."""
-    description = json.loads(io_utils.read_string_file(f"{folder}/{DESCRIPTION_FILE}"))
+    description = _description(folder)
     described = feature(description["feature"], settings)
     # Its own weights follow, so that what it once started from is not needed again.
     model_settings = dataclasses.replace(
-        ModelSettings(**description["settings"]), weights=NO_WEIGHTS
+        from_dict(description["training"]).model, weights=NO_WEIGHTS
     )
     network: keras.Model = build(
         description["model"],
@@ -80,3 +86,8 @@ def load_branch(folder: str, settings: AudioSettings) -> Branch:
         fileio.copy(f"{folder}/{WEIGHTS_FILE}", str(local), overwrite=True)
         network.load_weights(local)
     return Branch(network, described)
+
+
+def _description(folder: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(io_utils.read_string_file(f"{folder}/{DESCRIPTION_FILE}"))
+    return found

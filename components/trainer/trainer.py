@@ -38,12 +38,17 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
       fn_args: TFX's. `custom_config` holds `model`, `audio` and `training` (fields of
-        `AudioSettings` and `TrainingSettings`) and `serving_name`.
+        `AudioSettings` and `TrainingSettings`) and `serving_name`. `hyperparameters`, if a search
+        came before, win over `training`.
     """
     config = fn_args.custom_config
     model_name = config["model"]
     audio = AudioSettings(**config["audio"])
     settings = from_dict(config["training"])
+    if fn_args.hyperparameters:
+        from components.trainer.tuner import tuned
+
+        settings = tuned(settings, fn_args.hyperparameters)
     described = feature(CATALOG[model_name].feature, audio)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
 
@@ -60,7 +65,7 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args.model_run_dir,
         result,
         model_name=model_name,
-        settings=settings.model,
+        settings=settings,
         described=described,
         genre_count=len(GENRES),
     )

@@ -18,7 +18,7 @@ from components.audio.features import Feature
 from components.trainer import devices, windows
 from components.trainer.models import build, heads
 from components.trainer.settings import NO_WEIGHTS, TrainingSettings
-from components.trainer.tracking import TrackAccuracy
+from components.trainer.track_accuracy import TrackAccuracy
 from components.trainer.windows import Tracks
 
 _HEAD_BATCH_SIZE = 256  # tracks

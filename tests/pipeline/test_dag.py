@@ -63,6 +63,31 @@ def test_each_model_is_a_branch_and_the_ensemble_takes_the_others():
         assert (f"Evaluator-{model}", "ModelSelector") in found
 
 
+def test_a_search_feeds_its_trainer_and_nothing_else_changes():
+    models = ("cnn", "lstm", "ensemble")
+    config = dataclasses.replace(CONFIG, models=models)
+    searched = dataclasses.replace(config, trials=3)
+    plain, found = edges(build(config)), edges(build(searched))
+    assert found - plain == {
+        *(("Transform", "Tuner-cnn"), ("Tuner-cnn", "Trainer-cnn")),
+        *(("Transform", "Tuner-lstm"), ("Tuner-lstm", "Trainer-lstm")),
+    }
+    assert plain < found
+    assert changed(build(searched), build(dataclasses.replace(searched, trials=4))) == {
+        "Tuner-cnn",
+        "Tuner-lstm",
+    }
+
+
+def test_other_content_at_the_same_place_is_another_start(tmp_path):
+    weights = tmp_path / "body.weights.h5"
+    config = dataclasses.replace(CONFIG, models=("vgg16",), weights=str(weights))
+    weights.write_bytes(b"one")
+    before = build(config)
+    weights.write_bytes(b"other")
+    assert changed(before, build(config)) == {"Trainer-vgg16"}
+
+
 def test_statistics_come_from_the_training_split_only():
     (transform,) = (node for node in build().components if node.id == "Transform")
     assert '"analyze": [\n    "train"\n  ]' in transform.exec_properties["splits_config"]

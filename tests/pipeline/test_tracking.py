@@ -72,6 +72,28 @@ def test_a_branch_is_a_run_below_the_pipelines_run(tmp_path):
     assert (tmp_path / "mlflow.db").is_file() and (tmp_path / "mlruns").is_dir()
 
 
+def test_trials_from_the_cache_are_in_the_store_too(tmp_path):
+    config = PipelineConfig(data=DataConfig("music"), output=str(tmp_path), trials=2)
+    results = [
+        {"trial_id": "1", "score": 0.5, "dropout": 0.1},
+        {"trial_id": "0", "score": 0.4, "dropout": 0.3},
+    ]
+    (tmp_path / "tuner_results.json").write_text(json.dumps(results))
+    tracker = Tracker(config, data_fingerprint="abc")
+    tracker.branch_started("cnn")
+    outputs = {"tuner_results": [Output(str(tmp_path), {})]}
+    tracker.branch_tuned("cnn", StageResult("Tuner-cnn", True, 1.0, outputs))
+    tracker.branch_started("cnn")
+    client = mlflow.MlflowClient(tracking_store.tracking_uri(config))
+    experiment = client.get_experiment_by_name("gatefold")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"pipeline", "cnn", "cnn-trial-1", "cnn-trial-2"}
+    trial = runs["cnn-trial-2"]
+    assert trial.data.tags["mlflow.parentRunId"] == runs["cnn"].info.run_id
+    assert trial.data.params == {"dropout": "0.1"}
+    assert trial.data.metrics["best_val_track_accuracy"] == 0.5
+
+
 def test_a_failed_pipeline_leaves_no_run_that_seems_to_go_on(tmp_path):
     config = PipelineConfig(data=DataConfig("music"), output=str(tmp_path))
     tracker = Tracker(config, data_fingerprint="abc")

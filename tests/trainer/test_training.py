@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from components.trainer.settings import AugmentationSettings
-from components.trainer.tracking import TrackAccuracy
+from components.trainer.track_accuracy import TrackAccuracy
 from components.trainer.training import train, window_probabilities
 from components.trainer.windows import Tracks
 from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
