@@ -52,6 +52,8 @@ def librosa_windows(samples: Any, feature: Any, settings: Any) -> Any:
     import librosa
     import numpy as np
 
+    if feature.name == "descriptors":
+        return librosa_descriptors(samples, settings)
     if feature.name == "music_mel":
         power = librosa.feature.melspectrogram(
             y=samples, sr=settings.sample_rate_hz, n_fft=1024, hop_length=353, n_mels=feature.bins
@@ -74,6 +76,49 @@ def librosa_windows(samples: Any, feature: Any, settings: Any) -> Any:
     count = matrix.shape[1] // feature.window_frames
     frames = matrix.T[: count * feature.window_frames]
     return frames.reshape(count, feature.window_frames, feature.bins).astype(np.float32)
+
+
+def librosa_descriptors(samples: Any, settings: Any) -> Any:
+    """Mean and variance of librosa's quantities by window and over the clip, and the tempo.
+
+    Each function is called on the sound, as the published feature tables are made.
+
+    Returns:
+      float32 [windows, 1, columns].
+    """
+    import librosa
+    import numpy as np
+
+    sound = {"y": samples, "sr": settings.sample_rate_hz}
+    chroma = librosa.feature.chroma_stft(**sound)
+    frames = np.vstack(
+        [
+            chroma,
+            librosa.feature.rms(y=samples),
+            librosa.feature.spectral_centroid(**sound),
+            librosa.feature.spectral_bandwidth(**sound),
+            librosa.feature.spectral_rolloff(**sound),
+            librosa.feature.zero_crossing_rate(samples),
+            librosa.feature.mfcc(**sound, n_mfcc=settings.mfcc_coefficients),
+            librosa.feature.spectral_contrast(**sound),
+            librosa.feature.tonnetz(chroma=chroma),
+            librosa.onset.onset_strength(**sound)[np.newaxis],
+        ]
+    ).T
+
+    def statistics(rows: Any) -> Any:
+        classes = rows[:, : len(chroma)]
+        return np.concatenate(
+            [rows.mean(axis=0), rows.var(axis=0), [classes.mean(), classes.var()]]
+        )
+
+    length = settings.window_frames
+    clip = [statistics(frames), librosa.feature.tempo(**sound)]
+    windows = [
+        np.concatenate([statistics(frames[start : start + length]), *clip])
+        for start in range(0, len(frames) - length + 1, length)
+    ]
+    return np.array(windows, np.float32)[:, np.newaxis]
 
 
 def peer(model_name: str, port: int) -> None:

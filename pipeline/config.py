@@ -12,7 +12,7 @@ from components.trainer.settings import TrainingSettings, from_dict, recommended
 
 SPLITS = ("stratified", "artist", "listed")
 BEAM_RUNNERS = ("direct", "flink", "spark", "dataflow")
-DEFAULT_MODELS = ("cnn",)
+DEFAULT_MODELS = ("cnn", "lstm", "musicnn", "ensemble")
 REMOTE_PREFIXES = ("gs://", "s3://")
 
 

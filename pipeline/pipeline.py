@@ -19,7 +19,7 @@ from components.example_validator.statistics import statistics_options
 from components.gtzan.genres import GENRES
 from components.model_selector.component import ModelSelector
 from components.schema_import.component import SchemaImport
-from components.trainer.catalog import feature_names
+from components.trainer.catalog import CATALOG, feature_names
 from components.trainer.ensemble import EnsembleTrainer
 from pipeline import fingerprint
 from pipeline.config import PipelineConfig
@@ -45,17 +45,20 @@ def create_pipeline(config: PipelineConfig, *, data_fingerprint: str) -> tfx_pip
     validator = StrictExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"]
     )
-    transform = _transform(config, example_gen, schema)
-    # Nothing is computed on data that did not pass.
-    transform.add_upstream_node(validator)
+    # One Transform a feature: a model that reads another one leaves what is there as it is.
+    transforms = {
+        name: _transform(config, name, example_gen, schema) for name in feature_names(config.models)
+    }
+    for transform in transforms.values():
+        transform.add_upstream_node(validator)  # nothing is computed on data that did not pass
     tuners = {
-        name: _tuner(config, name, transform) for name in config.trained_models if config.trials
+        name: _tuner(config, name, transforms) for name in config.trained_models if config.trials
     }
     trainers: dict[str, BaseComponent] = {
-        name: _trainer(config, name, transform, tuners.get(name)) for name in config.trained_models
+        name: _trainer(config, name, transforms, tuners.get(name)) for name in config.trained_models
     }
     if "ensemble" in config.models:
-        trainers["ensemble"] = _ensemble(config, dict(trainers), transform)
+        trainers["ensemble"] = _ensemble(config, dict(trainers), transforms)
     evaluators = {
         name: _evaluator(config, name, example_gen, trainer) for name, trainer in trainers.items()
     }
@@ -84,7 +87,7 @@ def create_pipeline(config: PipelineConfig, *, data_fingerprint: str) -> tfx_pip
             statistics_gen,
             schema,
             validator,
-            transform,
+            *transforms.values(),
             *branches,
             selector,
             pusher,
@@ -127,7 +130,7 @@ def ingest_settings(config: PipelineConfig) -> IngestSettings:
 
 
 def _transform(
-    config: PipelineConfig, example_gen: BaseComponent, schema: BaseComponent
+    config: PipelineConfig, feature_name: str, example_gen: BaseComponent, schema: BaseComponent
 ) -> Transform:
     return Transform(
         examples=example_gen.outputs["examples"],
@@ -142,32 +145,33 @@ def _transform(
         disable_statistics=True,
         custom_config={
             "audio": dataclasses.asdict(config.audio),
-            "features": list(feature_names(config.models)),
+            "features": [feature_name],
             "code": fingerprint.feature_fingerprint(),
         },
-    )
+    ).with_id(f"Transform-{feature_name}")
 
 
-def _tuner(config: PipelineConfig, name: str, transform: Transform) -> Tuner:
+def _tuner(config: PipelineConfig, name: str, transforms: dict[str, Transform]) -> Tuner:
     return Tuner(
         tuner_fn="components.trainer.tuner.tuner_fn",
-        **_training_inputs(transform),
+        **_training_inputs(name, transforms),
         custom_config={**_training_config(config, name), "trials": config.trials},
     ).with_id(f"Tuner-{name}")
 
 
 def _trainer(
-    config: PipelineConfig, name: str, transform: Transform, tuner: Tuner | None
+    config: PipelineConfig, name: str, transforms: dict[str, Transform], tuner: Tuner | None
 ) -> Trainer:
     return Trainer(
         run_fn="components.trainer.trainer.run_fn",
-        **_training_inputs(transform),
+        **_training_inputs(name, transforms),
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config={**_training_config(config, name), "serving_name": config.serving_name},
     ).with_id(f"Trainer-{name}")
 
 
-def _training_inputs(transform: Transform) -> dict[str, Any]:
+def _training_inputs(name: str, transforms: dict[str, Transform]) -> dict[str, Any]:
+    transform = transforms[CATALOG[name].feature]
     return {
         "examples": transform.outputs["transformed_examples"],
         "transform_graph": transform.outputs["transform_graph"],
@@ -189,11 +193,15 @@ def _training_config(config: PipelineConfig, name: str) -> dict[str, Any]:
 
 
 def _ensemble(
-    config: PipelineConfig, trainers: dict[str, BaseComponent], transform: Transform
+    config: PipelineConfig,
+    trainers: dict[str, BaseComponent],
+    transforms: dict[str, Transform],
 ) -> EnsembleTrainer:
     return EnsembleTrainer(
         model_runs={name: node.outputs["model_run"] for name, node in trainers.items()},
-        transform_graph=transform.outputs["transform_graph"],
+        transform_graphs={
+            name: node.outputs["transform_graph"] for name, node in transforms.items()
+        },
         config={
             "audio": dataclasses.asdict(config.audio),
             "serving_name": config.serving_name,

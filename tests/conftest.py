@@ -163,7 +163,7 @@ def release(tmp_path_factory, transform_output, raw_schema, settings) -> Path:
         [Branch(network, described)],
         settings=settings,
         genres=GENRES,
-        transform_output=transform_output,
+        transforms={described.name: transform_output},
         raw_schema=raw_schema,
     )
     write_warmup_requests(str(folder), model_name="genre", raw_schema=raw_schema, settings=settings)

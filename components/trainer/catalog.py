@@ -1,6 +1,7 @@
 """The models that exist and the feature that each reads, known without importing Keras."""
 
 import dataclasses
+from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ CATALOG: dict[str, ModelEntry] = {
 }
 
 
-def feature_names(models: tuple[str, ...]) -> tuple[str, ...]:
+def feature_names(models: Iterable[str]) -> tuple[str, ...]:
     """Names of the features that `models` read, without repetition, in the order of the models."""
     names = (CATALOG[model].feature for model in models)
     return tuple(dict.fromkeys(name for name in names if name))

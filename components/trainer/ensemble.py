@@ -19,6 +19,7 @@ from tfx.utils import path_utils
 from components.audio.settings import AudioSettings
 from components.dynamic_spec import spec_class
 from components.trainer import model_run
+from components.trainer.catalog import feature_names
 from components.trainer.export import write_release
 
 
@@ -34,7 +35,8 @@ class Executor(base_executor.BaseExecutor):
         """Exports.
 
         Args:
-          input_dict: `transform_graph`, and `model_run_<name>` of every branch.
+          input_dict: `model_run_<name>` of every branch, and `transform_graph_<feature>` of
+            every feature that one of them reads.
           output_dict: `model`.
           exec_properties: `config`, JSON with `models`, `audio` and `serving_name`.
         """
@@ -50,9 +52,12 @@ class Executor(base_executor.BaseExecutor):
             path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict["model"])),
             branches,
             settings=settings,
-            transform_output=tft.TFTransformOutput(
-                artifact_utils.get_single_uri(input_dict["transform_graph"])
-            ),
+            transforms={
+                name: tft.TFTransformOutput(
+                    artifact_utils.get_single_uri(input_dict[f"transform_graph_{name}"])
+                )
+                for name in feature_names(config["models"])
+            },
             serving_name=config["serving_name"],
         )
 
@@ -67,30 +72,35 @@ class EnsembleTrainer(base_component.BaseComponent):
         self,
         *,
         model_runs: Mapping[str, BaseChannel],
-        transform_graph: BaseChannel,
+        transform_graphs: Mapping[str, BaseChannel],
         config: Mapping[str, Any],
     ):
         """Creates the node.
 
         Args:
           model_runs: By catalog name, each branch's `ModelRun` channel.
-          transform_graph: Transform's.
+          transform_graphs: By feature, the graph of the Transform that computes it.
           config: `audio`, `serving_name` and a fingerprint of the code.
         """
         self.SPEC_CLASS = spec_class(
             "EnsembleTrainerSpec",
             parameters={"config": str},
             inputs={
-                "transform_graph": standard_artifacts.TransformGraph,
                 **{f"model_run_{name}": standard_artifacts.ModelRun for name in model_runs},
+                **{
+                    f"transform_graph_{name}": standard_artifacts.TransformGraph
+                    for name in transform_graphs
+                },
             },
             outputs={"model": standard_artifacts.Model},
         )
         super().__init__(
             spec=self.SPEC_CLASS(
                 config=json.dumps({**config, "models": list(model_runs)}, sort_keys=True),
-                transform_graph=transform_graph,
                 **{f"model_run_{name}": channel for name, channel in model_runs.items()},
+                **{
+                    f"transform_graph_{name}": channel for name, channel in transform_graphs.items()
+                },
                 model=Channel(type=standard_artifacts.Model),
             )
         )

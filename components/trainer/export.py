@@ -45,26 +45,22 @@ class Standardisation:
     deviation: np.ndarray
 
 
-def standardisations(
-    transform_layer: keras.layers.Layer, features: Sequence[Feature], settings: AudioSettings
-) -> dict[str, Standardisation]:
+def standardisation(
+    transform_layer: keras.layers.Layer, described: Feature, settings: AudioSettings
+) -> Standardisation:
     """Reads the statistics back from Transform's graph, which emits them with every example.
 
     Args:
       transform_layer: `TFTransformOutput.transform_features_layer()`.
-      features: The features asked for; those that are not standardised are left out.
+      described: A standardised feature that it computes.
       settings: The analysis settings.
     """
     silence = tf.constant([[b"\0\0" * settings.clip_samples]])
     transformed = transform_layer({"audio": silence})
-    return {
-        described.name: Standardisation(
-            transformed[f"{described.name}_mean"][0].numpy(),
-            transformed[f"{described.name}_std"][0].numpy(),
-        )
-        for described in features
-        if described.standardised
-    }
+    return Standardisation(
+        transformed[f"{described.name}_mean"][0].numpy(),
+        transformed[f"{described.name}_std"][0].numpy(),
+    )
 
 
 class GenreGraph:
@@ -204,7 +200,7 @@ def write_saved_model(
     *,
     settings: AudioSettings,
     genres: Sequence[str],
-    transform_output: tft.TFTransformOutput,
+    transforms: Mapping[str, tft.TFTransformOutput],
     raw_schema: schema_pb2.Schema,
 ) -> None:
     """Writes the release.
@@ -214,32 +210,44 @@ def write_saved_model(
       branches: The network, or the ensemble's networks.
       settings: The analysis settings.
       genres: Names in label order.
-      transform_output: Transform's graph, whose layer the signatures on examples use.
+      transforms: By name of every feature that a branch reads, the graph of the Transform that
+        computes it; the signatures on examples use its layer.
       raw_schema: The schema of raw examples.
     """
-    transform_layer = transform_output.transform_features_layer()
-    features = list({branch.feature.name: branch.feature for branch in branches}.values())
+    features = {branch.feature.name: branch.feature for branch in branches}
+    transform_layers = {name: transforms[name].transform_features_layer() for name in features}
     graph = GenreGraph(
         branches,
         settings=settings,
         genres=genres,
-        statistics=standardisations(transform_layer, features, settings),
+        statistics={
+            name: standardisation(transform_layers[name], described, settings)
+            for name, described in features.items()
+            if described.standardised
+        },
     )
     raw_spec = schema_utils.schema_as_feature_spec(raw_schema).feature_spec
 
+    def transformed(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        outputs: dict[str, tf.Tensor] = {}
+        for transform_layer in transform_layers.values():
+            outputs |= transform_layer(raw)
+        return outputs
+
     def classify_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         raw = tf.io.parse_example(examples, {"audio": raw_spec["audio"]})
-        outputs = graph.from_features(transform_layer(raw))
+        outputs = graph.from_features(transformed(raw))
         return {key: outputs[key] for key in ("probabilities", "genres")}
 
     def transform_features(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return transform_layer(tf.io.parse_example(examples, raw_spec))
+        return transformed(tf.io.parse_example(examples, raw_spec))
 
     strings = tf.TensorSpec([None], tf.string, name="examples")
     archive = keras.export.ExportArchive()
     for branch in branches:
         archive.track(branch.network)
-    archive.track(transform_layer)
+    for transform_layer in transform_layers.values():
+        archive.track(transform_layer)
     archive.add_endpoint("serving_default", classify_examples, [strings])
     archive.add_endpoint(
         "classify_audio", graph.from_sound, [tf.TensorSpec([None, None], tf.float32, name="audio")]
@@ -260,7 +268,7 @@ def write_release(
     branches: Sequence[Branch],
     *,
     settings: AudioSettings,
-    transform_output: tft.TFTransformOutput,
+    transforms: Mapping[str, tft.TFTransformOutput],
     serving_name: str,
 ) -> None:
     """Writes the SavedModel of GTZAN's genres and its warmup requests.
@@ -269,16 +277,16 @@ def write_release(
       folder: Where to; a URI that TensorFlow can write to.
       branches: The network, or the ensemble's networks.
       settings: The analysis settings.
-      transform_output: Transform's graph and the raw examples' schema.
+      transforms: As `write_saved_model`'s. All of them know the raw examples' schema.
       serving_name: Name under which it will be served.
     """
-    raw_schema = transform_output.raw_metadata.schema
+    raw_schema = next(iter(transforms.values())).raw_metadata.schema
     write_saved_model(
         folder,
         branches,
         settings=settings,
         genres=GENRES,
-        transform_output=transform_output,
+        transforms=transforms,
         raw_schema=raw_schema,
     )
     write_warmup_requests(folder, model_name=serving_name, raw_schema=raw_schema, settings=settings)

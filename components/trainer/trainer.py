@@ -73,6 +73,6 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args.serving_model_dir,
         [Branch(result.model, described)],
         settings=audio,
-        transform_output=transform_output,
+        transforms={described.name: transform_output},
         serving_name=config["serving_name"],
     )

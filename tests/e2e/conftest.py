@@ -60,7 +60,7 @@ def arguments(sample, tmp_path_factory) -> list[str]:
     return [
         *("--data", str(sample), "--output", str(output), "--epochs", "1"),
         *("--min-accuracy", "0", "--min-macro-f1", "0"),
-        *("--set", "training.windows_per_track=1"),
+        *("--set", "training.windows_per_track=1", "--models", "cnn"),
     ]
 
 

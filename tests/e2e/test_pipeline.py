@@ -4,6 +4,7 @@ import collections
 import signal
 import time
 
+import mlflow
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,7 +20,7 @@ STAGES = [
     "SchemaImport",
     "StatisticsGen",
     "StrictExampleValidator",
-    "Transform",
+    "Transform-log_mel",
     "Trainer-cnn",
     "Evaluator-cnn",
     "ModelSelector",
@@ -81,6 +82,36 @@ def test_a_changed_gate_judges_again_and_keeps_production(first_run: Run, argume
     assert len(list((output / "serving" / "genre").iterdir())) == 1
 
 
+def test_another_model_trains_only_its_own_branch(first_run: Run, arguments, output):
+    more = run(*arguments, "--models", "cnn,lstm")
+    assert more.code == 0, more.screen
+    executed = {stage for stage, note in more.stages().items() if note == "executed"}
+    assert executed - {"Pusher"} == {
+        *("Transform-mfcc", "Trainer-lstm", "Evaluator-lstm", "ModelSelector")
+    }
+
+
+def test_a_search_feeds_its_branch_and_its_trials_are_tracked(first_run: Run, arguments, output):
+    searched = run(*arguments, "--tune", "2")
+    assert searched.code == 0, searched.screen
+    executed = {stage for stage, note in searched.stages().items() if note == "executed"}
+    assert executed - {"Pusher"} == {
+        *("Tuner-cnn", "Trainer-cnn", "Evaluator-cnn", "ModelSelector")
+    }
+    client = mlflow.MlflowClient(f"sqlite:///{output}/mlflow.db")
+    experiment = client.get_experiment_by_name("gatefold")
+    newest = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
+    trials = [run for run in newest if "-trial-" in run.info.run_name]
+    (branch,) = {run.data.tags["mlflow.parentRunId"] for run in trials}
+    assert [run.info.run_name for run in trials] == ["cnn-trial-2", "cnn-trial-1"]
+    scores = {
+        run.data.params["learning_rate"]: run.data.metrics["best_val_track_accuracy"]
+        for run in trials
+    }
+    trained_with = client.get_run(branch).data.params["training.learning_rate"]
+    assert scores[trained_with] == max(scores.values())
+
+
 def test_a_run_killed_in_trainer_finishes_without_repeating_what_was_done(
     first_run: Run, arguments, output
 ):
@@ -119,8 +150,8 @@ def test_a_mistake_in_the_data_ends_with_a_sentence_and_without_a_trace(tmp_path
 def test_real_tracks_run_through(real_music, tmp_path):
     done = run(
         *("--data", str(real_music / "genres_original"), "--output", str(tmp_path / "out")),
-        *("--epochs", "1", "--set", "training.windows_per_track=1", "--min-accuracy", "0"),
-        *("--min-macro-f1", "0"),
+        *("--models", "cnn,musicnn,ensemble", "--epochs", "1", "--min-accuracy", "0"),
+        *("--set", "training.windows_per_track=1", "--min-macro-f1", "0"),
     )
     assert done.code == 0, done.screen
     assert "47 tracks to train on, 11 for validation, 12 to test on" in done.screen

@@ -8,7 +8,7 @@ from components.audio.settings import AudioSettings
 from pipeline.config import DataConfig, PipelineConfig
 from pipeline.pipeline import create_pipeline
 
-CONFIG = PipelineConfig(data=DataConfig("music"), output="out")
+CONFIG = PipelineConfig(data=DataConfig("music"), output="out", models=("cnn",))
 
 
 def build(config: PipelineConfig = CONFIG, fingerprint: str = "f"):
@@ -25,7 +25,7 @@ def test_nodes_stand_in_the_order_of_the_data():
         "SchemaImport",
         "StatisticsGen",
         "StrictExampleValidator",
-        "Transform",
+        "Transform-log_mel",
         "Trainer-cnn",
         "Evaluator-cnn",
         "ModelSelector",
@@ -38,10 +38,10 @@ def test_edges_are_those_of_the_design():
         ("GtzanExampleGen", "StatisticsGen"),
         ("StatisticsGen", "StrictExampleValidator"),
         ("SchemaImport", "StrictExampleValidator"),
-        ("GtzanExampleGen", "Transform"),
-        ("SchemaImport", "Transform"),
-        ("StrictExampleValidator", "Transform"),
-        ("Transform", "Trainer-cnn"),
+        ("GtzanExampleGen", "Transform-log_mel"),
+        ("SchemaImport", "Transform-log_mel"),
+        ("StrictExampleValidator", "Transform-log_mel"),
+        ("Transform-log_mel", "Trainer-cnn"),
         ("GtzanExampleGen", "Evaluator-cnn"),
         ("Trainer-cnn", "Evaluator-cnn"),
         ("Trainer-cnn", "ModelSelector"),
@@ -54,7 +54,8 @@ def test_each_model_is_a_branch_and_the_ensemble_takes_the_others():
     models = ("cnn", "lstm", "ensemble")
     found = edges(build(dataclasses.replace(CONFIG, models=models)))
     assert {up for up, down in found if down == "Trainer-ensemble"} == {
-        "Transform",
+        "Transform-log_mel",
+        "Transform-mfcc",
         "Trainer-cnn",
         "Trainer-lstm",
     }
@@ -69,8 +70,8 @@ def test_a_search_feeds_its_trainer_and_nothing_else_changes():
     searched = dataclasses.replace(config, trials=3)
     plain, found = edges(build(config)), edges(build(searched))
     assert found - plain == {
-        *(("Transform", "Tuner-cnn"), ("Tuner-cnn", "Trainer-cnn")),
-        *(("Transform", "Tuner-lstm"), ("Tuner-lstm", "Trainer-lstm")),
+        *(("Transform-log_mel", "Tuner-cnn"), ("Tuner-cnn", "Trainer-cnn")),
+        *(("Transform-mfcc", "Tuner-lstm"), ("Tuner-lstm", "Trainer-lstm")),
     }
     assert plain < found
     assert changed(build(searched), build(dataclasses.replace(searched, trials=4))) == {
@@ -88,8 +89,16 @@ def test_other_content_at_the_same_place_is_another_start(tmp_path):
     assert changed(before, build(config)) == {"Trainer-vgg16"}
 
 
+def test_another_model_leaves_the_other_branches_and_their_features_as_they_are():
+    one, both = build(), build(dataclasses.replace(CONFIG, models=("cnn", "lstm")))
+    assert changed(one, both) == {
+        *("Transform-mfcc", "Trainer-lstm", "Evaluator-lstm"),
+        "ModelSelector",  # has one more to choose from
+    }
+
+
 def test_statistics_come_from_the_training_split_only():
-    (transform,) = (node for node in build().components if node.id == "Transform")
+    (transform,) = (node for node in build().components if node.id == "Transform-log_mel")
     assert '"analyze": [\n    "train"\n  ]' in transform.exec_properties["splits_config"]
 
 
@@ -108,7 +117,7 @@ def changed(before, after) -> set[str]:
         (
             dataclasses.replace(CONFIG, audio=AudioSettings(mel_bins=64)),
             "f",
-            {"Transform", "Trainer-cnn"},
+            {"Transform-log_mel", "Trainer-cnn"},
         ),
         (dataclasses.replace(CONFIG, epochs=1), "f", {"Trainer-cnn"}),
         (
@@ -128,4 +137,4 @@ def test_changed_feature_code_reaches_transform_and_nothing_before(monkeypatch):
     from pipeline import fingerprint
 
     monkeypatch.setattr(fingerprint, "feature_fingerprint", lambda: "new")
-    assert changed(before, build()) == {"Transform"}
+    assert changed(before, build()) == {"Transform-log_mel"}
