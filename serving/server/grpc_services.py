@@ -25,6 +25,11 @@ def _handler(core: Core, method: Method, answer: Answer) -> Any:
         record = CallRecord("grpc", method.name, context.peer(), request_bytes=len(data))
         try:
             with core.recorded(record):
+                if len(data) > core.max_message_bytes:
+                    raise invalid(
+                        f"the request is too large: it takes {len(data)} bytes, and at most "
+                        f"{core.max_message_bytes} are read (--max-message-mib)"
+                    )
                 try:
                     request = method.request.FromString(data)
                 except Exception as error:  # the parser's own error type
@@ -67,7 +72,8 @@ class GrpcServer:
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=settings.max_concurrent_calls,
             options=[
-                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                # gRPC breaks off what is far too large, without a sentence; see `_handler`.
+                ("grpc.max_receive_message_length", 2 * settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
             ],

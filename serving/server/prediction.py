@@ -15,7 +15,7 @@ import numpy as np
 from serving.protocol import TensorError, decode_tensor, encode_tensor, message
 from serving.protocol.tensors import type_name
 from serving.server.loading import LoadedVersion, Signature
-from serving.server.status import ServingError, invalid
+from serving.server.status import ServingError, invalid, not_found
 
 DEFAULT_SIGNATURE = "serving_default"
 _METHODS = tuple(f"tensorflow/serving/{kind}" for kind in ("predict", "classify", "regress"))
@@ -64,9 +64,9 @@ def _find_signature(version: LoadedVersion, spec: Any) -> Signature:
     name = spec.signature_name or DEFAULT_SIGNATURE
     signature = version.signatures.get(name)
     if signature is None:
-        raise ServingError(
-            grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
-        )
+        # TF Serving's words, but not its code, which is FAILED_PRECONDITION: what a caller names and
+        # is not there is NOT_FOUND here, be it a model, a version or a signature.
+        raise not_found(f'Serving signature key "{name}" not found.')
     if signature.definition.method_name not in _METHODS:
         raise ServingError(
             grpc.StatusCode.INTERNAL,

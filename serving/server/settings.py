@@ -55,7 +55,8 @@ class ServerSettings:
       rest_port: REST port; None serves no REST.
       metrics_port: Port of Prometheus metrics; None serves none of its own.
       poll_seconds: How often base paths are searched for new versions.
-      max_message_bytes: Largest request, gRPC or REST, that is read.
+      max_message_bytes: Largest request, gRPC or REST, that is answered; gRPC breaks off at twice
+        as much.
       grace_seconds: How long a stop waits for the requests that it holds.
       access_log: "-" for standard error, a path, or "" for none.
       intra_op_threads: TensorFlow's threads in one operation; 0 leaves it to TensorFlow.
@@ -80,7 +81,7 @@ class ServerSettings:
     def max_concurrent_calls(self) -> int:
         """Most calls held at once: a full queue, the batches that run and some for look-ups.
 
-        With `max_message_bytes` it bounds what messages can take of memory.
+        With twice `max_message_bytes` it bounds what messages can take of memory.
         """
         batching = self.batching
         return batching.queue_length + batching.batch_threads * batching.max_batch_size + 64
