@@ -5,6 +5,11 @@ import ctypes
 from components.errors import UserError
 
 
+def is_remote(uri: str) -> bool:
+    """Whether a place has a scheme (gs://, s3://) and so is not on a local disk."""
+    return "://" in uri
+
+
 def open_object_stores(*uris: str) -> None:
     """Registers `s3://` with TensorFlow and checks that every bucket can be reached.
 

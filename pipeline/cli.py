@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from components.errors import UserError
+from components.storage import is_remote
 from components.trainer.catalog import CATALOG
 from components.trainer.weights import check_weights
 from pipeline.config import (
@@ -18,7 +19,6 @@ from pipeline.config import (
     DataConfig,
     GateConfig,
     PipelineConfig,
-    is_remote,
     replace_field,
 )
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from components.audio.settings import AudioSettings
 from components.errors import UserError
+from components.storage import is_remote
 from components.trainer.catalog import CATALOG
 from components.trainer.settings import TrainingSettings, from_dict, recommended
 
 SPLITS = ("stratified", "artist", "listed")
 BEAM_RUNNERS = ("direct", "flink", "spark", "dataflow")
 DEFAULT_MODELS = ("cnn", "lstm", "musicnn", "ensemble")
-REMOTE_PREFIXES = ("gs://", "s3://")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,11 +153,6 @@ class PipelineConfig:
         for name, value in self.overrides:
             settings = replace_field(settings, name, value, option="training")
         return from_dict(dataclasses.asdict(settings))
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path is in an object store."""
-    return path.startswith(REMOTE_PREFIXES)
 
 
 def replace_field(tree: Any, name: str, value: Any, *, option: str) -> Any:

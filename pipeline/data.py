@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from components.errors import UserError
-from pipeline.config import PipelineConfig, is_remote
+from components.storage import is_remote
+from pipeline.config import PipelineConfig
 from pipeline.console import StageDisplay
 
 

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from components import progress
 from components.errors import UserError
+from components.storage import is_remote
 from pipeline import data, quiet, tracking_store
-from pipeline.config import PipelineConfig, is_remote
+from pipeline.config import PipelineConfig
 from pipeline.console import StageDisplay, screen_apart_from_log
 
 if TYPE_CHECKING:  # imported where they are used: they bring TensorFlow

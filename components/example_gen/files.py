@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.audio import codec
 from components.errors import UserError
 from components.gtzan import layout
+from components.storage import is_remote
 
 
 class IngestError(UserError):
@@ -33,11 +34,6 @@ class IngestError(UserError):
 def open_file_systems() -> None:
     """Lets Beam read object stores outside a pipeline, which else brings their options along."""
     FileSystems.set_options(PipelineOptions([]))
-
-
-def is_remote(uri: str) -> bool:
-    """Tells whether a place has a scheme (gs://, s3://) and so is not on a local disk."""
-    return "://" in uri
 
 
 def absolute(uri: str) -> str:

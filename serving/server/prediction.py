@@ -64,7 +64,7 @@ def _find_signature(version: LoadedVersion, spec: Any) -> Signature:
     name = spec.signature_name or DEFAULT_SIGNATURE
     signature = version.signatures.get(name)
     if signature is None:
-        # TF Serving's words, but not its code, which is FAILED_PRECONDITION: what a caller names and
+        # TF Serving's words, but not its code (FAILED_PRECONDITION): what a caller names and
         # is not there is NOT_FOUND here, be it a model, a version or a signature.
         raise not_found(f'Serving signature key "{name}" not found.')
     if signature.definition.method_name not in _METHODS:
