@@ -1,5 +1,9 @@
 """The released SavedModel: both loaders, every signature, the features that it was trained on."""
 
+import contextlib
+import shutil
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,8 +12,13 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.audio import codec
 from components.gtzan.genres import GENRES
+from components.trainer.catalog import CATALOG
+from components.trainer.export import Branch, write_saved_model
+from components.trainer.models import build
+from components.trainer.settings import NO_WEIGHTS, ModelSettings
 from components.trainer.warmup import WARMUP_FILE
 from tests.conftest import chord
+from tests.trainer.conftest import described
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +28,18 @@ def eager(release):
 
 @pytest.fixture(scope="module")
 def session_run(release):
-    """Calls a signature in TF Serving's loader: a TF1 session on the meta graph."""
+    """Calls a signature in TF Serving's loader."""
+    with in_session(release) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def in_session(folder):
+    """What calls a signature in TF Serving's loader: a TF1 session on the meta graph."""
     graph = tf.Graph()
     session = tf.compat.v1.Session(graph=graph)
     with graph.as_default():
-        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(release))
+        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
 
     def run(signature, **inputs):
         definition = meta_graph.signature_def[signature]
@@ -129,6 +145,36 @@ def test_warmup_requests_cover_every_signature_and_succeed(release, session_run)
         "classify_wav",
         "transform_features",
     }
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_every_model_is_released_and_answers_in_both_loaders(
+    name, tmp_path, settings, transform_output, raw_schema
+):
+    keras.utils.set_random_seed(1)
+    branches = []
+    for part in ("cnn", "musicnn") if name == "ensemble" else (name,):
+        reads = described(part)
+        given = ModelSettings(weights=NO_WEIGHTS, width=0.25)
+        network = build(part, feature=reads, genre_count=len(GENRES), settings=given)
+        branches.append(Branch(network, reads))
+    write_saved_model(
+        str(tmp_path),
+        branches,
+        settings=settings,
+        genres=GENRES,
+        transforms={branch.feature.name: transform_output for branch in branches},
+        raw_schema=raw_schema,
+    )
+    audio = chord(2, settings)[np.newaxis]
+    here = tf.saved_model.load(str(tmp_path)).signatures["classify_audio"](audio=tf.constant(audio))
+    with in_session(tmp_path) as run:
+        there = run("classify_audio", audio=audio)
+    assert there["window_probabilities"].shape == (1, 10, len(GENRES))
+    np.testing.assert_allclose(there["probabilities"].sum(axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(here["probabilities"], there["probabilities"], atol=1e-5)
+    keras.backend.clear_session()
+    shutil.rmtree(tmp_path)  # some take half a gigabyte
 
 
 def test_the_genres_travel_with_the_model(release):
