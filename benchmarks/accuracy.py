@@ -133,6 +133,9 @@ def settings_of(name: str, options: argparse.Namespace, *, seed: int) -> Trainin
     if options.fine_tune:
         model = dataclasses.replace(model, fine_tune=True)
     settings = dataclasses.replace(settings, model=model)
+    if options.protocol == "segment":
+        # Each window is a track of its own there: as many steps as the tracks would take, or more.
+        settings = dataclasses.replace(settings, windows_per_track=1)
     return dataclasses.replace(settings, epochs=options.epochs) if options.epochs else settings
 
 

@@ -65,7 +65,7 @@ def from_audio(folder: Path, names: Sequence[str]) -> Collection:
     if not track_ids:
         raise ValueError(f"no tracks in genre folders. Received: {folder}")
     return Collection(
-        "audio",
+        f"audio, {len(track_ids)} tracks",
         tuple(track_ids),
         labels_of(track_ids),
         {name: np.stack(matrices) for name, matrices in found.items()},
