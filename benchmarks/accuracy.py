@@ -27,7 +27,7 @@ from benchmarks import protocols, sources
 from benchmarks.protocols import Round
 from components.gtzan.genres import GENRES
 from components.trainer.catalog import CATALOG, feature_names
-from components.trainer.settings import TrainingSettings, recommended
+from components.trainer.settings import NO_WEIGHTS, TrainingSettings, recommended
 
 ENSEMBLE = "ensemble"
 SVM = "svm"  # the peer for descriptors: scikit-learn's RBF support vector machine
@@ -139,13 +139,49 @@ def settings_of(name: str, options: argparse.Namespace, *, seed: int) -> Trainin
     return dataclasses.replace(settings, epochs=options.epochs) if options.epochs else settings
 
 
+def frozen_outputs(
+    name: str, collection: sources.Collection, settings: TrainingSettings
+) -> np.ndarray | None:
+    """What a body that stays frozen makes of every window of every track, whoever learns from it.
+
+    Returns:
+      float32 [tracks, windows, units]; None for a model all of which is trained.
+    """
+    if settings.model.weights == NO_WEIGHTS or settings.model.fine_tune:
+        return None
+    from components.trainer.models import build, heads
+    from components.trainer.training import window_outputs
+    from components.trainer.windows import Tracks
+
+    described = collection.features[CATALOG[name].feature]
+    model = build(name, feature=described, genre_count=len(GENRES), settings=settings.model)
+    tracks = Tracks.from_arrays(collection.matrices[described.name], collection.labels)
+    return window_outputs(model.get_layer(heads.BODY), tracks, feature=described)
+
+
 def fit_and_answer(
-    name: str, collection: sources.Collection, division: Round, settings: TrainingSettings
+    name: str,
+    collection: sources.Collection,
+    division: Round,
+    settings: TrainingSettings,
+    frozen: np.ndarray | None,
 ) -> np.ndarray:
-    """Trains on one side and answers for the other: [scored, windows, genres] probabilities."""
+    """Trains on one side and answers for the other.
+
+    Args:
+      name: The model.
+      collection: All tracks.
+      division: The two sides.
+      settings: How to train.
+      frozen: `frozen_outputs` of the model.
+
+    Returns:
+      Probabilities, float32 [scored, windows, genres].
+    """
     import keras
 
-    from components.trainer.training import train, window_probabilities
+    from components.trainer.models import heads
+    from components.trainer.training import train, window_outputs
     from components.trainer.windows import Tracks
 
     described = collection.features[CATALOG[name].feature]
@@ -157,17 +193,24 @@ def fit_and_answer(
         learnt, scored = (learnt - mean) / scale, (scored - mean) / scale
     result = train(
         name,
-        Tracks.from_arrays(learnt, collection.labels[division.training]),
+        Tracks.from_arrays(
+            learnt,
+            collection.labels[division.training],
+            body_outputs=None if frozen is None else frozen[division.training],
+        ),
         None,
         settings=settings,
         feature=described,
         genres=GENRES,
     )
-    answers = window_probabilities(
-        result.model,
-        Tracks.from_arrays(scored, collection.labels[division.scored]),
-        feature=described,
-    )
+    if frozen is None:
+        unseen = Tracks.from_arrays(scored, collection.labels[division.scored])
+        answers = window_outputs(result.model, unseen, feature=described)
+    else:
+        found = frozen[division.scored]
+        head = heads.head_of(result.model)
+        answers = head.predict(found.reshape(-1, found.shape[-1]), batch_size=1024, verbose=0)
+        answers = answers.reshape(*found.shape[:2], -1)
     keras.backend.clear_session()
     return answers
 
@@ -191,6 +234,7 @@ def run(options: argparse.Namespace) -> list[dict[str, object]]:
 
     collection = load(options)
     rows: list[dict[str, object]] = []
+    frozen: dict[str, np.ndarray | None] = {}
 
     def note(
         name: str, seed: int, number: int, division: Round, answers: np.ndarray, seconds: float
@@ -232,7 +276,9 @@ def run(options: argparse.Namespace) -> list[dict[str, object]]:
                     answers = mean_probabilities(branches)[:, np.newaxis]
                 else:
                     settings = settings_of(name, options, seed=seed)
-                    answers = fit_and_answer(name, collection, division, settings)
+                    if name not in frozen:
+                        frozen[name] = frozen_outputs(name, collection, settings)
+                    answers = fit_and_answer(name, collection, division, settings, frozen[name])
                     branches.append(answers.mean(axis=1))
                 note(name, seed, number, division, answers, time.monotonic() - started)
             if options.descriptors:

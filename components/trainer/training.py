@@ -104,8 +104,8 @@ def train(
     return TrainingResult(model, run.history, best_epoch, time.monotonic() - started)
 
 
-def window_probabilities(model: keras.Model, tracks: Tracks, *, feature: Feature) -> np.ndarray:
-    """What a model says of every window: float32 [tracks, windows_per_clip, genres]."""
+def window_outputs(model: keras.Model, tracks: Tracks, *, feature: Feature) -> np.ndarray:
+    """What a network makes of every window: [tracks, windows_per_clip, …]."""
     found = model.predict(windows.evaluation_windows(tracks, feature=feature), verbose=0)
     return windows.by_track(found, feature=feature, count=tracks.count)
 
@@ -185,9 +185,9 @@ class _Run:
         heads.penalise(head, 0.0)
 
     def _outputs(self, body: keras.Model, tracks: Tracks) -> np.ndarray:
-        found = body.predict(windows.evaluation_windows(tracks, feature=self._feature), verbose=0)
-        found = windows.by_track(found, feature=self._feature, count=tracks.count)
-        return found.astype(np.float32)
+        if tracks.body_outputs is not None:
+            return tracks.body_outputs
+        return window_outputs(body, tracks, feature=self._feature).astype(np.float32)
 
     def _fit(
         self,

@@ -24,18 +24,23 @@ class Tracks:
       dataset: Elements (float32 [frames_per_clip, bins], int64 [] label), finite, always in the
         same order.
       count: Number of elements.
+      body_outputs: What a frozen body makes of every window, float32 [count, windows_per_clip,
+        units], where it is known already; a head is then trained on it as it is.
     """
 
     dataset: tf.data.Dataset
     count: int
+    body_outputs: np.ndarray | None = None
 
     @classmethod
-    def from_arrays(cls, matrices: np.ndarray, labels: np.ndarray) -> "Tracks":
+    def from_arrays(
+        cls, matrices: np.ndarray, labels: np.ndarray, *, body_outputs: np.ndarray | None = None
+    ) -> "Tracks":
         """Tracks that are in memory: [tracks, frames_per_clip, bins] and [tracks]."""
         dataset = tf.data.Dataset.from_tensor_slices(
             (np.asarray(matrices, np.float32), np.asarray(labels, np.int64))
         )
-        return cls(dataset, len(labels))
+        return cls(dataset, len(labels), body_outputs)
 
     def labels(self) -> np.ndarray:
         """The label of each track, int64 [count], in the order of the dataset."""
@@ -46,7 +51,7 @@ class Tracks:
         """The same tracks, kept in memory after the first pass if they take at most `megabytes`."""
         if self.count * _bytes_a_track(feature) > megabytes * 1e6:
             return self
-        return Tracks(self.dataset.cache(), self.count)
+        return dataclasses.replace(self, dataset=self.dataset.cache())
 
 
 def _bytes_a_track(feature: Feature) -> int:

@@ -9,7 +9,7 @@ import pytest
 from components.trainer.catalog import CATALOG
 from components.trainer.models import build, heads
 from components.trainer.settings import ModelSettings
-from components.trainer.training import train, window_probabilities
+from components.trainer.training import train, window_outputs
 from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
 
 TRAINED = [name for name in CATALOG if name != "ensemble"]
@@ -53,7 +53,7 @@ def test_a_model_learns_what_tells_genres_apart(name):
         genres=GENRE_NAMES,
     )
     assert max(result.history["val_track_accuracy"]) == 1.0
-    found = window_probabilities(result.model, tracks, feature=reads)
+    found = window_outputs(result.model, tracks, feature=reads)
     assert found.shape == (8, reads.windows_per_clip, 4)
 
 

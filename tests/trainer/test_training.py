@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from components.trainer.settings import AugmentationSettings
 from components.trainer.track_accuracy import TrackAccuracy
-from components.trainer.training import train, window_probabilities
+from components.trainer.training import train, window_outputs
 from components.trainer.windows import Tracks
 from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
 
@@ -113,7 +113,7 @@ def test_the_best_epochs_weights_are_the_models():
     result = run("ann", epochs=4)
     reads = described("ann")
     validation = coloured(reads, 4, seed=1)
-    found = window_probabilities(result.model, validation, feature=reads).mean(axis=1)
+    found = window_outputs(result.model, validation, feature=reads).mean(axis=1)
     accuracy = np.mean(found.argmax(axis=1) == validation.labels())
     assert accuracy == max(result.history["val_track_accuracy"])
 
