@@ -42,7 +42,8 @@ app: $(VENV)/.runtime ## Open the page (needs `make serve` in another terminal)
 	@$(PYTHON) -m serving.app $(ARGS)
 
 mlflow: $(VENV)/.runtime ## Open MLflow's UI on the runs of OUTPUT
-	@$(VENV)/bin/mlflow ui --backend-store-uri "sqlite:///$(OUTPUT)/mlflow.db" $(ARGS)
+	@test -f "$(OUTPUT)/mlflow.db" || { echo "There is no $(OUTPUT)/mlflow.db: 'make run' makes it, OUTPUT names the folder." >&2; exit 1; }
+	@PYTHONWARNINGS=ignore $(VENV)/bin/mlflow ui --workers 1 --backend-store-uri "sqlite:///$(OUTPUT)/mlflow.db" $(ARGS)
 
 bench: $(VENV)/.dev ## Measure features and ingest against their peers
 	@$(PYTHON) -m benchmarks.features

@@ -14,6 +14,7 @@ there to show how much of such a figure is leakage.
 import argparse
 import csv
 import dataclasses
+import logging
 import os
 import time
 from collections import defaultdict
@@ -28,6 +29,7 @@ from benchmarks.protocols import Round
 from components.gtzan.genres import GENRES
 from components.trainer.catalog import CATALOG, feature_names
 from components.trainer.settings import NO_WEIGHTS, TrainingSettings, recommended
+from pipeline import quiet
 
 ENSEMBLE = "ensemble"
 SVM = "svm"  # the peer for descriptors: scikit-learn's RBF support vector machine
@@ -314,6 +316,8 @@ def summary(rows: list[dict[str, object]]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
+    quiet.before_tensorflow()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing, for every small model
     level = "window" if options.protocol == "segment" else "track"
     rows = run(options)
     print(f"\n{rows[0]['data']}, protocol {options.protocol}, {level} level")

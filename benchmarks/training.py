@@ -8,6 +8,7 @@ the input gives beside the same windows lying in memory, ready to be copied.
 """
 
 import argparse
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from components.trainer.catalog import CATALOG
+from pipeline import quiet
 
 WAITING_ALLOWED = 0.05
 _GENRES = 10
@@ -95,6 +97,8 @@ def measure(model_name: str, *, tracks: int, steps: int) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
+    quiet.before_tensorflow()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing, for every small model
     found = measure(options.model, tracks=options.tracks, steps=options.steps)
     verdict = "within" if found["waiting"] <= WAITING_ALLOWED else "ABOVE"
     print(f"{options.model}: a step takes {found['step_ms']:.0f} ms")

@@ -231,6 +231,27 @@ def _check(options: argparse.Namespace) -> None:
             raise UserError(f"--split {split} needs {flag}")
         if options.split != split and given:
             raise UserError(f"{flag} is only used with --split {split}")
+    if options.split_family and options.split != "listed":
+        raise UserError("--split-family is only used with --split listed")
+    models = _models(options.models)
+    for flag, given, some, kinds in (
+        (
+            "--weights",
+            options.weights,
+            any(CATALOG[name].backbone for name in models if name in CATALOG),
+            ", ".join(name for name, entry in CATALOG.items() if entry.backbone),
+        ),
+        (
+            "--fine-tune",
+            options.fine_tune,
+            {"musicnn", "musicvgg"} & {*models},
+            "musicnn, musicvgg",
+        ),
+    ):
+        if given and not some:
+            raise UserError(f"{flag} is for {kinds}. Received: --models {options.models}")
+    if options.seed < 0:
+        raise UserError(f"--seed must be 0 or more. Received: {options.seed}")
     for flag, path, is_right in (
         ("--data", options.data, Path.is_dir),
         ("--split-lists", options.split_lists, Path.is_dir),

@@ -69,6 +69,10 @@ class StageDisplay:
             console=console,
             disable=not console.is_terminal,
             transient=True,
+            # What others print belongs to the log, where the descriptors lead; rich would otherwise
+            # catch it before and show it above the bar.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
 
     def __enter__(self) -> "StageDisplay":

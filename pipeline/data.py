@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.errors import UserError
+from components.gtzan.genres import GENRES
 from components.storage import is_remote
 from pipeline.config import PipelineConfig
 from pipeline.console import StageDisplay
@@ -30,5 +31,8 @@ def prepare(config: PipelineConfig, *, display: StageDisplay, download: bool) ->
 
         with display.stage(f"composing the synthetic sample in {folder}"):
             write_sample(folder, progress=lambda done, all: display.report("tracks", done, all))
-    elif not is_remote(folder) and not any(Path(folder).iterdir()):
-        raise UserError(f"--data: {folder} is empty; give a folder of genre folders")
+    elif not is_remote(folder) and not any((Path(folder) / genre).is_dir() for genre in GENRES):
+        raise UserError(
+            f"--data: {folder} has none of the folders {', '.join(GENRES)}; give a folder of genre "
+            "folders"
+        )

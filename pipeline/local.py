@@ -1,9 +1,13 @@
 """A run on this machine, from the data to the table at its end."""
 
+import contextlib
 import datetime
+import fcntl
 import os
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,14 +67,39 @@ def run(config: PipelineConfig, *, download: bool) -> int:
             file=sys.stderr,
         )
         return FAILED
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with screen_apart_from_log(log_file) as screen:
+        with _alone(config.local_folder), screen_apart_from_log(log_file) as screen:
             # Where nobody looks (a pipe, CI), lines must not break at 80 columns.
             console = Console(file=screen, width=None if screen.isatty() else _PLAIN_WIDTH)
             return _run(config, console=console, log_file=log_file, download=download)
+    except BlockingIOError:
+        print(
+            f"local_runner.py: --output: another run is going on in {config.local_folder}; "
+            "wait for it, or give another folder",
+            file=sys.stderr,
+        )
+        return FAILED
     except BrokenPipeError:
         # Whoever read the output has gone, as `| head` does.
         return FAILED
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps a second run out of the folder; the system lifts the lock whenever this process ends.
+
+    Raises:
+      BlockingIOError: There is another.
+    """
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def _interrupt(*_: object) -> None:
+    """Ends a run that is told to stop as Ctrl-C does, so that MLflow hears of it."""
+    raise KeyboardInterrupt
 
 
 def _run(config: PipelineConfig, *, console: Console, log_file: Path, download: bool) -> int:

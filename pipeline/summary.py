@@ -98,14 +98,19 @@ def show(summary: Summary, *, config: PipelineConfig, console: Console) -> None:
 
 def _next_commands(summary: Summary, *, config: PipelineConfig, console: Console) -> None:
     output = "" if config.output == "output" else f" OUTPUT={shlex.quote(config.output)}"
-    lines = [(f"open {shlex.quote(summary.report_page)}", "how the ingest went, with pictures")]
+    console.print("\nHow the ingest went, with pictures:")
+    console.print(f"  {summary.report_page}", highlight=False, soft_wrap=True)
+    lines = []
     if summary.pushed_to:
         lines += [
             (f"make serve{output}", "serve it over TF Serving's gRPC and REST"),
             (".venv/bin/python -m serving.client SONG.mp3", "ask it about a song"),
         ]
     else:
-        lines.append(("make run ARGS='--min-accuracy 0.3'", "move the gate, if you can defend it"))
+        data = "" if config.data.synthetic else f" DATA={shlex.quote(config.data.folder)}"
+        models = f" MODELS={','.join(config.models)}"
+        command = f"make run{data}{output}{models} ARGS='--min-accuracy 0.3 --min-macro-f1 0.2'"
+        lines.append((command, "move the gate, if you can defend it"))
     console.print("\nNext:")
     for command, what in lines:
         console.print(f"  {command}  [dim]# {what}", highlight=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """MLflow: one run for the pipeline's run, one below it for every branch."""
 
+import datetime
 import json
 import os
 import subprocess
@@ -50,7 +51,8 @@ class Tracker:
             "code_version": code_version(),
             **_flat(config.audio.__dict__, "audio"),
         }
-        parent = self._client.create_run(self._experiment, run_name="pipeline")
+        started = f"{datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
+        parent = self._client.create_run(self._experiment, run_name=f"pipeline {started}")
         self._parent = parent.info.run_id
         self._branches: dict[str, str] = {}
         self._log_params(self._parent, {**self._shared, "models": ",".join(config.models)})

@@ -27,6 +27,29 @@ class AudioSettings:
     top_db: float = 80.0
     window_seconds: float = 3.0
 
+    def __post_init__(self) -> None:
+        """Refuses what no feature could be computed with.
+
+        Raises:
+          ValueError: Names the setting and what it may be.
+        """
+        for name in ("sample_rate_hz", "clip_seconds", "hop_length", "mel_bins", "top_db"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be over 0. Received: {getattr(self, name)}")
+        if self.fft_length < 2 or self.fft_length % 2:
+            raise ValueError(f"fft_length must be even, 2 or more. Received: {self.fft_length}")
+        if not 1 <= self.mfcc_coefficients <= self.mel_bins:
+            raise ValueError(
+                f"mfcc_coefficients must be from 1 to mel_bins ({self.mel_bins}). "
+                f"Received: {self.mfcc_coefficients}"
+            )
+        if self.window_frames < 32 or self.window_seconds > self.clip_seconds:
+            raise ValueError(
+                "window_seconds must be at least 32 frames "
+                f"({32 * self.hop_length / self.sample_rate_hz:.2f} s) and at most clip_seconds "
+                f"({self.clip_seconds}). Received: {self.window_seconds:g}"
+            )
+
     @property
     def clip_samples(self) -> int:
         """Samples in a clip (661 500)."""

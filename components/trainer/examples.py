@@ -44,4 +44,6 @@ def read_tracks(
     count = int(records.reduce(tf.constant(0, tf.int64), lambda total, _: total + 1))
     if count == 0:
         raise ValueError(f"no examples in {', '.join(file_patterns)}")
-    return Tracks(records.map(parse, num_parallel_calls=tf.data.AUTOTUNE), count)
+    tracks = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    # Keras takes a stream of unknown length for one that ended too early, and says so.
+    return Tracks(tracks.apply(tf.data.experimental.assert_cardinality(count)), count)

@@ -6,7 +6,7 @@ from_dict(json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.trainer.catalog import CATALOG
@@ -14,6 +14,20 @@ from components.trainer.catalog import CATALOG
 NO_WEIGHTS = "none"
 IMAGENET = "imagenet"
 MILLION_SONG = "msd"
+
+
+def _least(tree: Any, least: float, names: Sequence[str]) -> None:
+    for name in names:
+        if getattr(tree, name) < least:
+            raise ValueError(f"{name} must be at least {least:g}. Received: {getattr(tree, name)}")
+
+
+def _between(tree: Any, low: float, high: float, names: Sequence[str]) -> None:
+    for name in names:
+        if not low <= getattr(tree, name) <= high:
+            raise ValueError(
+                f"{name} must be from {low:g} to {high:g}. Received: {getattr(tree, name)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +54,13 @@ class ModelSettings:
     fine_tune: bool = True
     fine_tune_share: float = 1.0
     head_l2: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.width <= 0.0:
+            raise ValueError(f"width must be over 0. Received: {self.width}")
+        _between(self, 0.0, 0.95, ("dropout",))
+        _between(self, 0.0, 1.0, ("fine_tune_share",))
+        _least(self, 0.0, ("head_l2",))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +90,11 @@ class AugmentationSettings:
     time_mask: float = 0.0
     time_masks: int = 1
     mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        _least(self, 0.0, [field.name for field in dataclasses.fields(self)])
+        _between(self, 0.0, 1.0, ("frequency_mask", "time_mask"))
+        _between(self, 0.0, 0.9, ("time_stretch",))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +151,7 @@ class TrainingSettings:
         return self.head_epochs + (self.epochs if self.model.fine_tune else 0)
 
     def __post_init__(self) -> None:
+        self._check_ranges()
         for name in ("epochs", "head_epochs", "batch_size", "windows_per_track"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1. Received: {getattr(self, name)}")
@@ -136,6 +163,13 @@ class TrainingSettings:
                 raise ValueError(
                     f"{name} must be one of {allowed}. Received: {getattr(self, name)!r}"
                 )
+
+    def _check_ranges(self) -> None:
+        for name in ("learning_rate", "head_learning_rate", "fine_tune_learning_rate"):
+            if getattr(self, name) <= 0.0:
+                raise ValueError(f"{name} must be over 0. Received: {getattr(self, name)}")
+        _between(self, 0.0, 1.0, ("warm_up", "label_smoothing"))
+        _least(self, 0.0, ("weight_decay", "patience", "seed"))
 
 
 def from_dict(values: Mapping[str, Any]) -> TrainingSettings:

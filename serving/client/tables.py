@@ -37,8 +37,8 @@ def songs_table(predictions: Sequence[GenrePrediction]) -> Table:
     """One row a song: its genre, how sure, what else, and its course."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     shown = _short_names([prediction.name for prediction in predictions])
-    table.add_column("song", overflow="fold")
-    table.add_column("genre")
+    table.add_column("song", overflow="fold", ratio=1)
+    table.add_column("genre", no_wrap=True)
     table.add_column("sure", justify="right")
     table.add_column("or else")
     table.add_column("length", justify="right")

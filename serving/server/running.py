@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import prometheus_client
 import tensorflow as tf
@@ -194,7 +195,7 @@ def _ready_text(
         what = f"version {numbers}" if numbers else "no version yet; waiting for one"
         lines.append(f"  {model.name:<9}{what}  ({model.config.base_path})")
     lines.append(
-        f"  gRPC     {host}:{port}   try: python -m serving.client SONG.wav "
+        f"  gRPC     {host}:{port}   try: {_python()} -m serving.client SONG.wav "
         f"--server {host}:{port}{name_hint}{tls_hint}"
     )
     if rest_port is not None:
@@ -206,3 +207,9 @@ def _ready_text(
         lines.append(f"  metrics  http://{host}:{metrics_port}/metrics")
     lines.append("Ctrl-C stops it.")
     return "\n".join(lines)
+
+
+def _python() -> str:
+    """This interpreter as one would type it here: `.venv/bin/python` in the project's folder."""
+    place = Path(sys.executable)
+    return str(place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place)

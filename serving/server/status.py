@@ -56,6 +56,11 @@ def not_found(text: str) -> ServingError:
     return ServingError(grpc.StatusCode.NOT_FOUND, text)
 
 
+def _without_place(text: str) -> str:
+    """TensorFlow's sentence without the names of the graph's nodes that follow it."""
+    return text.partition("\n\t [[{{node")[0]
+
+
 def from_exception(error: BaseException) -> ServingError:
     """The error to answer with for whatever was raised while a model loaded or ran.
 
@@ -66,7 +71,8 @@ def from_exception(error: BaseException) -> ServingError:
     number, text = getattr(error, "error_code", None), getattr(error, "message", None)
     if isinstance(number, int) and isinstance(text, str):
         return ServingError(
-            _BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN), text.removeprefix(_PYTHON_PREFIX)
+            _BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN),
+            _without_place(text.removeprefix(_PYTHON_PREFIX)),
         )
     if isinstance(error, OSError):
         return ServingError(grpc.StatusCode.UNAVAILABLE, str(error))

@@ -1,7 +1,12 @@
 """The whole pipeline as its users run it: to a pushed model, from the cache, after a kill."""
 
 import collections
+import contextlib
+import os
+import pty
 import signal
+import subprocess
+import sys
 import time
 
 import mlflow
@@ -12,7 +17,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 from components.gtzan.genres import GENRES
-from tests.conftest import chord
+from tests.conftest import ROOT, chord
 from tests.e2e.conftest import Run, run, start
 
 STAGES = [
@@ -134,6 +139,45 @@ def test_a_run_killed_in_trainer_finishes_without_repeating_what_was_done(
     after = executions(output)
     for stage in STAGES[:5]:
         assert after[stage]["COMPLETE"] == before[stage]["COMPLETE"]
+
+
+def test_a_second_run_keeps_out_and_a_stopped_one_is_told_of(arguments, tmp_path):
+    """SIGTERM, as schedulers send it, ends a run as Ctrl-C does."""
+    elsewhere = [*arguments, "--output", str(tmp_path)]
+    going = start(*elsewhere)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "mlflow.db").is_file():
+        assert time.monotonic() < deadline and going.poll() is None
+        time.sleep(1)
+    second = run(*elsewhere)
+    assert second.code == 1
+    assert "another run is going on" in second.screen
+    going.terminate()
+    screen, _ = going.communicate(timeout=120)
+    assert going.returncode == 130, screen
+    assert "Interrupted" in screen
+
+
+def test_on_a_terminal_frameworks_are_not_heard_either(first_run: Run, arguments):
+    """All stages from the cache, on a pseudo-terminal, where progress bars move."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "local_runner.py", *arguments],
+        cwd=ROOT,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal is an error
+        while part := os.read(leader, 65536):
+            shown += part
+    os.close(leader)
+    assert process.wait() == 0
+    screen = shown.decode()
+    assert "Pusher" in screen and "Traceback" not in screen
+    for noise in ("WARNING", "absl", "UserWarning", "deprecated"):
+        assert noise not in screen
 
 
 def test_a_mistake_in_the_data_ends_with_a_sentence_and_without_a_trace(tmp_path):
