@@ -147,7 +147,8 @@ def wav_request(wav: bytes) -> bytes:
 def grpc_call(channel: grpc.Channel, wavs: Sequence[bytes]) -> Call:
     """Sends clip `index` to the embedded server."""
     predict = channel.unary_unary(_PREDICT.path, response_deserializer=_PREDICT.response.FromString)
-    return lambda index: predict(wav_request(wavs[index % len(wavs)]), timeout=120)
+    requests = [wav_request(wav) for wav in wavs]  # as the peer's are bytes already
+    return lambda index: predict(requests[index % len(requests)], timeout=120)
 
 
 def http_call(port: int, wavs: Sequence[bytes]) -> Call:
