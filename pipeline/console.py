@@ -51,18 +51,25 @@ def screen_apart_from_log(log_file: Path) -> Iterator[TextIO]:
             os.close(saved_err)
 
 
+_WIDE = 120  # columns
+
+
 class StageDisplay:
     """One line a stage. On a terminal it moves; elsewhere a line appears as a stage ends."""
 
     def __init__(self, console: Console) -> None:
-        """Creates the display; `with display:` shows it."""
+        """Creates the display; `with display:` shows it.
+
+        `wide` says whether a stage's description has room beside its bar and figures.
+        """
         self._console = console
+        self.wide = console.width >= _WIDE
         self._lock = threading.Lock()
         self._task: TaskID | None = None
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24 if self.wide else 8),
             TaskProgressColumn(text_format="{task.percentage:>3.0f}%", show_speed=False),
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[note]}"),

@@ -180,7 +180,7 @@ def _run_watched(
         kind, _, model = stage.partition("-")
         if kind in ("Tuner", "Trainer"):
             tracker.branch_started(model)
-        return display.stage(label(stage))
+        return display.stage(label(stage) if display.wide else label(stage).partition("  ")[0])
 
     def finished(result: "StageResult") -> None:
         note = "cached" if result.cached else f"{result.seconds:.0f} s"
