@@ -145,7 +145,7 @@ def test_a_second_run_keeps_out_and_a_stopped_one_is_told_of(arguments, tmp_path
     """SIGTERM, as schedulers send it, ends a run as Ctrl-C does."""
     elsewhere = [*arguments, "--output", str(tmp_path)]
     going = start(*elsewhere)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (tmp_path / "mlflow.db").is_file():
         assert time.monotonic() < deadline and going.poll() is None
         time.sleep(1)
