@@ -233,6 +233,24 @@ def _check(options: argparse.Namespace) -> None:
             raise UserError(f"{flag} is only used with --split {split}")
     if options.split_family and options.split != "listed":
         raise UserError("--split-family is only used with --split listed")
+    _check_models(options)
+    if options.seed < 0:
+        raise UserError(f"--seed must be 0 or more. Received: {options.seed}")
+    for flag, path, is_right in (
+        ("--data", options.data, Path.is_dir),
+        ("--split-lists", options.split_lists, Path.is_dir),
+        ("--artists", options.artists, Path.is_file),
+    ):
+        if path and not is_remote(path) and not is_right(Path(path)):
+            kind = "folder" if is_right is Path.is_dir else "file"
+            raise UserError(f"{flag}: there is no {kind} {path}")
+    output = Path(options.output)
+    if not is_remote(options.output) and output.exists() and not output.is_dir():
+        raise UserError(f"--output: {output} is a file; give a folder")
+
+
+def _check_models(options: argparse.Namespace) -> None:
+    """Refuses options that none of the chosen models would heed."""
     models = _models(options.models)
     for flag, given, some, kinds in (
         (
@@ -250,19 +268,6 @@ def _check(options: argparse.Namespace) -> None:
     ):
         if given and not some:
             raise UserError(f"{flag} is for {kinds}. Received: --models {options.models}")
-    if options.seed < 0:
-        raise UserError(f"--seed must be 0 or more. Received: {options.seed}")
-    for flag, path, is_right in (
-        ("--data", options.data, Path.is_dir),
-        ("--split-lists", options.split_lists, Path.is_dir),
-        ("--artists", options.artists, Path.is_file),
-    ):
-        if path and not is_remote(path) and not is_right(Path(path)):
-            kind = "folder" if is_right is Path.is_dir else "file"
-            raise UserError(f"{flag}: there is no {kind} {path}")
-    output = Path(options.output)
-    if not is_remote(options.output) and output.exists() and not output.is_dir():
-        raise UserError(f"--output: {output} is a file; give a folder")
 
 
 def _models(text: str) -> tuple[str, ...]:

@@ -80,11 +80,27 @@ def test_remote_folders_are_taken_as_they_are_and_metadata_stays_local():
         (["--set", "training.epochs=0"], "epochs"),
         (["--data", "x", "--download"], "--download"),
         (["--models", "vgg16", "--weights", "/no/such/file.h5"], "/no/such/file.h5"),
+        (["--models", "cnn", "--weights", "none"], "--weights is for vgg16"),
+        (["--models", "cnn", "--fine-tune"], "--fine-tune is for musicnn"),
+        (["--split-family", "filtered"], "--split listed"),
+        (["--tune", "1"], "--tune"),
+        (["--seed", "-1"], "--seed"),
+        (["--set", "audio.mel_bins=0"], "mel_bins must be over 0"),
+        (["--set", "audio.window_seconds=40"], "window_seconds"),
+        (["--set", "training.learning_rate=-1"], "learning_rate must be over 0"),
+        (["--set", "training.model.dropout=2"], "dropout must be from 0"),
+        (["--set", "training.augmentation.mixup=-3"], "mixup must be at least 0"),
     ],
 )
 def test_a_mistake_is_named(arguments, named):
     with pytest.raises(UserError, match=named.replace("|", r"\|")):
         cli.parse(arguments)
+
+
+def test_a_search_has_ten_trials_unless_told_otherwise():
+    assert cli.parse([])[0].trials == 0
+    assert cli.parse(["--tune"])[0].trials == 10
+    assert cli.parse(["--tune", "3"])[0].trials == 3
 
 
 def test_mistakes_end_with_one_line_and_without_a_trace():
