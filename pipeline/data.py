@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.errors import UserError
+from components.gtzan import layout
 from components.gtzan.genres import GENRES
 from components.storage import is_remote
 from pipeline.config import PipelineConfig
@@ -31,8 +32,18 @@ def prepare(config: PipelineConfig, *, display: StageDisplay, download: bool) ->
 
         with display.stage(f"composing the synthetic sample in {folder}"):
             write_sample(folder, progress=lambda done, all: display.report("tracks", done, all))
-    elif not is_remote(folder) and not any((Path(folder) / genre).is_dir() for genre in GENRES):
+    elif not is_remote(folder) and not _has_genre_folders(Path(folder)):
         raise UserError(
             f"--data: {folder} has none of the folders {', '.join(GENRES)}; give a folder of genre "
             "folders"
         )
+
+
+def _has_genre_folders(folder: Path) -> bool:
+    """Whether ingest would find a genre's folder, by its own rules, asked before TensorFlow is."""
+    return any(
+        layout.has_genre_folders(
+            (path.relative_to(base).as_posix() for path in base.glob("*/*")), GENRES
+        )
+        for base in (folder / root for root in layout.ROOTS)
+    )
