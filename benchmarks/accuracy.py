@@ -28,7 +28,7 @@ from benchmarks import protocols, sources
 from benchmarks.protocols import Round
 from components.gtzan.genres import GENRES
 from components.trainer.catalog import CATALOG, feature_names
-from components.trainer.settings import NO_WEIGHTS, TrainingSettings, recommended
+from components.trainer.settings import TrainingSettings, recommended
 from pipeline import quiet
 
 ENSEMBLE = "ensemble"
@@ -147,15 +147,16 @@ def frozen_outputs(
     """What a body that stays frozen makes of every window of every track, whoever learns from it.
 
     Returns:
-      float32 [tracks, windows, units]; None for a model all of which is trained.
+      float32 [tracks, windows, units]; None where the body is trained, or what it reads depends on
+      who learns (standardised features).
     """
-    if settings.model.weights == NO_WEIGHTS or settings.model.fine_tune:
+    described = collection.features[CATALOG[name].feature]
+    if described.standardised or not settings.model.frozen:
         return None
     from components.trainer.models import build, heads
     from components.trainer.training import window_outputs
     from components.trainer.windows import Tracks
 
-    described = collection.features[CATALOG[name].feature]
     model = build(name, feature=described, genre_count=len(GENRES), settings=settings.model)
     tracks = Tracks.from_arrays(collection.matrices[described.name], collection.labels)
     return window_outputs(model.get_layer(heads.BODY), tracks, feature=described)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.leak_gap docs/results.csv docs/images/leak-gap.png [--data "audio, 70"]
 
-Draws, for every model that a results file of `benchmarks.accuracy` has under `segment` and under
-`folds` or `track`, the accuracies side by side, with `artist` where it is there.
+Draws, for every model that a results file of `benchmarks.accuracy` has under `segment`, its
+accuracy beside that under `folds` and `artist`, where they are there.
 """
 
 import argparse
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from components.gtzan.genres import GENRES
 
 # Protocol, column of the results file, label.
 BARS = (
@@ -59,7 +61,7 @@ def draw(found: Mapping[Key, float], *, title: str) -> Figure:
         axes.bar_label(bars, fmt="%.2f", fontsize=8)
     axes.set_xticks(range(len(models)), models)
     axes.set(ylabel="accuracy", ylim=(0, 1.1))
-    axes.axhline(0.1, color="grey", linestyle=":", label="chance")
+    axes.axhline(1 / len(GENRES), color="grey", linestyle=":", label="chance")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     axes.set_title(title, fontsize=10)
     return figure

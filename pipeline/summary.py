@@ -100,9 +100,8 @@ def _next_commands(summary: Summary, *, config: PipelineConfig, console: Console
     output = "" if config.output == "output" else f" OUTPUT={shlex.quote(config.output)}"
     console.print("\nHow the ingest went, with pictures:")
     console.print(f"  {summary.report_page}", highlight=False, soft_wrap=True)
-    lines = []
     if summary.pushed_to:
-        lines += [
+        lines = [
             (f"make serve{output}", "serve it over TF Serving's gRPC and REST"),
             (".venv/bin/python -m serving.client SONG.mp3", "ask it about a song"),
         ]
@@ -110,7 +109,7 @@ def _next_commands(summary: Summary, *, config: PipelineConfig, console: Console
         data = "" if config.data.synthetic else f" DATA={shlex.quote(config.data.folder)}"
         models = f" MODELS={','.join(config.models)}"
         command = f"make run{data}{output}{models} ARGS='--min-accuracy 0.3 --min-macro-f1 0.2'"
-        lines.append((command, "move the gate, if you can defend it"))
+        lines = [(command, "move the gate, if you can defend it")]
     console.print("\nNext:")
     for command, what in lines:
         console.print(f"  {command}  [dim]# {what}", highlight=False, soft_wrap=True)

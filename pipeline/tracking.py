@@ -14,6 +14,7 @@ from tfx.utils import io_utils
 from components import evaluator_figures
 from components.gtzan.genres import GENRES
 from components.trainer import model_run
+from components.trainer.live_metrics import child_run
 from pipeline import fingerprint, pictures
 from pipeline.config import PipelineConfig
 from pipeline.stages import StageResult
@@ -59,42 +60,36 @@ class Tracker:
 
     def branch_started(self, model: str) -> None:
         """Starts a branch's run, unless it has one, and lets `LiveMetrics` write to it."""
+        if model not in self._branches:
+            self._branches[model] = self._open_branch(model)
         os.environ["MLFLOW_TRACKING_URI"] = self._uri
-        if model in self._branches:
-            os.environ["MLFLOW_RUN_ID"] = self._branches[model]
-            return
+        os.environ["MLFLOW_RUN_ID"] = self._branches[model]
+
+    def _open_branch(self, model: str) -> str:
         run = self._client.create_run(
             self._experiment, run_name=model, tags={"mlflow.parentRunId": self._parent}
         )
-        self._branches[model] = run.info.run_id
         training = {}
         if model in self._config.trained_models and not self._config.trials:
             training = _flat(self._config.training(model), "training")
         self._log_params(run.info.run_id, {"model": model, **self._shared, **training})
-        os.environ["MLFLOW_RUN_ID"] = run.info.run_id
+        return str(run.info.run_id)
 
     def branch_tuned(self, model: str, result: StageResult) -> None:
         """Tracks the trials of a search that came from the cache; others told of themselves."""
-        os.environ.pop("MLFLOW_RUN_ID", None)
-        run_id = self._branches[model]
         folder = result.outputs["tuner_results"][0].uri
         trials = json.loads(io_utils.read_string_file(f"{folder}/tuner_results.json"))
         self._log_tags(
-            run_id,
+            self._branches[model],
             {"tuner.trials": len(trials), "tuner.results": folder, "tuner.cached": result.cached},
         )
         if not result.cached:
-            return
+            trials = []
         for trial in sorted(trials, key=lambda trial: trial["trial_id"]):
             number, score = int(trial.pop("trial_id")) + 1, trial.pop("score")
-            child = self._client.create_run(
-                self._experiment,
-                run_name=f"{model}-trial-{number}",
-                tags={"mlflow.parentRunId": run_id, "cached": "True"},
-            )
-            self._log_params(child.info.run_id, trial)
-            self._client.log_metric(child.info.run_id, "best_val_track_accuracy", score)
-            self._client.set_terminated(child.info.run_id)
+            with child_run(f"{model}-trial-{number}", trial, tags={"cached": "True"}) as run:
+                run.log({"best_val_track_accuracy": score})
+        os.environ.pop("MLFLOW_RUN_ID", None)
 
     def branch_trained(self, model: str, result: StageResult) -> None:
         """Logs where the artifacts are, the best epoch's figures and the learning curve."""

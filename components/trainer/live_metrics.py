@@ -54,20 +54,23 @@ class LiveMetrics(keras.callbacks.Callback):
 
 
 @contextmanager
-def child_run(name: str, params: Mapping[str, Any]) -> Iterator[Run]:
+def child_run(
+    name: str, params: Mapping[str, Any], *, tags: Mapping[str, str] | None = None
+) -> Iterator[Run]:
     """Opens a run below the one that the environment names, and ends it.
 
     Args:
       name: What it is called.
       params: Its parameters.
+      tags: Its tags, beside that of its parent.
     """
     parent = Run()
     if parent.client is None:
         yield parent
         return
     experiment = parent.client.get_run(parent.run_id).info.experiment_id
-    tags = {"mlflow.parentRunId": parent.run_id}
-    opened = parent.client.create_run(experiment, run_name=name, tags=tags)
+    marks = {"mlflow.parentRunId": parent.run_id, **(tags or {})}
+    opened = parent.client.create_run(experiment, run_name=name, tags=marks)
     child = Run(opened.info.run_id)
     for key, value in params.items():
         child.client.log_param(child.run_id, key, value)

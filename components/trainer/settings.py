@@ -55,6 +55,11 @@ class ModelSettings:
     fine_tune_share: float = 1.0
     head_l2: float = 0.5
 
+    @property
+    def frozen(self) -> bool:
+        """Whether a body starts from weights and keeps them: only its head is trained."""
+        return self.weights != NO_WEIGHTS and not self.fine_tune
+
     def __post_init__(self) -> None:
         if self.width <= 0.0:
             raise ValueError(f"width must be over 0. Received: {self.width}")
@@ -151,10 +156,12 @@ class TrainingSettings:
         return self.head_epochs + (self.epochs if self.model.fine_tune else 0)
 
     def __post_init__(self) -> None:
-        self._check_ranges()
-        for name in ("epochs", "head_epochs", "batch_size", "windows_per_track"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1. Received: {getattr(self, name)}")
+        for name in ("learning_rate", "head_learning_rate", "fine_tune_learning_rate"):
+            if getattr(self, name) <= 0.0:
+                raise ValueError(f"{name} must be over 0. Received: {getattr(self, name)}")
+        _least(self, 1, ("epochs", "head_epochs", "batch_size", "windows_per_track"))
+        _between(self, 0.0, 1.0, ("warm_up", "label_smoothing"))
+        _least(self, 0.0, ("weight_decay", "patience", "seed"))
         for name, allowed in (
             ("mixed_precision", ("auto", "on", "off")),
             ("distribution", ("auto", "default", "mirrored", "tpu")),
@@ -163,13 +170,6 @@ class TrainingSettings:
                 raise ValueError(
                     f"{name} must be one of {allowed}. Received: {getattr(self, name)!r}"
                 )
-
-    def _check_ranges(self) -> None:
-        for name in ("learning_rate", "head_learning_rate", "fine_tune_learning_rate"):
-            if getattr(self, name) <= 0.0:
-                raise ValueError(f"{name} must be over 0. Received: {getattr(self, name)}")
-        _between(self, 0.0, 1.0, ("warm_up", "label_smoothing"))
-        _least(self, 0.0, ("weight_decay", "patience", "seed"))
 
 
 def from_dict(values: Mapping[str, Any]) -> TrainingSettings:

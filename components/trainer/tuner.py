@@ -34,16 +34,10 @@ from components.trainer.windows import Tracks
 
 OBJECTIVE = "val_track_accuracy"
 
-# Settings by the name of their hyperparameter; `augmentation` scales all strengths at once.
-_FIELDS = {
-    "learning_rate": ("learning_rate",),
-    "head_learning_rate": ("head_learning_rate",),
-    "fine_tune_learning_rate": ("fine_tune_learning_rate",),
-    "width": ("model", "width"),
-    "dropout": ("model", "dropout"),
-    "head_l2": ("model", "head_l2"),
-}
+# Hyperparameters have the names of settings, but for this one, which scales all strengths at once.
 _AUGMENTATION = "augmentation"
+_RATES = ("learning_rate", "head_learning_rate", "fine_tune_learning_rate")
+_OF_MODEL = ("width", "dropout", "head_l2")
 _COUNTS = ("frequency_masks", "time_masks")
 
 
@@ -70,8 +64,7 @@ def search_space(settings: TrainingSettings) -> keras_tuner.HyperParameters:
         around("head_l2", model.head_l2, 8.0)
         if model.fine_tune:
             around("fine_tune_learning_rate", settings.fine_tune_learning_rate, 4.0)
-    windows_vary = model.weights == NO_WEIGHTS or model.fine_tune
-    if windows_vary and settings.augmentation != AugmentationSettings():
+    if not model.frozen and settings.augmentation != AugmentationSettings():
         space.Float(_AUGMENTATION, 0.0, 2.0, step=0.25, default=1.0)
     return space
 
@@ -91,15 +84,14 @@ def apply(settings: TrainingSettings, values: Mapping[str, Any]) -> TrainingSett
             settings = dataclasses.replace(
                 settings, augmentation=_scaled(settings.augmentation, float(value))
             )
-        elif name not in _FIELDS:
-            raise ValueError(
-                f"unknown hyperparameter: expected {tuple(_FIELDS)}. Received: {name!r}"
-            )
-        elif len(_FIELDS[name]) == 1:
+        elif name in _RATES:
             settings = dataclasses.replace(settings, **{name: value})
-        else:
+        elif name in _OF_MODEL:
             model = dataclasses.replace(settings.model, **{name: value})
             settings = dataclasses.replace(settings, model=model)
+        else:
+            known = (*_RATES, *_OF_MODEL, _AUGMENTATION)
+            raise ValueError(f"unknown hyperparameter: expected one of {known}. Received: {name!r}")
     return settings
 
 
