@@ -53,7 +53,7 @@ class ModelSettings:
     weights: str = NO_WEIGHTS
     fine_tune: bool = True
     fine_tune_share: float = 1.0
-    head_l2: float = 0.5
+    head_l2: float = 0.15
 
     @property
     def frozen(self) -> bool:
@@ -227,10 +227,11 @@ def recommended(name: str) -> TrainingSettings:
             augmentation=_SPECTROGRAM_AUGMENTATION,
             epochs=15,
             windows_per_track=2,
+            learning_rate=3e-4,  # from scratch, as VGG has no normalisation to bear more
         )
     if name in ("musicnn", "musicvgg"):
         return TrainingSettings(
-            model=ModelSettings(weights=MILLION_SONG, fine_tune=False, dropout=0.0, head_l2=0.5),
+            model=ModelSettings(weights=MILLION_SONG, fine_tune=False, dropout=0.0, head_l2=0.15),
             augmentation=dataclasses.replace(_SPECTROGRAM_AUGMENTATION, time_stretch=0.0),
             epochs=10,
         )

@@ -34,6 +34,7 @@ TAGS = (
 _CHECKPOINTS = {"musicnn": "MSD_musicnn", "musicvgg": "MSD_vgg"}
 _LINEAR = ("kernel", "bias")
 _NORMALISATION = ("gamma", "beta", "moving_mean", "moving_variance")
+_LAST_OF_MUSICNN = "batch_normalization_10"  # below its tags
 _OPTIMISER = ("/Adam", "beta1_power", "beta2_power")  # of no use after training
 
 
@@ -46,7 +47,7 @@ class _Part:
 
 
 def build(name: str, *, feature: Feature, genre_count: int, settings: ModelSettings) -> keras.Model:
-    """The network up to its pooled features, and a new head for genres."""
+    """The published network below its tags, and a new head for genres."""
     body, parts = _body(name, feature)
     if settings.weights == MILLION_SONG:
         load_published(name, parts)
@@ -62,19 +63,12 @@ def tagger(name: str, feature: Feature) -> tuple[keras.Model, tuple[str, ...]]:
       The model, and the names of the checkpoint's variables that it holds, one for each use.
     """
     body, parts = _body(name, feature)
-    top: list[layers.Layer] = [layers.Dense(len(TAGS), activation="sigmoid", name="dense")]
-    if name == "musicnn":
-        top = [
-            layers.Dense(200, activation="relu", name="dense"),
-            layers.BatchNormalization(name="batch_normalization_10"),
-            layers.Dense(len(TAGS), activation="sigmoid", name="dense_1"),
-        ]
-    x = body.output
-    for layer in top:
-        x = layer(x)
-        kinds = _NORMALISATION if "normalization" in layer.name else _LINEAR
-        parts.append(_Part(layer, _names(layer.name, *kinds)))
-    model = keras.Model(body.input, x, name=f"{name}_tagger")
+    musicnn = name == "musicnn"
+    below = body.get_layer(_LAST_OF_MUSICNN).output if musicnn else body.output
+    published = "dense_1" if musicnn else "dense"
+    layer = layers.Dense(len(TAGS), activation="sigmoid", name=published)
+    model = keras.Model(body.input, layer(below), name=f"{name}_tagger")
+    parts.append(_Part(layer, _names(published, *_LINEAR)))
     return model, load_published(name, parts)
 
 
@@ -137,9 +131,14 @@ def _names(published: str, *kinds: str) -> tuple[str, ...]:
 
 
 def _musicnn(x: keras.KerasTensor, parts: list[_Part]) -> keras.KerasTensor:
-    """Timbral and temporal filters, three residual layers over time, pooled: [batch, 1506].
+    """Timbral and temporal filters, three residual layers over time, pooled, and a dense layer.
 
-    ReLU comes before normalisation throughout, as in the published network.
+    ReLU comes before normalisation throughout, as in the published network. A head reads both the
+    pooled values, which are rich, and those of the dense layer, which are nearest to the tags and
+    so to genres.
+
+    Returns:
+      float32 [batch, 1506 + 200].
     """
     x = layers.Reshape(x.shape[1:3])(x)
     front = []
@@ -161,7 +160,11 @@ def _musicnn(x: keras.KerasTensor, parts: list[_Part]) -> keras.KerasTensor:
         x = found if number == 5 else layers.Add(name=f"residual_{number}")([found, x])
         stages.append(x)
     everything = layers.Concatenate(name="mid_end")(stages)
-    return _normalise(MaximumAndMean(name="pooled")(everything), "batch_normalization_9", parts)
+    pooled = _normalise(MaximumAndMean(name="pooled")(everything), "batch_normalization_9", parts)
+    dense = layers.Dense(200, activation="relu", name="dense")
+    parts.append(_Part(dense, _names("dense", *_LINEAR)))
+    nearest = _normalise(dense(pooled), _LAST_OF_MUSICNN, parts)
+    return layers.Concatenate(name="below_the_tags")([pooled, nearest])
 
 
 def _musicvgg(x: keras.KerasTensor, parts: list[_Part]) -> keras.KerasTensor:
