@@ -29,11 +29,11 @@ class Run:
         return notes
 
 
-def start(*arguments: str) -> subprocess.Popen:
+def start(*arguments: str, screen: int = subprocess.PIPE) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "local_runner.py", *arguments],
         cwd=ROOT,
-        stdout=subprocess.PIPE,
+        stdout=screen,
         stderr=subprocess.STDOUT,
         text=True,
     )

@@ -5,8 +5,6 @@ import contextlib
 import os
 import pty
 import signal
-import subprocess
-import sys
 import time
 
 import mlflow
@@ -17,7 +15,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 from components.gtzan.genres import GENRES
-from tests.conftest import ROOT, chord
+from tests.conftest import chord
 from tests.e2e.conftest import Run, run, start
 
 STAGES = [
@@ -161,12 +159,7 @@ def test_a_second_run_keeps_out_and_a_stopped_one_is_told_of(arguments, tmp_path
 def test_on_a_terminal_frameworks_are_not_heard_either(first_run: Run, arguments):
     """All stages from the cache, on a pseudo-terminal, where progress bars move."""
     leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "local_runner.py", *arguments],
-        cwd=ROOT,
-        stdout=follower,
-        stderr=follower,
-    )
+    process = start(*arguments, screen=follower)
     os.close(follower)
     shown = b""
     with contextlib.suppress(OSError):  # the end of a terminal is an error
