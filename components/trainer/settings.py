@@ -232,7 +232,9 @@ def recommended(name: str) -> TrainingSettings:
     if name in ("musicnn", "musicvgg"):
         return TrainingSettings(
             model=ModelSettings(weights=MILLION_SONG, fine_tune=False, dropout=0.0, head_l2=0.15),
-            augmentation=dataclasses.replace(_SPECTROGRAM_AUGMENTATION, time_stretch=0.0),
+            # For fine-tuning: noise, and higher rates, take it far from what it knew.
+            augmentation=AugmentationSettings(mixup=0.2),
+            fine_tune_learning_rate=1e-5,
             epochs=10,
         )
     if name == "ann":

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from components.trainer.catalog import CATALOG
 from components.trainer.models import build, heads
@@ -37,6 +38,20 @@ def test_every_model_learns_a_step_and_answers_with_probabilities(name):
         not np.array_equal(old, now) for old, now in zip(before, model.get_weights(), strict=True)
     ]
     assert np.mean(changed) > 0.5
+    keras.backend.clear_session()
+
+
+def test_a_backbone_from_scratch_soon_answers_as_it_was_trained():
+    """ImageNet's slow running statistics would still be those that it started from."""
+    name = "mobilenetv2"
+    body = new(name).get_layer(heads.BODY)
+    windows = np.random.default_rng(0).normal(size=(4, *described(name).window_shape))
+    windows = tf.constant(windows, tf.float32)
+    step = tf.function(lambda: body(windows, training=True))
+    for _ in range(150):
+        trained = step()
+    answered = body(windows, training=False)
+    assert np.corrcoef(np.ravel(trained), np.ravel(answered))[0, 1] > 0.9
     keras.backend.clear_session()
 
 
