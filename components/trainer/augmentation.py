@@ -11,6 +11,7 @@ from components.audio.features import Feature
 from components.trainer.settings import AugmentationSettings
 
 _MEL_HIGHEST_HZ = {"log_mel": 11_025.0, "music_mel": 8_000.0}
+_LEVELS = 6  # of the equaliser's curve
 
 
 def source_frames(feature: Feature, settings: AugmentationSettings) -> int:
@@ -43,7 +44,7 @@ def augment(
       under mixup.
     """
     seeds = iter(tf.unstack(tf.random.split(seed, 8)))
-    stretch, pitch, gain, noise, bands, stretches, mix, _ = seeds
+    stretch, pitch, gain, noise, bands, stretches, mix, curve = seeds
     frames = feature.window_frames
     if windows.shape[1] != frames:
         windows = _stretch_time(windows, frames, settings.time_stretch, stretch)
@@ -53,6 +54,8 @@ def augment(
         )
     if settings.gain:
         windows += _uniform(windows, gain, -settings.gain, settings.gain)[:, None, None]
+    if settings.equaliser and feature.name in _MEL_HIGHEST_HZ:
+        windows = _equalise(windows, settings.equaliser, curve)
     if settings.noise:
         windows += settings.noise * tf.random.stateless_normal(tf.shape(windows), noise)
     for _ in range(settings.frequency_masks if settings.frequency_mask else 0):
@@ -72,10 +75,10 @@ def _uniform(windows: tf.Tensor, seed: tf.Tensor, low: float, high: float) -> tf
 
 
 def _interpolation(positions: tf.Tensor, size: int) -> tf.Tensor:
-    """Linear interpolation at `positions` [batch, out] of an axis of `size`, as matrices.
+    """Linear interpolation at `positions` [..., out] of an axis of `size`, as matrices.
 
     Returns:
-      float32 [batch, out, size]; rows sum to one, and a position outside the axis reads its edge.
+      float32 [..., out, size]; rows sum to one, and a position outside the axis reads its edge.
     """
     positions = tf.clip_by_value(positions, 0.0, float(size - 1))
     return tf.nn.relu(1.0 - tf.abs(positions[..., None] - tf.range(size, dtype=tf.float32)))
@@ -106,6 +109,19 @@ def _shift_pitch(
     wanted_mels = 2595.0 / np.log(10.0) * tf.math.log(wanted)
     positions = wanted_mels * ((bins + 1) / highest_mel) - 1.0
     return tf.matmul(windows, _interpolation(positions, bins), transpose_b=True)
+
+
+def _equalise(windows: tf.Tensor, most: float, seed: tf.Tensor) -> tf.Tensor:
+    """Adds a curve over frequency to each window, as another microphone or mastering would.
+
+    The linear kind of FilterAugment (Nam et al., arXiv 2110.03282): random levels at evenly spaced
+    bands, and straight lines between them.
+    """
+    bins = windows.shape[2]
+    levels = tf.random.stateless_uniform([tf.shape(windows)[0], _LEVELS], seed, -most, most)
+    places = tf.linspace(0.0, float(_LEVELS - 1), bins)
+    curves = tf.matmul(levels, _interpolation(places, _LEVELS), transpose_b=True)
+    return windows + curves[:, None]
 
 
 def _mask(windows: tf.Tensor, widest: float, *, axis: int, seed: tf.Tensor) -> tf.Tensor:

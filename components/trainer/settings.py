@@ -77,6 +77,8 @@ class AugmentationSettings:
     Attributes:
       gain: Largest level change, up or down, added to a whole window.
       noise: Standard deviation of the noise added to every value.
+      equaliser: Largest rise or fall of a random curve over frequency that is added to a whole
+        window, as another microphone or mastering would. Mel spectrograms only.
       time_stretch: Largest change of tempo, up or down, as a fraction.
       pitch_shift_semitones: Largest change of pitch, up or down. Mel spectrograms only.
       frequency_mask: Widest band that SpecAugment blanks, as a fraction of the bins.
@@ -88,6 +90,7 @@ class AugmentationSettings:
 
     gain: float = 0.0
     noise: float = 0.0
+    equaliser: float = 0.0
     time_stretch: float = 0.0
     pitch_shift_semitones: float = 0.0
     frequency_mask: float = 0.0
@@ -199,6 +202,7 @@ def _build(kind: Any, values: Mapping[str, Any]) -> Any:
 _SPECTROGRAM_AUGMENTATION = AugmentationSettings(
     gain=0.3,
     noise=0.1,
+    equaliser=0.4,
     time_stretch=0.1,
     pitch_shift_semitones=1.0,
     frequency_mask=0.15,

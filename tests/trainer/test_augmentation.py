@@ -15,6 +15,7 @@ LOG_MEL = feature("log_mel", AudioSettings())
 EACH = {
     "gain": AugmentationSettings(gain=0.5),
     "noise": AugmentationSettings(noise=0.2),
+    "equaliser": AugmentationSettings(equaliser=0.4),
     "time_stretch": AugmentationSettings(time_stretch=0.2),
     "pitch_shift": AugmentationSettings(pitch_shift_semitones=2.0),
     "frequency_mask": AugmentationSettings(frequency_mask=0.3, frequency_masks=2),
@@ -24,6 +25,7 @@ EACH = {
 ALL = AugmentationSettings(
     gain=0.5,
     noise=0.2,
+    equaliser=0.4,
     time_stretch=0.2,
     pitch_shift_semitones=2.0,
     frequency_mask=0.3,
@@ -98,6 +100,25 @@ def test_a_higher_pitch_moves_a_tone_to_higher_bands():
     ]  # fmt: skip
     assert extreme[0] - 1 <= places.min() < 58
     assert 62 < places.max() <= extreme[1] + 1
+
+
+def test_an_equaliser_adds_the_same_curve_to_every_frame_of_a_window():
+    values, labels = batch(EACH["equaliser"], count=64)
+    added = varied(EACH["equaliser"], inputs=(values, labels))[0] - values
+    curves = added.numpy().mean(axis=1)
+    np.testing.assert_allclose(added, np.broadcast_to(curves[:, None], added.shape), atol=1e-5)
+    assert 0.3 < np.abs(curves).max() <= 0.4
+    assert np.ptp(curves, axis=1).min() > 0.05  # more than a change of level
+    most_a_band = 2 * 0.4 * 5 / (LOG_MEL.bins - 1)  # straight lines between six levels
+    assert np.abs(np.diff(curves, axis=1)).max() <= most_a_band + 1e-5
+    assert len(np.unique(curves[:, 0].round(4))) > 32  # a curve of its own for each window
+
+
+def test_an_equaliser_leaves_what_is_not_over_frequency_alone():
+    mfcc = feature("mfcc", AudioSettings())
+    values, labels = batch(EACH["equaliser"], mfcc)
+    found, _ = varied(EACH["equaliser"], mfcc, inputs=(values, labels))
+    np.testing.assert_array_equal(found, values)
 
 
 def test_a_faster_tempo_brings_later_events_earlier():
