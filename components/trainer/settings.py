@@ -235,7 +235,7 @@ def recommended(name: str) -> TrainingSettings:
         )
     if name in ("musicnn", "musicvgg"):
         return TrainingSettings(
-            model=ModelSettings(weights=MILLION_SONG, fine_tune=False, dropout=0.0, head_l2=0.15),
+            model=ModelSettings(weights=MILLION_SONG, fine_tune=False),
             # For fine-tuning: noise, and higher rates, take it far from what it knew.
             augmentation=AugmentationSettings(mixup=0.2),
             fine_tune_learning_rate=1e-5,
