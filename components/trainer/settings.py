@@ -202,7 +202,7 @@ def _build(kind: Any, values: Mapping[str, Any]) -> Any:
 _SPECTROGRAM_AUGMENTATION = AugmentationSettings(
     gain=0.3,
     noise=0.1,
-    equaliser=0.4,
+    equaliser=0.7,
     time_stretch=0.1,
     pitch_shift_semitones=1.0,
     frequency_mask=0.15,
