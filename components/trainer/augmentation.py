@@ -43,7 +43,7 @@ def augment(
       float32 [batch, window_frames, bins] and float32 [batch, genres]. The labels change only
       under mixup.
     """
-    seeds = iter(tf.unstack(tf.random.split(seed, 8)))
+    seeds = tf.unstack(tf.random.split(seed, 8))
     stretch, pitch, gain, noise, bands, stretches, mix, curve = seeds
     frames = feature.window_frames
     if windows.shape[1] != frames:
@@ -114,8 +114,8 @@ def _shift_pitch(
 def _equalise(windows: tf.Tensor, most: float, seed: tf.Tensor) -> tf.Tensor:
     """Adds a curve over frequency to each window, as another microphone or mastering would.
 
-    The linear kind of FilterAugment (Nam et al., arXiv 2110.03282): random levels at evenly spaced
-    bands, and straight lines between them.
+    The linear kind of FilterAugment (Nam et al., arXiv 2110.03282), with evenly spaced bands where
+    the paper draws their edges too: random levels, and straight lines between them.
     """
     bins = windows.shape[2]
     levels = tf.random.stateless_uniform([tf.shape(windows)[0], _LEVELS], seed, -most, most)
