@@ -16,6 +16,7 @@ import csv
 import dataclasses
 import logging
 import os
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -23,13 +24,18 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from rich.console import Console
 
 from benchmarks import protocols, sources
 from benchmarks.protocols import Round
+from components import progress
+from components.errors import UserError
 from components.gtzan.genres import GENRES
 from components.trainer.catalog import CATALOG, feature_names
 from components.trainer.settings import TrainingSettings, recommended
+from components.trainer.weights import WeightsError, check_weights
 from pipeline import quiet
+from pipeline.console import StageDisplay
 
 ENSEMBLE = "ensemble"
 SVM = "svm"  # the peer for descriptors: scikit-learn's RBF support vector machine
@@ -70,10 +76,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="CSV file to append to")
     options = parser.parse_args(arguments)
     options.models = tuple(options.models.split(","))
-    options.seeds = tuple(int(seed) for seed in options.seeds.split(","))
+    try:
+        options.seeds = tuple(int(seed) for seed in options.seeds.split(","))
+    except ValueError:
+        parser.error(f"--seeds must be whole numbers. Received: {options.seeds}")
+    if options.epochs is not None and options.epochs < 1:
+        parser.error(f"--epochs must be 1 or more. Received: {options.epochs}")
     unknown = [name for name in options.models if name not in CATALOG]
     if unknown:
         parser.error(f"--models must be of {', '.join(CATALOG)}. Received: {', '.join(unknown)}")
+    if options.models[0] == ENSEMBLE:
+        parser.error(f"--models: {ENSEMBLE} is the mean of the models named before it")
     if options.protocol == "listed" and not options.split_lists:
         parser.error("--protocol listed needs --split-lists")
     if options.protocol == "artist" and not options.artists:
@@ -83,6 +96,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("musicnn and musicvgg on --spectrograms need --real-music")
     if options.descriptors and wanted != ("descriptors",):
         parser.error(f"--descriptors is for ann. Received: {', '.join(options.models)}")
+    for flag in ("data", "descriptors", "spectrograms", "split_lists", "artists", "real_music"):
+        path = getattr(options, flag)
+        if path and not path.exists():
+            parser.error(f"--{flag.replace('_', '-')}: there is no {path}")
+    try:
+        for name in options.models:
+            if name != ENSEMBLE:
+                check_weights(name, settings_of(name, options, seed=0).model.weights)
+    except WeightsError as error:
+        parser.error(str(error))
     return options
 
 
@@ -183,6 +206,7 @@ def fit_and_answer(
     """
     import keras
 
+    from components.trainer.epoch_progress import EpochProgress
     from components.trainer.models import heads
     from components.trainer.training import train, window_outputs
     from components.trainer.windows import Tracks
@@ -205,6 +229,7 @@ def fit_and_answer(
         settings=settings,
         feature=described,
         genres=GENRES,
+        callbacks=[EpochProgress(settings.most_epochs)],
     )
     if frozen is None:
         unseen = Tracks.from_arrays(scored, collection.labels[division.scored])
@@ -231,11 +256,35 @@ def peer_answers(collection: sources.Collection, division: Round) -> np.ndarray:
     return np.eye(len(GENRES))[found][:, np.newaxis]
 
 
-def run(options: argparse.Namespace) -> list[dict[str, object]]:
-    """Trains and scores everything that the options ask for; one row a model, seed and round."""
+def run(options: argparse.Namespace, console: Console) -> list[dict[str, object]]:
+    """Trains and scores everything that the options ask for; one row a model, seed and round.
+
+    Args:
+      options: What `parse_arguments` returns.
+      console: Where a row appears as it is measured, and on a terminal what is on now.
+
+    Raises:
+      UserError: The data cannot be read, or not be divided as asked; nothing has been trained.
+    """
+    display = StageDisplay(console)
+    with display, progress.listening(display.report):
+        with display.stage("reading the tracks"):
+            collection = load(options)
+        if options.protocol == "segment":
+            collection = as_segments(collection)
+        divisions = {seed: rounds(options, collection, seed=seed) for seed in options.seeds}
+        return _measure(options, collection, divisions, console, display)
+
+
+def _measure(
+    options: argparse.Namespace,
+    collection: sources.Collection,
+    divisions: dict[int, list[Round]],
+    console: Console,
+    display: StageDisplay,
+) -> list[dict[str, object]]:
     from components.trainer.scoring import mean_probabilities, track_scores, window_scores
 
-    collection = load(options)
     rows: list[dict[str, object]] = []
     frozen: dict[str, np.ndarray | None] = {}
 
@@ -266,12 +315,10 @@ def run(options: argparse.Namespace) -> list[dict[str, object]]:
         rows.append(row)
         if options.results:
             append(options.results, row)
-        print("  ".join(str(value) for value in row.values()), flush=True)
+        console.print("  ".join(str(value) for value in row.values()), highlight=False)
 
-    if options.protocol == "segment":
-        collection = as_segments(collection)
-    for seed in options.seeds:
-        for number, division in enumerate(rounds(options, collection, seed=seed)):
+    for seed, divided in divisions.items():
+        for number, division in enumerate(divided):
             branches: list[np.ndarray] = []
             for name in options.models:
                 started = time.monotonic()
@@ -279,9 +326,10 @@ def run(options: argparse.Namespace) -> list[dict[str, object]]:
                     answers = mean_probabilities(branches)[:, np.newaxis]
                 else:
                     settings = settings_of(name, options, seed=seed)
-                    if name not in frozen:
-                        frozen[name] = frozen_outputs(name, collection, settings)
-                    answers = fit_and_answer(name, collection, division, settings, frozen[name])
+                    with display.stage(f"{name}, seed {seed}, round {number + 1}/{len(divided)}"):
+                        if name not in frozen:
+                            frozen[name] = frozen_outputs(name, collection, settings)
+                        answers = fit_and_answer(name, collection, division, settings, frozen[name])
                     branches.append(answers.mean(axis=1))
                 note(name, seed, number, division, answers, time.monotonic() - started)
             if options.descriptors:
@@ -320,7 +368,12 @@ def main(arguments: list[str] | None = None) -> None:
     quiet.before_tensorflow()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing, for every small model
     level = "window" if options.protocol == "segment" else "track"
-    rows = run(options)
+    try:
+        rows = run(options, Console(soft_wrap=True))
+    except UserError as error:
+        sys.exit(f"python -m benchmarks.accuracy: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(f"\n{rows[0]['data']}, protocol {options.protocol}, {level} level")
     print(summary(rows))
 

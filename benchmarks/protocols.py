@@ -1,11 +1,15 @@
 """How tracks are divided into those that are learnt from and those that are scored."""
 
-import csv
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.sources import read_text
+from components.errors import UserError
+from components.gtzan import splits
+from components.gtzan.genres import GENRES
 
 FOLDS = 5
 PROTOCOLS = ("track", "folds", "artist", "listed", "segment")
@@ -20,17 +24,35 @@ class Round:
 
 
 def folds(labels: np.ndarray, *, seed: int) -> list[Round]:
-    """Five divisions, each track scored once, genres spread evenly."""
+    """Five divisions, each track scored once, genres spread evenly.
+
+    Raises:
+      UserError: A genre has fewer tracks than there are divisions.
+    """
     from sklearn.model_selection import StratifiedKFold
 
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        if count < FOLDS:
+            raise UserError(
+                f"to be divided, a genre needs {FOLDS} tracks. Received: {count} of {GENRES[label]}"
+            )
     splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     return [Round(*pair) for pair in splitter.split(labels, labels)]
 
 
 def by_artist(labels: np.ndarray, artists: Sequence[str], *, seed: int) -> list[Round]:
-    """Five divisions with no artist on both sides."""
+    """Five divisions with no artist on both sides.
+
+    Raises:
+      UserError: There are fewer artists than divisions.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    if len(set(artists)) < FOLDS:
+        raise UserError(
+            f"--protocol artist needs {FOLDS} artists. Received: {len(set(artists))} of "
+            f"{len(labels)} tracks"
+        )
     splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     return [Round(*pair) for pair in splitter.split(labels, labels, groups=np.asarray(artists))]
 
@@ -39,23 +61,28 @@ def listed(track_ids: Sequence[str], learnt: Sequence[Path], scored: Path) -> Ro
     """The division that text files name, one track a line.
 
     Raises:
-      ValueError: A list names no track of the collection.
+      UserError: A list names no track of the collection, or one track is on both sides.
     """
     places = {track_id: place for place, track_id in enumerate(track_ids)}
 
     def found(path: Path) -> list[int]:
-        names = [Path(line.strip()).stem for line in path.read_text().splitlines() if line.strip()]
+        names = splits.parse_list(read_text(path))
         here = [places[name] for name in names if name in places]
         if not here:
-            raise ValueError(f"the list names no track of the collection. Received: {path}")
+            raise UserError(f"the list names no track of the collection. Received: {path}")
         return here
 
-    training = [place for path in learnt for place in found(path)]
-    return Round(np.array(training), np.array(found(scored)))
+    training, held_out = [place for path in learnt for place in found(path)], found(scored)
+    both = set(training) & set(held_out)
+    if both:
+        raise UserError(
+            f"tracks are both learnt from and scored. Received: {len(both)}, "
+            f"{track_ids[min(both)]} among them, in {scored}"
+        )
+    return Round(np.array(training), np.array(held_out))
 
 
 def read_artists(path: Path, track_ids: Sequence[str]) -> list[str]:
     """The artist of each track; one without is an artist of its own."""
-    with path.open() as file:
-        known = {row["track_id"]: row["artist"] for row in csv.DictReader(file)}
+    known = splits.parse_artists(read_text(path), name=str(path))
     return [known.get(track_id, track_id) for track_id in track_ids]

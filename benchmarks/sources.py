@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from components import progress
 from components.audio.features import MUSIC_MEL_BINS, Feature, feature
 from components.audio.settings import AudioSettings
+from components.errors import UserError
 from components.gtzan.genres import GENRES
 
 _SETTINGS = AudioSettings()
@@ -35,51 +37,70 @@ class Collection:
 
 
 def from_audio(folder: Path, names: Sequence[str]) -> Collection:
-    """Decodes a folder laid out as GTZAN is and computes features as Transform does.
+    """Takes in a folder laid out as GTZAN is and computes features, as the pipeline does.
+
+    What the pipeline would leave out (no music, duplicates) is left out and named.
 
     Raises:
-      ValueError: No track in the folder can be read.
+      UserError: No track in the folder can be used.
     """
     import tensorflow as tf
 
     from components.audio import codec
     from components.audio.extraction import extract
+    from components.example_gen import files, tracks
+    from components.example_gen.plan import keep_first
 
+    root, found = files.find_tracks(str(folder), GENRES)
+    examined = []
+    for number, file in enumerate(found):
+        progress.report("files examined", number, len(found))
+        track = tracks.identify(files.relative(file.path, root), GENRES)
+        if not track.fault:
+            track = tracks.examine(track, files.read(file.path), _SETTINGS)
+        examined.append(track)
+    kept, repeated = keep_first([track for track in examined if not track.fault])
+    for track in [track for track in examined if track.fault] + repeated:
+        print(f"left out: {track.path} is {track.fault}: {track.detail}")
+    if not kept:
+        raise UserError(f"--data: none of {len(found)} files is a track. Received: {folder}")
     compute = tf.function(lambda sound: extract(tuple(names), sound, _SETTINGS))
-    track_ids: list[str] = []
-    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for path in sorted(folder.glob("*/*")):
-        if path.parent.name not in GENRES:
-            continue
-        try:
-            decoded = codec.decode(
-                path.read_bytes(), name=path.name, sample_rate_hz=_SETTINGS.sample_rate_hz
-            )
-        except codec.AudioError as error:
-            print(f"left out: {error}")
-            continue
-        sound = codec.fit_clip(decoded.samples, _SETTINGS.clip_samples)
-        for name, matrix in compute(tf.constant(sound[np.newaxis])).items():
-            found[name].append(matrix[0].numpy())
-        track_ids.append(path.stem)
-    if not track_ids:
-        raise ValueError(f"no tracks in genre folders. Received: {folder}")
+    features = {name: feature(name, _SETTINGS) for name in names}
+    matrices = {
+        name: np.empty((len(kept), *described.clip_shape), np.float32)
+        for name, described in features.items()
+    }
+    for number, track in enumerate(kept):
+        progress.report("tracks described", number, len(kept))
+        _, pcm = tracks.clip(track, files.read(f"{root}/{track.path}"), _SETTINGS)
+        sound = tf.constant(codec.from_pcm16(pcm)[np.newaxis])
+        for name, matrix in compute(sound).items():
+            matrices[name][number] = matrix[0].numpy()
     return Collection(
-        f"audio, {len(track_ids)} tracks",
-        tuple(track_ids),
-        labels_of(track_ids),
-        {name: np.stack(matrices) for name, matrices in found.items()},
-        {name: feature(name, _SETTINGS) for name in names},
+        f"audio, {len(kept)} tracks",
+        tuple(track.track_id for track in kept),
+        np.array([GENRES.index(track.genre) for track in kept], np.int64),
+        matrices,
+        features,
     )
 
 
 def from_descriptors(path: Path) -> Collection:
-    """Reads the dataset's published table: one row a track, so one window a track."""
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
-    columns = [name for name in rows[0] if name not in ("filename", "length", "label")]
-    values = np.array([[float(row[name]) for name in columns] for row in rows], np.float32)
-    track_ids = tuple(row["filename"].removesuffix(".wav") for row in rows)
+    """Reads the dataset's published table: one row a track, so one window a track.
+
+    Raises:
+      UserError: It is no such table.
+    """
+    rows = list(csv.DictReader(read_text(path).splitlines()))
+    try:
+        columns = [name for name in rows[0] if name not in ("filename", "length", "label")]
+        values = np.array([[float(row[name]) for name in columns] for row in rows], np.float32)
+        track_ids = tuple(row["filename"].removesuffix(".wav") for row in rows)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            "--descriptors is a CSV file with the columns filename and label, all others numbers, "
+            f"such as GTZAN's features_30_sec.csv. Received: {path} ({error})"
+        ) from error
     described = Feature(
         "descriptors", 1, len(columns), 1 / _SETTINGS.clip_seconds, 1, standardised=True
     )
@@ -105,13 +126,19 @@ def from_spectrograms(path: Path, names: Sequence[str], real_music: Path) -> Col
       real_music: Folder of real tracks, of which `music_mel`'s distribution is taken.
 
     Raises:
-      ValueError: A feature is wanted that spectrograms cannot give.
+      UserError: The file has no such spectrograms, or a feature is wanted that they cannot give.
     """
     impossible = set(names) - {"log_mel", "mfcc", "music_mel"}
     if impossible:
-        raise ValueError(f"spectrograms do not give {sorted(impossible)}. Received: {path}")
-    with np.load(path) as archive:
-        pictures, track_ids = archive["log_mel"], tuple(map(str, archive["track_id"]))
+        raise UserError(f"--spectrograms do not give {sorted(impossible)}. Received: {path}")
+    try:
+        with np.load(path) as archive:
+            pictures, track_ids = archive["log_mel"], tuple(map(str, archive["track_id"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "--spectrograms is an .npz file with log_mel, uint8 [tracks, frames, 128], and "
+            f"track_id. Received: {path} ({error})"
+        ) from error
     features = {name: feature(name, _SETTINGS) for name in names}
     matrices = {}
     if {"log_mel", "mfcc"} & set(names):
@@ -136,8 +163,26 @@ def from_spectrograms(path: Path, names: Sequence[str], real_music: Path) -> Col
 
 
 def labels_of(track_ids: Sequence[str]) -> np.ndarray:
-    """The genre of each track by its name, int64 [tracks]."""
-    return np.array([GENRES.index(track_id.split(".")[0]) for track_id in track_ids], np.int64)
+    """The genre of each track by its name, int64 [tracks].
+
+    Raises:
+      UserError: A name does not begin with a genre.
+    """
+    genres = [track_id.partition(".")[0] for track_id in track_ids]
+    strangers = sorted(set(genres) - set(GENRES))
+    if strangers:
+        raise UserError(
+            f"tracks are named after their genre ({', '.join(GENRES)}), as in blues.00000. "
+            f"Received: {', '.join(strangers)}"
+        )
+    return np.array([GENRES.index(genre) for genre in genres], np.int64)
+
+
+def read_text(path: Path) -> str:
+    """Reads a text file that the user named; a UserError says what is wrong with it."""
+    from components.example_gen import files
+
+    return files.read_text(str(path))
 
 
 def _interpolate(picture: np.ndarray, frames: int) -> np.ndarray:

@@ -118,7 +118,7 @@ def make_plan(
             if track.track_id not in on_lists
         ]
         usable = [track for track in usable if track.track_id in on_lists]
-    kept, repeated = _keep_first(usable)
+    kept, repeated = keep_first(usable)
     assigned, unmatched = _assign(kept, settings, sources)
     plan = Plan(
         splits={
@@ -154,8 +154,12 @@ def shards(plan: Plan, settings: IngestSettings) -> list[Shard]:
     return dealt
 
 
-def _keep_first(ordered: list[Examined]) -> tuple[list[Examined], list[Examined]]:
-    """Parts tracks into those kept and the repeats of one of them."""
+def keep_first(ordered: list[Examined]) -> tuple[list[Examined], list[Examined]]:
+    """Parts tracks into those kept and the repeats of one of them.
+
+    Args:
+      ordered: Tracks without a fault; of repeats the first is kept.
+    """
     kept: list[Examined] = []
     repeated: list[Examined] = []
     by_content: dict[str, str] = {}

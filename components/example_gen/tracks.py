@@ -91,7 +91,7 @@ def examine(track: Examined, data: bytes, audio: AudioSettings) -> Examined:
       The track with its measures, or with its fault.
     """
     try:
-        sound, pcm = _clip(track, data, audio)
+        sound, pcm = clip(track, data, audio)
     except codec.AudioError as error:
         return dataclasses.replace(track, fault=error.kind, detail=_without_path(error, track))
     measured = levels.measure(codec.from_pcm16(pcm))
@@ -125,7 +125,7 @@ def to_example(track: Examined, data: bytes, audio: AudioSettings) -> bytes:
     Raises:
       RuntimeError: The file has changed since it was examined.
     """
-    _, pcm = _clip(track, data, audio)
+    _, pcm = clip(track, data, audio)
     if content_hash(pcm) != track.content:
         raise RuntimeError(f"the file changed while it was being ingested. Received: {track.path}")
     example = tf.train.Example(
@@ -148,12 +148,20 @@ def to_example(track: Examined, data: bytes, audio: AudioSettings) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def content_hash(pcm: bytes) -> str:
-    """Hashes a clip's PCM."""
-    return hashlib.blake2b(pcm, digest_size=16).hexdigest()
+def clip(track: Examined, data: bytes, audio: AudioSettings) -> tuple[codec.DecodedAudio, bytes]:
+    """Decodes a file's middle and cuts or pads it to a clip.
 
+    Args:
+      track: What its path says.
+      data: The file's bytes.
+      audio: Rate and length of a clip.
 
-def _clip(track: Examined, data: bytes, audio: AudioSettings) -> tuple[codec.DecodedAudio, bytes]:
+    Returns:
+      The decoded sound, and the clip as little-endian 16-bit PCM.
+
+    Raises:
+      AudioError: It is no sound that can be used.
+    """
     sound = codec.decode(
         data,
         name=track.path,
@@ -161,6 +169,11 @@ def _clip(track: Examined, data: bytes, audio: AudioSettings) -> tuple[codec.Dec
         middle_seconds=audio.clip_seconds + 2 * _MARGIN_SECONDS,
     )
     return sound, codec.to_pcm16(codec.fit_clip(sound.samples, audio.clip_samples))
+
+
+def content_hash(pcm: bytes) -> str:
+    """Hashes a clip's PCM."""
+    return hashlib.blake2b(pcm, digest_size=16).hexdigest()
 
 
 def _without_path(error: codec.AudioError, track: Examined) -> str:

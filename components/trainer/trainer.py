@@ -1,36 +1,19 @@
 """What TFX's Trainer runs for every model: read, train, keep, export."""
 
-import keras
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import progress
 from components.audio.features import feature
 from components.audio.settings import AudioSettings
 from components.gtzan.genres import GENRES
 from components.trainer import model_run
 from components.trainer.catalog import CATALOG
+from components.trainer.epoch_progress import EpochProgress
 from components.trainer.examples import read_tracks
 from components.trainer.export import Branch, write_release
 from components.trainer.live_metrics import LiveMetrics
 from components.trainer.settings import from_dict
 from components.trainer.training import train
-
-
-class EpochProgress(keras.callbacks.Callback):
-    """Tells whoever watches which epoch is done."""
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self._epochs = epochs
-        self._done = 0
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Reports one more epoch, with the track-level validation accuracy so far."""
-        self._done += 1
-        accuracy = (logs or {}).get("val_track_accuracy")
-        figure = "" if accuracy is None else f", validation {accuracy:.2f}"
-        progress.report(f"epochs{figure}", self._done, max(self._epochs, self._done))
 
 
 def run_fn(fn_args: FnArgs) -> None:

@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 
 from benchmarks import accuracy, protocols, sources
+from components import progress
+from components.audio import codec
+from components.audio.settings import AudioSettings
+from components.errors import UserError
 from components.gtzan.genres import GENRES
 
 
@@ -81,8 +85,21 @@ def test_lists_name_the_tracks_of_each_side(tmp_path):
     assert division.training.tolist() == [1, 2]
     assert division.scored.tolist() == [0]
     (tmp_path / "valid.txt").write_text("rock/rock.00000.wav\n")
-    with pytest.raises(ValueError, match="names no track"):
+    with pytest.raises(UserError, match="names no track"):
         protocols.listed(track_ids, [tmp_path / "train.txt"], tmp_path / "valid.txt")
+    (tmp_path / "valid.txt").write_text("blues/blues.00000.wav\njazz/jazz.00002.wav\n")
+    with pytest.raises(UserError, match=r"both learnt .* jazz.00002"):
+        protocols.listed(track_ids, [tmp_path / "train.txt"], tmp_path / "valid.txt")
+
+
+def test_what_cannot_be_divided_is_refused(tmp_path):
+    with pytest.raises(UserError, match="Received: 4 of blues"):
+        protocols.folds(np.repeat([0, 1], [4, 5]), seed=0)
+    with pytest.raises(UserError, match="Received: 2 of 10 tracks"):
+        protocols.by_artist(np.repeat([0, 1], 5), ["one"] * 5 + ["other"] * 5, seed=0)
+    (tmp_path / "artists.csv").write_text("track,who\nblues.00000,B.B. King\n")
+    with pytest.raises(UserError, match="columns track_id and artist"):
+        protocols.read_artists(tmp_path / "artists.csv", ["blues.00000"])
 
 
 def test_spectrograms_take_real_musics_distribution(spectrograms):
@@ -122,6 +139,45 @@ def test_a_models_ensemble_and_peer_are_scored_beside_it(tmp_path, capsys):
     assert figures["svm"] >= 0.8
 
 
+def test_tracks_are_taken_in_as_the_pipeline_does(tmp_path, capsys):
+    """What is no track and what is there twice is named; names need not be GTZAN's."""
+    rng = np.random.default_rng(0)
+    rate = AudioSettings().sample_rate_hz
+    sounds = [rng.normal(scale=0.1, size=4 * rate).astype(np.float32) for _ in range(3)]
+    for name, sound in zip(
+        ("blues/one.wav", "Hip-Hop/two.wav", "rock/again.wav"), sounds[:2] + sounds[:1], strict=True
+    ):
+        path = tmp_path / "music" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(codec.encode_wav(sound, rate))
+    (tmp_path / "music" / "rock" / "notes.mp3").write_text("not music")
+    reports = []
+    with progress.listening(lambda *report: reports.append(report)):
+        collection = sources.from_audio(tmp_path / "music", ["log_mel"])
+    assert collection.track_ids == ("hiphop.two", "blues.one")
+    assert [GENRES[label] for label in collection.labels] == ["hiphop", "blues"]
+    assert collection.matrices["log_mel"].shape[0] == 2
+    printed = capsys.readouterr().out
+    assert "rock/notes.mp3 is not audio" in printed
+    assert "rock/again.wav is duplicate" in printed and "blues/one.wav" in printed
+    assert ("files examined", 0, 4) in reports and ("tracks described", 1, 2) in reports
+
+
+def test_a_mistake_in_the_data_ends_without_a_stack_trace(tmp_path):
+    table = tmp_path / "features.csv"
+    table.write_text("filename,length,one,label\nblues.00000.wav,1,loud,blues\n")
+    with pytest.raises(SystemExit, match=r"features.csv .*'loud'"):
+        accuracy.main(["--descriptors", str(table), "--models", "ann"])
+    table.write_text("filename,length,one,label\npolka.00000.wav,1,2,polka\n")
+    with pytest.raises(SystemExit, match="Received: polka"):
+        accuracy.main(["--descriptors", str(table), "--models", "ann"])
+    (tmp_path / "no.npz").write_text("no archive")
+    with pytest.raises(SystemExit, match=r"an .npz file with log_mel"):
+        accuracy.main(["--spectrograms", str(tmp_path / "no.npz")])
+    with pytest.raises(SystemExit, match="no audio files"):
+        accuracy.main(["--data", str(tmp_path)])
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -130,6 +186,11 @@ def test_a_models_ensemble_and_peer_are_scored_beside_it(tmp_path, capsys):
         (["--data", ".", "--protocol", "artist"], "needs --artists"),
         (["--spectrograms", "x.npz", "--models", "musicnn"], "need --real-music"),
         (["--descriptors", "x.csv", "--models", "cnn"], "is for ann"),
+        (["--data", "nowhere"], "--data: there is no nowhere"),
+        (["--data", ".", "--seeds", "one"], "Received: one"),
+        (["--data", ".", "--epochs", "0"], "Received: 0"),
+        (["--data", ".", "--models", "ensemble,cnn"], "named before it"),
+        (["--data", ".", "--models", "vgg16", "--weights", "no.h5"], "Received: 'no.h5'"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments, complaint, capsys):
