@@ -20,7 +20,15 @@ IMAGENET_URLS = {
     "inceptionv3": _TENSORFLOW
     + "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
     "mobilenetv2": _TENSORFLOW
-    + "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+    # A window is a picture of 128 × 128.
+    + "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_128_no_top.h5",
+}
+# Keras's own; it has none of mobilenetv2.
+IMAGENET_MD5 = {
+    "vgg16": "6d6bbae143d832006294945121d1f1fc",
+    "vgg19": "253f8cb515780f3b799900260a226db6",
+    "efficientnetb0": "50bc09e76180e00e4465e1a485ddc09d",
+    "inceptionv3": "bcbd6486424b2319ff4ef7d526e38f63",
 }
 _TIMEOUT_SECONDS = 5.0
 

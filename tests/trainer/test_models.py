@@ -2,15 +2,18 @@
 
 import dataclasses
 
+import h5py
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.src.legacy.saving import legacy_h5_format
 
 from components.trainer.catalog import CATALOG
-from components.trainer.models import build, heads
+from components.trainer.models import backbones, build, heads
 from components.trainer.settings import ModelSettings
 from components.trainer.training import train, window_outputs
+from components.trainer.weights import WeightsError
 from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
 
 TRAINED = [name for name in CATALOG if name != "ensemble"]
@@ -90,15 +93,58 @@ def test_a_body_starts_from_a_weights_file(name, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def published(network, path):
+    """Writes a network's weights in the format of keras.applications' files."""
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, network)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["vgg16", "efficientnetb0"])
+def test_a_backbone_starts_from_a_published_file(name, tmp_path):
+    """And what came of it is the same network when it is rebuilt from its own weights alone."""
+    reads = described(name)
+    network = backbones._NETWORKS[name](
+        include_top=False, weights=None, input_shape=(reads.bins, reads.window_frames, 3)
+    )
+    rng = np.random.default_rng(0)
+    network.set_weights([rng.uniform(0.01, 0.02, one.shape) for one in network.get_weights()])
+    started = new(name, weights=published(network, tmp_path / f"{name}_notop.h5"))
+    convolution = [one for one in network.layers if isinstance(one, keras.layers.Conv2D)][-1]
+    inside = started.get_layer(heads.BODY).layers[-1].get_layer(convolution.name)
+    np.testing.assert_array_equal(inside.get_weights()[0], convolution.get_weights()[0])
+    rebuilt = new(name)
+    rebuilt.set_weights(started.get_weights())
+    windows = rng.normal(size=(2, *reads.window_shape)).astype(np.float32)
+    bodies = [model.get_layer(heads.BODY) for model in (started, rebuilt)]
+    one, other = (body(windows).numpy() for body in bodies)
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+    keras.backend.clear_session()
+
+
+def test_efficientnet_preprocesses_as_published_with_imagenets_weights():
+    """Red, green and blue from 0 to 1, less ImageNet's mean, by its deviation."""
+    picture = np.random.default_rng(0).uniform(0, 255, (1, 4, 4, 3)).astype(np.float32)
+    found = backbones._preprocess("efficientnetb0", keras.ops.convert_to_tensor(picture))
+    expected = keras.applications.imagenet_utils.preprocess_input(picture.copy(), mode="torch")
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_a_weights_file_that_does_not_fit_says_which_layer(tmp_path):
     path = tmp_path / "body.weights.h5"
     wrong = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="unfitting")])
     wrong.save_weights(path)
-    with pytest.raises(ValueError, match=r"does not fit mobilenetv2: .*'Conv1'.*Received: "):
+    with pytest.raises(WeightsError, match=r"does not fit mobilenetv2: .*'Conv1'.*Received: "):
         new("mobilenetv2", weights=str(path))
     (tmp_path / "noise.h5").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="does not fit mobilenetv2"):
+    with pytest.raises(WeightsError, match="does not fit mobilenetv2"):
         new("mobilenetv2", weights=str(tmp_path / "noise.h5"))
+    deeper = keras.applications.VGG19(include_top=False, weights=None, input_shape=(32, 32, 3))
+    with pytest.raises(WeightsError, match=r"does not fit vgg16: .*vgg16 has no .*block3_conv4"):
+        new("vgg16", weights=published(deeper, tmp_path / "vgg19_notop.h5"))
+    with pytest.raises(WeightsError, match="no weights file for vgg16"):
+        new("vgg16", weights=str(tmp_path / "none.h5"))
+    keras.backend.clear_session()
 
 
 def test_head_first_then_the_top_of_the_body_with_its_statistics_fixed(tmp_path):

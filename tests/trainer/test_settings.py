@@ -5,7 +5,7 @@ import pytest
 
 from components.trainer.catalog import CATALOG
 from components.trainer.settings import NO_WEIGHTS, TrainingSettings, from_dict, recommended
-from components.trainer.weights import IMAGENET_URLS, WeightsError, check_weights
+from components.trainer.weights import IMAGENET_MD5, IMAGENET_URLS, WeightsError, check_weights
 
 TRAINED = [name for name in CATALOG if name != "ensemble"]
 
@@ -63,14 +63,25 @@ def test_weights_that_do_not_suit_the_model_are_refused(name, weights):
         check_weights(name, weights)
 
 
-def test_the_places_of_imagenet_weights_are_those_that_keras_asks():
-    from pathlib import Path
-
+def test_the_places_of_imagenet_weights_are_those_that_keras_asks(monkeypatch):
+    """keras.applications itself is asked, with the picture that a window is."""
     import keras
 
-    folder = Path(keras.__file__).parent / "src" / "applications"
-    source = " ".join(path.read_text() for path in folder.glob("*.py"))
+    from components.trainer.models import backbones
+    from tests.trainer.conftest import described
+
+    asked = {}
+
+    def get_file(fname, origin, file_hash=None, **_):
+        asked[name] = (fname, origin, file_hash)
+        raise FileNotFoundError
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
+    for name in IMAGENET_URLS:
+        reads = described(name)
+        shape = (reads.bins, reads.window_frames, 3)
+        with pytest.raises(FileNotFoundError):
+            backbones._NETWORKS[name](include_top=False, input_shape=shape)
+        keras.backend.clear_session()
     for name, url in IMAGENET_URLS.items():
-        if name in ("vgg16", "vgg19", "inceptionv3"):
-            assert url.rsplit("/", 1)[1] in source
-        assert url.split("com/")[1].split("/")[0] in source
+        assert asked[name] == (url.rsplit("/", 1)[1], url, IMAGENET_MD5.get(name))

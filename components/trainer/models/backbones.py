@@ -8,6 +8,7 @@ from keras import layers
 from components.audio.features import Feature
 from components.trainer.models.heads import BODY, load_body, pretrained
 from components.trainer.settings import IMAGENET, NO_WEIGHTS, ModelSettings
+from components.trainer.weights import IMAGENET_MD5, IMAGENET_URLS, imagenet_cache
 
 _NETWORKS: dict[str, Any] = {
     "vgg16": keras.applications.VGG16,
@@ -27,16 +28,37 @@ _CONTRAST = 3.0
 # VGG's own preprocessing: blue, green, red, less ImageNet's mean of each on a scale to 255.
 _VGG_MEANS = (103.939, 116.779, 123.68)
 
+# EfficientNet's: red, green, blue to 1, less ImageNet's mean, by its deviation.
+_MEANS = (0.485, 0.456, 0.406)
+_DEVIATIONS = (0.229, 0.224, 0.225)
+
 
 def build(name: str, *, feature: Feature, genre_count: int, settings: ModelSettings) -> keras.Model:
     """The backbone without its top, pooled over the picture, and a head for genres."""
-    body = _body(name, feature, IMAGENET if settings.weights == IMAGENET else None)
-    if settings.weights not in (NO_WEIGHTS, IMAGENET):
-        load_body(body, settings.weights, model_name=name)
+    body, network = _body(name, feature)
+    weights = _imagenet_file(name) if settings.weights == IMAGENET else settings.weights
+    if weights != NO_WEIGHTS:
+        load_body(body, weights, model_name=name, network=network)
     return pretrained(name, body, genre_count=genre_count, settings=settings)
 
 
-def _body(name: str, feature: Feature, weights: str | None) -> keras.Model:
+def _imagenet_file(name: str) -> str:
+    """The published weights without the top, downloaded where they are not here yet."""
+    found: str = keras.utils.get_file(
+        imagenet_cache(name).name,
+        origin=IMAGENET_URLS[name],
+        cache_subdir="models",
+        file_hash=IMAGENET_MD5.get(name),
+    )
+    return found
+
+
+def _body(name: str, feature: Feature) -> tuple[keras.Model, keras.Model]:
+    """The body, and the network in it with the layers that files of keras.applications hold.
+
+    What it is made of does not depend on the weights: it is built again without them to be
+    exported.
+    """
     frames, bins = feature.window_shape
     window = keras.Input(feature.window_shape, name=feature.name)
     x = layers.Reshape((frames, bins, 1))(window)
@@ -45,12 +67,17 @@ def _body(name: str, feature: Feature, weights: str | None) -> keras.Model:
     x = layers.Concatenate()([x, x, x])
     x = _preprocess(name, x)
     network = _NETWORKS[name](
-        include_top=False, weights=weights, input_shape=(bins, frames, 3), pooling="avg"
+        include_top=False, weights=None, input_shape=(bins, frames, 3), pooling="avg"
     )
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = _MOMENTUM
-    return keras.Model(window, network(x), name=BODY)
+    core = network
+    if name == "efficientnetb0":
+        # Keras would preprocess inside, for ImageNet's weights otherwise than without: we do.
+        stem = network.get_layer("stem_conv_pad")
+        core = keras.Model(stem.input, network.output, name=network.name)
+    return keras.Model(window, core(x), name=BODY), network
 
 
 def _preprocess(name: str, picture: keras.KerasTensor) -> keras.KerasTensor:
@@ -60,4 +87,7 @@ def _preprocess(name: str, picture: keras.KerasTensor) -> keras.KerasTensor:
         return layers.Rescaling(1.0, offset=[-mean for mean in _VGG_MEANS])(picture)
     if name in ("inceptionv3", "mobilenetv2"):
         return layers.Rescaling(1.0 / 127.5, offset=-1.0)(picture)
-    return picture  # EfficientNet holds its own rescaling
+    return layers.Rescaling(
+        [1.0 / (255.0 * deviation) for deviation in _DEVIATIONS],
+        offset=[-mean / deviation for mean, deviation in zip(_MEANS, _DEVIATIONS, strict=True)],
+    )(picture)

@@ -1,12 +1,17 @@
 """A head for genres on a body that comes from elsewhere."""
 
+import tempfile
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 from keras import layers
+from tfx.dsl.io import fileio
 
+from components.storage import is_remote
 from components.trainer.settings import ModelSettings
+from components.trainer.weights import WeightsError
 
 BODY = "body"  # the layer of a model that comes from elsewhere
 SCALE = "scale"  # the normalisation between it and the head
@@ -77,30 +82,53 @@ def unfreeze(model: keras.Model, share: float) -> None:
         layer.trainable = place >= frozen and not normalisation
 
 
-def load_body(body: keras.Model, path: str, *, model_name: str) -> None:
+def load_body(
+    body: keras.Model, path: str, *, model_name: str, network: keras.Model | None = None
+) -> None:
     """Reads a body's weights from a file.
 
     Args:
       body: What they are for.
       path: `.weights.h5` that `body.save_weights` wrote, or the `.h5` of keras.applications (the
-        `notop` one).
+        `notop` one); a local path, or one of an object store that TFX can read.
       model_name: For the message.
+      network: The layers that a file of keras.applications holds, which share their variables with
+        the body; the body itself unless given.
 
     Raises:
-      ValueError: The file does not fit; names the layer where Keras noticed.
-      FileNotFoundError: There is no such file.
+      WeightsError: There is no such file, or it does not fit; names the layer.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no weights file for {model_name}. Received: {path!r}")
-    network = next((layer for layer in body.layers if isinstance(layer, keras.Model)), body)
+    if not fileio.exists(path):
+        raise WeightsError(f"no weights file for {model_name}. Received: {path!r}")
+    own = path.endswith(".weights.h5")
+    reader = body if own else network or body
+    with tempfile.TemporaryDirectory() as scratch:
+        local = path
+        if is_remote(path):
+            local = str(Path(scratch) / Path(path).name)
+            fileio.copy(path, local)
+        try:
+            reader.load_weights(local)
+        except (ValueError, OSError, KeyError) as error:
+            # Keras goes on to list every layer; the first one says enough.
+            reason = " ".join(str(error).split("List of objects")[0].split())
+            if not own:
+                reason += _strangers(reader, local)
+            raise WeightsError(
+                f"the weights file does not fit {model_name}: {reason} Received: {path!r}"
+            ) from error
+
+
+def _strangers(network: keras.Model, path: str) -> str:
+    """The layers that only the network or only the file has, as Keras counts them alone."""
     try:
-        if path.endswith(".weights.h5"):
-            body.load_weights(path)
-        else:
-            network.load_weights(path)
-    except (ValueError, OSError) as error:
-        # Keras goes on to list every layer; the first one says enough.
-        reason = " ".join(str(error).split("List of objects")[0].split())
-        raise ValueError(
-            f"the weights file does not fit {model_name}: {reason} Received: {path!r}"
-        ) from error
+        with h5py.File(path) as file:
+            there = [name for name, group in file.items() if len(group)]
+    except OSError:
+        return ""
+    here = [layer.name for layer in network.layers if layer.weights]
+    sides = (
+        ("the file has no layer", sorted(set(here) - set(there))),
+        (f"{network.name} has no layer", sorted(set(there) - set(here))),
+    )
+    return "".join(f" {what} {', '.join(names[:3])}." for what, names in sides if names)
