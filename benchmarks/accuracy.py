@@ -12,13 +12,13 @@ there to show how much of such a figure is leakage.
 """
 
 import argparse
-import csv
 import dataclasses
 import logging
 import os
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -28,6 +28,7 @@ from rich.console import Console
 
 from benchmarks import protocols, sources
 from benchmarks.protocols import Round
+from benchmarks.results import FIELDS, append, prepare, seed_means
 from components import progress
 from components.errors import UserError
 from components.gtzan.genres import GENRES
@@ -39,19 +40,6 @@ from pipeline.console import StageDisplay
 
 ENSEMBLE = "ensemble"
 SVM = "svm"  # the peer for descriptors: scikit-learn's RBF support vector machine
-FIELDS = (
-    "data",
-    "protocol",
-    "model",
-    "seed",
-    "round",
-    "learnt_tracks",
-    "scored_tracks",
-    "track_accuracy",
-    "track_macro_f1",
-    "window_accuracy",
-    "seconds",
-)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -62,24 +50,33 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     source.add_argument("--data", type=Path, help="folder of audio, one folder a genre")
     source.add_argument("--descriptors", type=Path, help="the published features_30_sec.csv")
     source.add_argument("--spectrograms", type=Path, help="log_mel_without_test.npz")
-    parser.add_argument("--models", default="cnn", help="names of the catalog (default cnn)")
+    parser.add_argument(
+        "--models", help="names of the catalog (default cnn; ann with --descriptors)"
+    )
     parser.add_argument("--protocol", choices=protocols.PROTOCOLS, default="track")
     parser.add_argument("--seeds", default="0", help="comma-separated (default 0)")
     parser.add_argument("--split-lists", type=Path, help="folder of train_/valid_/test_*.txt")
-    parser.add_argument("--lists", default="filtered", help="which lists (default filtered)")
-    parser.add_argument("--scored", choices=("valid", "test"), default="valid")
+    parser.add_argument("--lists", help="which of the lists (default filtered)")
+    parser.add_argument("--scored", choices=("valid", "test"), help="which list (default valid)")
     parser.add_argument("--artists", type=Path, help="artists.csv, for --protocol artist")
     parser.add_argument("--real-music", type=Path, help="real tracks, for --spectrograms music_mel")
     parser.add_argument("--weights", help="none, imagenet or a file, for the backbones")
     parser.add_argument("--fine-tune", action="store_true", help="train pretrained bodies on, too")
     parser.add_argument("--epochs", type=int, help="instead of each model's own number")
-    parser.add_argument("--results", type=Path, help="CSV file to append to")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("output/accuracy.csv"),
+        help="CSV file to append to (default %(default)s)",
+    )
     options = parser.parse_args(arguments)
-    options.models = tuple(options.models.split(","))
+    options.models = tuple((options.models or ("ann" if options.descriptors else "cnn")).split(","))
     try:
         options.seeds = tuple(int(seed) for seed in options.seeds.split(","))
     except ValueError:
         parser.error(f"--seeds must be whole numbers. Received: {options.seeds}")
+    if not all(0 <= seed < 2**32 for seed in options.seeds):
+        parser.error(f"--seeds must be from 0 to {2**32 - 1}. Received: {options.seeds}")
     if options.epochs is not None and options.epochs < 1:
         parser.error(f"--epochs must be 1 or more. Received: {options.epochs}")
     unknown = [name for name in options.models if name not in CATALOG]
@@ -91,6 +88,23 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--protocol listed needs --split-lists")
     if options.protocol == "artist" and not options.artists:
         parser.error("--protocol artist needs --artists")
+    if options.protocol == "segment" and options.descriptors:
+        parser.error("--protocol segment divides windows. --descriptors has one a track")
+    backbones = any(CATALOG[name].backbone for name in options.models)
+    idle = {
+        "split_lists": options.protocol != "listed",
+        "lists": options.protocol != "listed",
+        "scored": options.protocol != "listed",
+        "artists": options.protocol != "artist",
+        "real_music": not options.spectrograms,
+        "weights": not backbones,
+        "fine_tune": not {"musicnn", "musicvgg"} & set(options.models),
+    }
+    for name, useless in idle.items():
+        if useless and getattr(options, name):
+            parser.error(f"--{name.replace('_', '-')} has no effect on what is measured here")
+    options.lists = options.lists or "filtered"
+    options.scored = options.scored or "valid"
     wanted = feature_names(options.models)
     if options.spectrograms and "music_mel" in wanted and not options.real_music:
         parser.error("musicnn and musicvgg on --spectrograms need --real-music")
@@ -162,6 +176,35 @@ def settings_of(name: str, options: argparse.Namespace, *, seed: int) -> Trainin
         # Each window is a track of its own there: as many steps as the tracks would take, or more.
         settings = dataclasses.replace(settings, windows_per_track=1)
     return dataclasses.replace(settings, epochs=options.epochs) if options.epochs else settings
+
+
+def split_name(options: argparse.Namespace) -> str:
+    """What is learnt from and what is scored, for the results file."""
+    if options.protocol == "listed":
+        learnt = "train" if options.scored == "valid" else "train and valid"
+        return f"{options.lists}: {learnt} to {options.scored}"
+    return {
+        "track": "one of five stratified folds",
+        "folds": "five stratified folds",
+        "artist": "five folds by artist",
+        "segment": "one of five folds of windows",
+    }[options.protocol]
+
+
+def settings_name(name: str, options: argparse.Namespace) -> str:
+    """The settings that are not the model's own, or an ensemble's members."""
+    if name == ENSEMBLE:
+        members = options.models[: options.models.index(ENSEMBLE)]
+        return "+".join(members)
+    if name == SVM:
+        return ""
+    own, used = recommended(name), settings_of(name, options, seed=0)
+    given = {
+        "epochs": used.epochs if used.epochs != own.epochs and not used.model.frozen else None,
+        "weights": used.model.weights if used.model.weights != own.model.weights else None,
+        "fine_tune": True if used.model.fine_tune != own.model.fine_tune else None,
+    }
+    return " ".join(f"{key}={value}" for key, value in given.items() if value is not None)
 
 
 def frozen_outputs(
@@ -299,7 +342,9 @@ def _measure(
                 (
                     collection.name,
                     options.protocol,
+                    split_name(options),
                     name,
+                    settings_name(name, options),
                     seed,
                     number,
                     len(division.training),
@@ -313,8 +358,7 @@ def _measure(
             )
         )
         rows.append(row)
-        if options.results:
-            append(options.results, row)
+        append(options.results, row)
         console.print("  ".join(str(value) for value in row.values()), highlight=False)
 
     for seed, divided in divisions.items():
@@ -339,26 +383,16 @@ def _measure(
     return rows
 
 
-def append(path: Path, row: dict[str, object]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def summary(rows: list[dict[str, object]]) -> str:
-    """Mean accuracy of each model, and its spread over seeds."""
-    by_model: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+def summary(rows: Sequence[Mapping[str, object]]) -> str:
+    """Accuracy of each model, each track counting once, and its spread over seeds."""
+    by_model: dict[str, list[Mapping[str, object]]] = defaultdict(list)
     for row in rows:
-        by_model[str(row["model"])][int(str(row["seed"]))].append(float(str(row["track_accuracy"])))
+        by_model[str(row["model"])].append(row)
     lines = [f"{'model':16}{'accuracy':>10}{'± over seeds':>14}{'seeds':>7}{'rounds':>8}"]
-    for name, seeds in by_model.items():
-        means = [float(np.mean(found)) for found in seeds.values()]
-        count = sum(len(found) for found in seeds.values())
+    for name, found in by_model.items():
+        means = list(seed_means(found, "track_accuracy").values())
         lines.append(
-            f"{name:16}{np.mean(means):10.3f}{np.std(means):14.3f}{len(means):7d}{count:8d}"
+            f"{name:16}{np.mean(means):10.3f}{np.std(means):14.3f}{len(means):7d}{len(found):8d}"
         )
     return "\n".join(lines)
 
@@ -369,6 +403,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing, for every small model
     level = "window" if options.protocol == "segment" else "track"
     try:
+        prepare(options.results)
         rows = run(options, Console(soft_wrap=True))
     except UserError as error:
         sys.exit(f"python -m benchmarks.accuracy: {error}")

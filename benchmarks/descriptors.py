@@ -51,9 +51,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--published", type=Path, required=True, help="features_30_sec.csv of the dataset"
     )
     parser.add_argument(
-        "--data", type=Path, required=True, help="genres_original: one folder a genre"
+        "--data", type=Path, help="one folder a genre (default: genres_original beside the table)"
     )
     options = parser.parse_args(arguments)
+    options.data = options.data or options.published.parent / "genres_original"
     if not options.published.is_file():
         parser.error(f"--published must be a file. Received: {options.published}")
     if not options.data.is_dir():

@@ -7,7 +7,6 @@ accuracy beside that under `folds` and `artist`, where they are there.
 """
 
 import argparse
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.results import Row, read, seed_means
+from components.errors import UserError
 from components.gtzan.genres import GENRES
 
 # Protocol, column of the results file, label.
@@ -28,13 +29,16 @@ BARS = (
 Key = tuple[str, str, str]
 
 
-def means(rows: Iterable[Mapping[str, str]]) -> dict[Key, float]:
-    """Mean over rounds and seeds, by model, protocol and column."""
-    found: dict[Key, list[float]] = defaultdict(list)
+def means(rows: Iterable[Row]) -> dict[Key, float]:
+    """Mean over tracks and seeds, by model, protocol and column."""
+    measured: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        for column in ("window_accuracy", "track_accuracy"):
-            found[row["model"], row["protocol"], column].append(float(row[column]))
-    return {key: float(np.mean(values)) for key, values in found.items()}
+        measured[row["model"], row["protocol"]].append(row)
+    return {
+        (*key, column): float(np.mean(list(seed_means(found, column).values())))
+        for key, found in measured.items()
+        for column in ("window_accuracy", "track_accuracy")
+    }
 
 
 def draw(found: Mapping[Key, float], *, title: str) -> Figure:
@@ -75,16 +79,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("picture", type=Path, help="PNG to write")
     parser.add_argument("--data", default="audio", help="how the data column begins")
     options = parser.parse_args(arguments)
-    if not options.results.is_file():
-        parser.error(f"there is no file {options.results}")
-    with options.results.open() as file:
-        rows = [row for row in csv.DictReader(file) if row["data"].startswith(options.data)]
-    names = sorted({row["data"] for row in rows})
     try:
+        rows = [row for row in read(options.results) if row["data"].startswith(options.data)]
+        names = sorted({row["data"] for row in rows})
         figure = draw(means(rows), title="; ".join(names))
-    except ValueError as error:
+        figure.savefig(options.picture, dpi=120)
+    except (UserError, ValueError, OSError) as error:
         parser.error(str(error))
-    figure.savefig(options.picture, dpi=120)
     print(f"wrote {options.picture}")
 
 

@@ -54,7 +54,11 @@ def by_artist(labels: np.ndarray, artists: Sequence[str], *, seed: int) -> list[
             f"{len(labels)} tracks"
         )
     splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    return [Round(*pair) for pair in splitter.split(labels, labels, groups=np.asarray(artists))]
+    try:
+        divided = list(splitter.split(labels, labels, groups=np.asarray(artists)))
+    except ValueError as error:
+        raise UserError(f"--protocol artist cannot divide the tracks: {error}") from error
+    return [Round(*pair) for pair in divided]
 
 
 def listed(track_ids: Sequence[str], learnt: Sequence[Path], scored: Path) -> Round:
@@ -83,6 +87,18 @@ def listed(track_ids: Sequence[str], learnt: Sequence[Path], scored: Path) -> Ro
 
 
 def read_artists(path: Path, track_ids: Sequence[str]) -> list[str]:
-    """The artist of each track; one without is an artist of its own."""
+    """The artist of each track; one without is an artist of its own, and said so.
+
+    Raises:
+      UserError: The file names the artist of none of the tracks.
+    """
     known = splits.parse_artists(read_text(path), name=str(path))
+    without = [track_id for track_id in track_ids if track_id not in known]
+    if len(without) == len(track_ids):
+        raise UserError(
+            f"--artists names the artist of none of the tracks (such as {track_ids[0]}). "
+            f"Received: {path}"
+        )
+    if without:
+        print(f"without an artist, so each one of its own: {len(without)} tracks")
     return [known.get(track_id, track_id) for track_id in track_ids]

@@ -2,18 +2,19 @@
 
     python -m benchmarks.results_table docs/results.csv
 
-A cell is the mean over rounds and seeds, with the standard deviation over seeds where there are
+A cell is the mean over tracks and seeds, with the standard deviation over seeds where there are
 several. It is at track level, but under `segment`, where windows are what was divided.
 """
 
 import argparse
-import csv
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.results import Row, read, seed_means
+from components.errors import UserError
 from components.trainer.catalog import CATALOG
 
 # What the student projects that Gatefold replaces say of themselves.
@@ -29,22 +30,21 @@ REPORTED = {
 MISSING = "–"
 
 
-def table(rows: Iterable[Mapping[str, str]]) -> str:
+def table(rows: Iterable[Row]) -> str:
     """The table; models are in the catalog's order, others (peers) below them.
 
     Args:
       rows: As `benchmarks.accuracy` writes them.
+
+    Raises:
+      UserError: Rows that differ in split or settings would share a cell.
     """
-    # Figures by seed, by model and column of the table.
-    cells: dict[tuple[str, tuple[str, str]], dict[str, list[float]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    cells: dict[tuple[str, tuple[str, str]], list[Row]] = defaultdict(list)
     columns: dict[tuple[str, str], None] = {}  # in the file's order
     for row in rows:
         column = (row["data"], row["protocol"])
         columns[column] = None
-        level = "window_accuracy" if row["protocol"] == "segment" else "track_accuracy"
-        cells[row["model"], column][row["seed"]].append(float(row[level]))
+        cells[row["model"], column].append(row)
     measured = {model for model, _ in cells}
     models = [*CATALOG, *sorted(measured - set(CATALOG))]
     heads = [f"{data}: {_protocol(protocol)}" for data, protocol in columns]
@@ -53,7 +53,7 @@ def table(rows: Iterable[Mapping[str, str]]) -> str:
         f"|---|{'---|' * len(heads)}---|",
     ]
     for model in models:
-        figures = [_cell(cells.get((model, column), {})) for column in columns]
+        figures = [_cell(cells.get((model, column), [])) for column in columns]
         reported = f"{REPORTED[model]:.2f}" if model in REPORTED else MISSING
         lines.append(f"| `{model}` | {' | '.join(figures)} | {reported} |")
     return "\n".join(lines)
@@ -63,10 +63,17 @@ def _protocol(name: str) -> str:
     return "segment, window level (leaks)" if name == "segment" else f"{name}, track level"
 
 
-def _cell(seeds: Mapping[str, list[float]]) -> str:
-    if not seeds:
+def _cell(rows: Sequence[Row]) -> str:
+    if not rows:
         return MISSING
-    means = [float(np.mean(found)) for found in seeds.values()]
+    kinds = sorted({(row["split"], row["settings"]) for row in rows})
+    if len(kinds) > 1:
+        raise UserError(
+            f"figures of {rows[0]['model']} under {rows[0]['protocol']} that were not measured in "
+            f"the same way would be averaged: keep them in files of their own. Received: {kinds}"
+        )
+    segment = rows[0]["protocol"] == "segment"
+    means = list(seed_means(rows, "window_accuracy" if segment else "track_accuracy").values())
     spread = f" ± {np.std(means):.3f}" if len(means) > 1 else ""
     return f"{np.mean(means):.3f}{spread}"
 
@@ -77,10 +84,10 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("results", type=Path, help="file that benchmarks.accuracy appended to")
     options = parser.parse_args(arguments)
-    if not options.results.is_file():
-        parser.error(f"there is no file {options.results}")
-    with options.results.open() as file:
-        print(table(csv.DictReader(file)))
+    try:
+        print(table(read(options.results)))
+    except UserError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

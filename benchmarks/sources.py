@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -96,11 +98,19 @@ def from_descriptors(path: Path) -> Collection:
         columns = [name for name in rows[0] if name not in ("filename", "length", "label")]
         values = np.array([[float(row[name]) for name in columns] for row in rows], np.float32)
         track_ids = tuple(row["filename"].removesuffix(".wav") for row in rows)
+        if not np.isfinite(values).all():
+            raise ValueError("a value is missing or no finite number")
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             "--descriptors is a CSV file with the columns filename and label, all others numbers, "
             f"such as GTZAN's features_30_sec.csv. Received: {path} ({error})"
         ) from error
+    pieces = [name for name in track_ids if re.search(r"\.\d+\.\d+$", name)]
+    if pieces:
+        raise UserError(
+            "--descriptors has rows of pieces of tracks, which would lie on both sides: give the "
+            f"table with one row a track. Received: {path}, {pieces[0]} in it"
+        )
     described = Feature(
         "descriptors", 1, len(columns), 1 / _SETTINGS.clip_seconds, 1, standardised=True
     )
@@ -134,10 +144,12 @@ def from_spectrograms(path: Path, names: Sequence[str], real_music: Path) -> Col
     try:
         with np.load(path) as archive:
             pictures, track_ids = archive["log_mel"], tuple(map(str, archive["track_id"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if pictures.dtype != np.uint8 or pictures.shape[2:] != (_SETTINGS.mel_bins,):
+            raise ValueError(f"log_mel is {pictures.dtype} {list(pictures.shape)}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
         raise UserError(
-            "--spectrograms is an .npz file with log_mel, uint8 [tracks, frames, 128], and "
-            f"track_id. Received: {path} ({error})"
+            f"--spectrograms is an .npz file with log_mel, uint8 [tracks, frames, "
+            f"{_SETTINGS.mel_bins}], and track_id. Received: {path} ({error})"
         ) from error
     features = {name: feature(name, _SETTINGS) for name in names}
     matrices = {}

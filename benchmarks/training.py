@@ -8,6 +8,7 @@ the input gives beside the same windows lying in memory, ready to be copied.
 """
 
 import argparse
+import dataclasses
 import logging
 import os
 import time
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from components.trainer.catalog import CATALOG
+from components.trainer.settings import ModelSettings, recommended
+from components.trainer.weights import WeightsError, check_weights
 from pipeline import quiet
 
 WAITING_ALLOWED = 0.05
@@ -30,14 +33,28 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", choices=trained, default="cnn")
     parser.add_argument("--tracks", type=int, default=64, help="tracks in the split (default 64)")
     parser.add_argument("--steps", type=int, default=30, help="steps that are timed (default 30)")
+    parser.add_argument(
+        "--weights", help="none, imagenet, msd or a file (default: the model's own)"
+    )
     options = parser.parse_args(arguments)
+    try:
+        check_weights(options.model, model_settings(options).weights)
+    except WeightsError as error:
+        parser.error(str(error))
     for name in ("tracks", "steps"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1. Received: {getattr(options, name)}")
     return options
 
 
-def measure(model_name: str, *, tracks: int, steps: int) -> dict[str, float]:
+def model_settings(options: argparse.Namespace) -> ModelSettings:
+    own = recommended(options.model).model
+    return dataclasses.replace(own, weights=options.weights) if options.weights else own
+
+
+def measure(
+    model_name: str, *, tracks: int, steps: int, network: ModelSettings
+) -> dict[str, float]:
     """Share of waiting in a training step, and windows a second from tf.data and from memory."""
     import numpy as np
     import tensorflow as tf
@@ -46,7 +63,6 @@ def measure(model_name: str, *, tracks: int, steps: int) -> dict[str, float]:
     from components.audio.settings import AudioSettings
     from components.trainer import windows
     from components.trainer.models import build
-    from components.trainer.settings import recommended
     from components.trainer.training import compile_model
 
     settings = recommended(model_name)
@@ -64,7 +80,7 @@ def measure(model_name: str, *, tracks: int, steps: int) -> dict[str, float]:
     in_memory = windows.batches(
         ready, labels, genre_weights=even, batch_size=min(settings.batch_size, tracks), seed=0
     )
-    model = build(model_name, feature=described, genre_count=_GENRES, settings=settings.model)
+    model = build(model_name, feature=described, genre_count=_GENRES, settings=network)
     compile_model(model, settings, peak=settings.learning_rate, steps=steps + 2)
 
     def trained(data: tf.data.Dataset) -> Iterator[tuple[float, float]]:
@@ -92,6 +108,7 @@ def measure(model_name: str, *, tracks: int, steps: int) -> dict[str, float]:
         "step_ms": 1000.0 * (waited + worked) / steps,
         "streamed": rate(streamed),
         "in_memory": rate(in_memory),
+        "windows_per_clip": described.windows_per_clip,
     }
 
 
@@ -99,7 +116,12 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     quiet.before_tensorflow()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing, for every small model
-    found = measure(options.model, tracks=options.tracks, steps=options.steps)
+    found = measure(
+        options.model,
+        tracks=options.tracks,
+        steps=options.steps,
+        network=model_settings(options),
+    )
     verdict = "within" if found["waiting"] <= WAITING_ALLOWED else "ABOVE"
     print(f"{options.model}: a step takes {found['step_ms']:.0f} ms")
     print(
@@ -108,7 +130,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     print(
         f"input alone: {found['streamed']:.0f} windows/s cut and augmented by tf.data, "
-        f"{found['in_memory']:.0f} windows/s ready in memory"
+        f"{found['in_memory']:.0f} windows/s ready in memory, "
+        f"{found['streamed'] / found['windows_per_clip']:.0f} and "
+        f"{found['in_memory'] / found['windows_per_clip']:.0f} clips/s"
     )
 
 

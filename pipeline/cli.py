@@ -141,7 +141,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(CATALOG)}; or all (default: %(default)s)",
     )
     training.add_argument(
-        "--epochs", type=int, metavar="N", help="most epochs (default: each model's own)"
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="most epochs (default: each model's own); a head over a frozen body, which takes "
+        "seconds, has training.head_epochs",
     )
     training.add_argument(
         "--weights",

@@ -78,7 +78,8 @@ class PipelineConfig:
       data: The music.
       output: Folder of everything that the run makes; path or URI.
       models: Names of the catalog, in the order in which they are trained.
-      epochs: Most epochs of every model, or None for each model's own.
+      epochs: Most epochs of every model, or None for each model's own; not of a head over a
+        frozen body.
       seed: Of the split, the weights, the batches and the augmentation.
       weights: What `keras.applications` backbones start from, "" for their recommended ones.
       fine_tune: Whether pretrained music networks are trained on after their head.

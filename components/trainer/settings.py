@@ -72,7 +72,7 @@ class ModelSettings:
 class AugmentationSettings:
     """How training windows are varied. Zero switches a variation off.
 
-    Strengths on a feature's values are in standard deviations of that feature.
+    Strengths on a feature's values are in standard deviations of a standardised feature.
 
     Attributes:
       gain: Largest level change, up or down, added to a whole window.
@@ -115,7 +115,8 @@ class TrainingSettings:
       epochs: Most passes, of a network trained from scratch or fine-tuned.
       head_epochs: Most passes of a new head over a frozen body.
       batch_size: Windows in a step (of all devices together).
-      windows_per_track: Random windows that an epoch takes from each training track.
+      windows_per_track: Windows that an epoch takes from each training track.
+      random_windows: Whether they are cut anywhere; else end to end, as those that are evaluated.
       learning_rate: Peak of the cosine schedule.
       head_learning_rate: Peak while a head is trained on a frozen body.
       fine_tune_learning_rate: Peak while fine-tuning.
@@ -138,6 +139,7 @@ class TrainingSettings:
     head_epochs: int = 40
     batch_size: int = 32
     windows_per_track: int = 4
+    random_windows: bool = True
     learning_rate: float = 2e-3
     head_learning_rate: float = 5e-3
     fine_tune_learning_rate: float = 1e-4

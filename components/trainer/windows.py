@@ -70,7 +70,7 @@ def training_windows(
     genre_weights: np.ndarray,
     settings: TrainingSettings,
 ) -> tf.data.Dataset:
-    """Endless batches of random, augmented windows.
+    """Endless batches of augmented windows.
 
     Each pass takes one window of every track, in a new order, so that the windows of a batch are
     of different tracks. What is drawn depends on the seed and on the place in the stream alone.
@@ -79,7 +79,8 @@ def training_windows(
       tracks: The training split.
       feature: What the tracks hold.
       genre_weights: Weight of an example of each genre, float [genres].
-      settings: Batch size, seed, augmentation, and the memory that shuffling may take.
+      settings: Batch size, seed, where windows are cut, augmentation, and the memory that
+        shuffling may take.
 
     Returns:
       Elements (float32 [batch, window_frames, bins], float32 [batch, genres], float32 [batch]):
@@ -92,9 +93,14 @@ def training_windows(
 
     def cut(index: tf.Tensor, track: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         matrix, label = track
-        start = tf.random.stateless_uniform(
-            [], [seed, index], 0, feature.frames_per_clip - frames + 1, tf.int64
-        )
+        last = feature.frames_per_clip - frames
+        if settings.random_windows:
+            start = tf.random.stateless_uniform([], [seed, index], 0, last + 1, tf.int64)
+        else:
+            number = tf.random.stateless_uniform(
+                [], [seed, index], 0, feature.windows_per_clip, tf.int64
+            )
+            start = tf.minimum(number * feature.window_frames, last)
         window = tf.slice(matrix, tf.stack([start, 0]), [frames, feature.bins])
         return window, label
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import accuracy, protocols, sources
+from benchmarks.results import read
 from components import progress
 from components.audio import codec
 from components.audio.settings import AudioSettings
@@ -36,6 +37,7 @@ def test_random_segments_score_the_track_and_not_the_genre(spectrograms, tmp_pat
     with results.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["protocol"] for row in rows] == ["segment", "track"]
+    assert rows[1]["split"] == "one of five stratified folds"
     leaked, honest = (float(row["window_accuracy"]) for row in rows)
     assert leaked > 0.9
     assert honest < 0.6
@@ -100,6 +102,9 @@ def test_what_cannot_be_divided_is_refused(tmp_path):
     (tmp_path / "artists.csv").write_text("track,who\nblues.00000,B.B. King\n")
     with pytest.raises(UserError, match="columns track_id and artist"):
         protocols.read_artists(tmp_path / "artists.csv", ["blues.00000"])
+    (tmp_path / "artists.csv").write_text("track_id,artist\nblues.00000,B.B. King\n")
+    with pytest.raises(UserError, match="artist of none of the tracks"):
+        protocols.read_artists(tmp_path / "artists.csv", ["jazz.00000"])
 
 
 def test_spectrograms_take_real_musics_distribution(spectrograms):
@@ -127,7 +132,11 @@ def test_a_models_ensemble_and_peer_are_scored_beside_it(tmp_path, capsys):
             genre = number % 4
             values = rng.normal(size=2) + 4 * np.array([genre // 2, genre % 2])
             writer.writerow([f"{GENRES[genre]}.{number:05d}.wav", 661794, *values, GENRES[genre]])
-    accuracy.main(["--descriptors", str(path), "--models", "ann,ensemble", "--epochs", "20"])
+    results = tmp_path / "new" / "results.csv"
+    what = ["--descriptors", str(path), "--models", "ann,ensemble", "--epochs", "20"]
+    accuracy.main([*what, "--results", str(results)])
+    settings = {row["model"]: row["settings"] for row in read(results)}
+    assert settings == {"ann": "epochs=20", "ensemble": "ann", "svm": ""}
     printed = capsys.readouterr().out
     figures = {
         line.split()[0]: float(line.split()[1])
@@ -163,7 +172,8 @@ def test_tracks_are_taken_in_as_the_pipeline_does(tmp_path, capsys):
     assert ("files examined", 0, 4) in reports and ("tracks described", 1, 2) in reports
 
 
-def test_a_mistake_in_the_data_ends_without_a_stack_trace(tmp_path):
+def test_a_mistake_in_the_data_ends_without_a_stack_trace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where results go by default
     table = tmp_path / "features.csv"
     table.write_text("filename,length,one,label\nblues.00000.wav,1,loud,blues\n")
     with pytest.raises(SystemExit, match=r"features.csv .*'loud'"):
@@ -171,11 +181,22 @@ def test_a_mistake_in_the_data_ends_without_a_stack_trace(tmp_path):
     table.write_text("filename,length,one,label\npolka.00000.wav,1,2,polka\n")
     with pytest.raises(SystemExit, match="Received: polka"):
         accuracy.main(["--descriptors", str(table), "--models", "ann"])
-    (tmp_path / "no.npz").write_text("no archive")
+    table.write_text("filename,length,one,label\nblues.00000.0.wav,1,2,blues\n")
+    with pytest.raises(SystemExit, match=r"pieces of tracks.*blues\.00000\.0"):
+        accuracy.main(["--descriptors", str(table)])
+    for name, content in (("no.npz", b"no archive"), ("cut.npz", b"PK\x03\x04")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SystemExit, match=r"an .npz file with log_mel"):
+            accuracy.main(["--spectrograms", str(tmp_path / name)])
+    np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(SystemExit, match=r"an .npz file with log_mel"):
-        accuracy.main(["--spectrograms", str(tmp_path / "no.npz")])
+        accuracy.main(["--spectrograms", str(tmp_path / "one.npy")])
     with pytest.raises(SystemExit, match="no audio files"):
         accuracy.main(["--data", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"--results cannot be written .*features.csv"):
+        accuracy.main(["--data", str(tmp_path), "--results", str(table / "results.csv")])
+    with pytest.raises(SystemExit, match="no results file of benchmarks"):
+        accuracy.main(["--data", str(tmp_path), "--results", str(table)])
 
 
 @pytest.mark.parametrize(
@@ -188,7 +209,11 @@ def test_a_mistake_in_the_data_ends_without_a_stack_trace(tmp_path):
         (["--descriptors", "x.csv", "--models", "cnn"], "is for ann"),
         (["--data", "nowhere"], "--data: there is no nowhere"),
         (["--data", ".", "--seeds", "one"], "Received: one"),
+        (["--data", ".", "--seeds", "-1"], "Received: (-1,)"),
         (["--data", ".", "--epochs", "0"], "Received: 0"),
+        (["--data", ".", "--weights", "none"], "--weights has no effect"),
+        (["--data", ".", "--scored", "test"], "--scored has no effect"),
+        (["--descriptors", "x.csv", "--protocol", "segment"], "has one a track"),
         (["--data", ".", "--models", "ensemble,cnn"], "named before it"),
         (["--data", ".", "--models", "vgg16", "--weights", "no.h5"], "Received: 'no.h5'"),
     ],

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from benchmarks import leak_gap
-from benchmarks.accuracy import FIELDS
+from benchmarks.results import FIELDS, read
 
 
 def write(path, rows):
@@ -21,6 +21,7 @@ def row(protocol, seed, window, track):
         "protocol": protocol,
         "model": "cnn",
         "seed": seed,
+        "scored_tracks": 10,
         "window_accuracy": window,
         "track_accuracy": track,
     }
@@ -31,8 +32,7 @@ def test_bars_are_means_over_seeds_and_rounds(tmp_path):
     write(tmp_path / "results.csv", rows)
     leak_gap.main([str(tmp_path / "results.csv"), str(tmp_path / "gap.png")])
     assert (tmp_path / "gap.png").read_bytes().startswith(b"\x89PNG")
-    with (tmp_path / "results.csv").open() as file:
-        found = leak_gap.means(csv.DictReader(file))
+    found = leak_gap.means(read(tmp_path / "results.csv"))
     assert found["cnn", "segment", "window_accuracy"] == 0.9
     assert found["cnn", "folds", "track_accuracy"] == pytest.approx(0.6)
     heights = [bar.get_height() for bar in leak_gap.draw(found, title="").axes[0].patches]

@@ -1,19 +1,26 @@
 """The table of models by protocols."""
 
-import csv
-
 import pytest
 
 from benchmarks import results_table
+from benchmarks.results import read
+from components.errors import UserError
 from tests.conftest import ROOT
 
+TABLE = ROOT / "requirements.txt"
 
-def row(model, protocol, seed, track, window="0"):
+
+def row(model, protocol, seed, track, window="0", **others):
     return {
         "data": "audio",
         "protocol": protocol,
+        "split": "halves",
         "model": model,
+        "settings": "",
         "seed": seed,
+        "round": "0",
+        "scored_tracks": "14",
+        **others,
         "track_accuracy": track,
         "window_accuracy": window,
     }
@@ -22,8 +29,8 @@ def row(model, protocol, seed, track, window="0"):
 def test_cells_are_means_over_rounds_with_the_spread_over_seeds():
     lines = results_table.table(
         [
-            row("cnn", "folds", "0", "0.4"),
-            row("cnn", "folds", "0", "0.6"),
+            row("cnn", "folds", "0", "0.3", scored_tracks="10"),
+            row("cnn", "folds", "0", "0.6", scored_tracks="20", round="1"),
             row("cnn", "folds", "1", "0.7"),
             row("svm", "segment", "0", "0.1", window="0.9"),
         ]
@@ -37,11 +44,21 @@ def test_cells_are_means_over_rounds_with_the_spread_over_seeds():
 
 
 def test_the_table_in_the_docs_is_that_of_the_results_file():
-    with (ROOT / "docs" / "results.csv").open() as file:
-        assert results_table.table(csv.DictReader(file)) in (ROOT / "docs/results.md").read_text()
+    rows = read(ROOT / "docs" / "results.csv")
+    assert results_table.table(rows) in (ROOT / "docs" / "results.md").read_text()
 
 
-def test_a_missing_file_is_named(capsys):
-    with pytest.raises(SystemExit):
-        results_table.main(["no.csv"])
-    assert "no.csv" in capsys.readouterr().err
+def test_what_was_measured_in_two_ways_does_not_share_a_cell():
+    rows = [row("vgg16", "track", "0", "0.4", settings="weights=none")]
+    with pytest.raises(UserError, match=r"vgg16 under track .*weights=none"):
+        results_table.table([*rows, row("vgg16", "track", "1", "0.6")])
+    again = row("vgg16", "track", "0", "0.2", settings="weights=none")
+    assert "| `vgg16` | 0.200 | – |" in results_table.table([*rows, again])  # the last one counts
+
+
+def test_a_missing_or_another_file_is_named(tmp_path, capsys):
+    for path, complaint in ((tmp_path / "no.csv", "cannot be read"), (TABLE, "columns are data")):
+        with pytest.raises(SystemExit):
+            results_table.main([str(path)])
+        complained = capsys.readouterr().err
+        assert complaint in complained and path.name in complained

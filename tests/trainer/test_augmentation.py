@@ -1,5 +1,6 @@
 import dataclasses
 
+import keras
 import librosa
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from components.audio.settings import AudioSettings
 from components.trainer import windows
 from components.trainer.augmentation import augment, source_frames
 from components.trainer.settings import AugmentationSettings, TrainingSettings
+from components.trainer.training import compile_model
 from tests.trainer.conftest import GENRE_NAMES, coloured
 
 LOG_MEL = feature("log_mel", AudioSettings())
@@ -158,6 +160,48 @@ def test_training_windows_are_the_same_for_the_same_seed():
     assert not np.allclose(once[0], other[0])
     assert once[0].shape == (3, *LOG_MEL.window_shape)
     assert once[1].shape == (3, len(GENRE_NAMES))
+
+
+@pytest.mark.parametrize("anywhere", [True, False])
+def test_windows_are_cut_anywhere_or_where_they_are_evaluated(anywhere, no_augmentation):
+    matrix = np.broadcast_to(
+        np.arange(LOG_MEL.frames_per_clip, dtype=np.float32)[None, :, None],
+        (1, *LOG_MEL.clip_shape),
+    )
+    tracks = windows.Tracks.from_arrays(matrix, np.zeros(1))
+    settings = TrainingSettings(
+        batch_size=64, augmentation=no_augmentation, random_windows=anywhere
+    )
+    data = windows.training_windows(
+        tracks, feature=LOG_MEL, genre_weights=np.ones(4), settings=settings
+    )
+    starts = next(data.as_numpy_iterator())[0][:, 0, 0]
+    assert starts.max() <= LOG_MEL.frames_per_clip - LOG_MEL.window_frames
+    if anywhere:
+        assert len(np.unique(starts)) > LOG_MEL.windows_per_clip
+    else:
+        grid = LOG_MEL.window_frames * np.arange(LOG_MEL.windows_per_clip)
+        np.testing.assert_array_equal(np.unique(starts), grid)
+
+
+def test_the_loss_is_smoothed_and_the_rate_climbs_and_falls():
+    """Warm-up to the peak, then a cosine to nothing; biases are not decayed."""
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(inputs))
+    settings = TrainingSettings(warm_up=0.25, label_smoothing=0.2, weight_decay=0.03)
+    compile_model(model, settings, peak=1e-2, steps=40)
+    rates = [float(model.optimizer._learning_rate(step)) for step in range(41)]
+    assert rates[10] == pytest.approx(1e-2) == max(rates)
+    assert rates[0] == pytest.approx(1e-4) and rates[40] == pytest.approx(0.0, abs=1e-8)
+    assert rates[25] == pytest.approx(5e-3)  # halfway down
+    answer = np.full((1, 4), 0.25, np.float32)
+    answer[0, 0], answer[0, 1:] = 0.7, 0.1
+    smoothed = np.array([0.85, 0.05, 0.05, 0.05])
+    found = model.loss(np.eye(4, dtype=np.float32)[:1], answer)
+    assert float(found) == pytest.approx(-(smoothed * np.log(answer[0])).sum(), rel=1e-5)
+    assert model.optimizer.weight_decay == 0.03
+    decayed = {one.name: model.optimizer._use_weight_decay(one) for one in model.weights}
+    assert decayed == {"kernel": True, "bias": False}
 
 
 def test_a_rarer_genre_weighs_more():

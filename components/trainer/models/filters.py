@@ -16,7 +16,7 @@ class PooledFilters(layers.Layer):
     The maximum is taken first: ReLU does not decrease and normalisation is a straight line, so
     that `max(normalise(relu(c + bias)))` is `normalise(relu(max(c) + bias))` where the line rises
     and `normalise(relu(min(c) + bias))` where it falls. The maps before the maximum are 59 times
-    as large as those after it. The statistics of the normalisation are fixed.
+    as large as those after it. The normalisation is fixed: statistics, scale and shift.
 
     Args:
       channels: Filters.
@@ -36,8 +36,12 @@ class PooledFilters(layers.Layer):
         channels = (self.channels,)
         self.kernel = self.add_weight(shape=(*self.kernel_size, 1, self.channels), name="kernel")
         self.bias = self.add_weight(shape=channels, initializer="zeros", name="bias")
-        self.gamma = self.add_weight(shape=channels, initializer="ones", name="gamma")
-        self.beta = self.add_weight(shape=channels, initializer="zeros", name="beta")
+        self.gamma = self.add_weight(
+            shape=channels, initializer="ones", trainable=False, name="gamma"
+        )
+        self.beta = self.add_weight(
+            shape=channels, initializer="zeros", trainable=False, name="beta"
+        )
         self.mean = self.add_weight(
             shape=channels, initializer="zeros", trainable=False, name="moving_mean"
         )
