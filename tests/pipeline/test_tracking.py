@@ -156,6 +156,24 @@ def test_an_unreachable_server_is_named_at_once():
         tracking_store.check_reachable(f"http://127.0.0.1:{free_port()}")
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("localhost:5000", "127.0.0.1:5000", "htpp://localhost", "./mlruns"),
+        *("http://localhost:99999", "http://localhost:abc", "http://", "http://[::1"),
+    ],
+)
+def test_what_is_no_uri_is_answered_with_how_one_looks(uri):
+    with pytest.raises(UserError, match=r"http://localhost:5000.*sqlite:////.*Received: ") as seen:
+        tracking_store.check_reachable(uri)
+    assert str(seen.value).endswith(uri)
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////folder/mlflow.db", "postgresql+psycopg2://u@host/db"])
+def test_a_database_is_left_to_mlflow(uri):
+    tracking_store.check_reachable(uri)
+
+
 def test_the_flag_goes_before_the_environment(monkeypatch, tmp_path):
     config = PipelineConfig(data=DataConfig("music"), output=str(tmp_path))
     assert tracking_store.tracking_uri(config).startswith("sqlite:///")
