@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 
 from components.trainer.catalog import CATALOG
+from components.trainer.inputs import LEAST_MEL_BINS
 from components.trainer.models import backbones, build, heads
 from components.trainer.settings import ModelSettings
 from components.trainer.training import train, window_outputs
@@ -177,6 +178,21 @@ def test_head_first_then_the_top_of_the_body_with_its_statistics_fixed(tmp_path)
     assert "Conv_1" in moved  # the last convolution
     assert "Conv1" not in moved  # the first one
     assert not any("BN" in layer or "bn" in layer for layer in moved)
+
+
+@pytest.mark.parametrize("name", LEAST_MEL_BINS)
+def test_the_least_bins_are_those_that_leave_something_to_read(name):
+    least = LEAST_MEL_BINS[name]
+    for bins in (least, least - 1):
+        reads = dataclasses.replace(described(name), bins=bins)
+        try:
+            model = build(name, feature=reads, genre_count=4, settings=ModelSettings(width=0.25))
+        except ValueError as error:
+            assert bins < least and "must be at least" in str(error)
+        else:
+            empty = any(0 in layer.output.shape for layer in model.layers)
+            assert empty == (bins < least)
+    keras.backend.clear_session()
 
 
 def test_an_unknown_model_or_the_wrong_feature_is_refused():
