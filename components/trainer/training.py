@@ -111,7 +111,12 @@ def window_outputs(model: keras.Model, tracks: Tracks, *, feature: Feature) -> n
 
 
 def with_body_outputs(
-    model_name: str, splits: Sequence[Tracks], *, settings: TrainingSettings, feature: Feature
+    model_name: str,
+    splits: Sequence[Tracks],
+    *,
+    settings: TrainingSettings,
+    feature: Feature,
+    genres: Sequence[str],
 ) -> tuple[Tracks, ...]:
     """The same splits for many trainings of a head: its frozen body is asked once, here.
 
@@ -120,6 +125,7 @@ def with_body_outputs(
       splits: What the heads will learn from and be judged on.
       settings: What the trainings share: the body, precision, devices and memory.
       feature: What the tracks hold.
+      genres: Names of the labels, in their order.
 
     Returns:
       The splits with their `body_outputs`; as they were where no body stays frozen.
@@ -128,7 +134,7 @@ def with_body_outputs(
         return tuple(splits)
     policy = devices.precision_policy(settings)
     with _precision(policy), devices.strategy(settings.distribution).scope():
-        model = build(model_name, feature=feature, genre_count=1, settings=settings.model)
+        model = build(model_name, feature=feature, genre_count=len(genres), settings=settings.model)
         body = heads.body_of(model)
         if body is None:
             return tuple(splits)

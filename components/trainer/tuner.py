@@ -179,6 +179,7 @@ class SettingsTuner(keras_tuner.Tuner):
             (training, validation),
             settings=self._settings,
             feature=self._described,
+            genres=GENRES,
         )
         super().search(training=training, validation=validation)
 

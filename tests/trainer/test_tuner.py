@@ -151,7 +151,7 @@ def test_a_frozen_body_is_asked_once_for_all_trials(tmp_path, monkeypatch):
     name, weights = "musicnn", tmp_path / "body.weights.h5"
     reads = feature("music_mel", AudioSettings(clip_seconds=6))
     settings = tiny(name, head_epochs=2)
-    body = build(name, feature=reads, genre_count=1, settings=settings.model).get_layer(heads.BODY)
+    body = build(name, feature=reads, genre_count=4, settings=settings.model).get_layer(heads.BODY)
     body.save_weights(weights)
     model = dataclasses.replace(settings.model, weights=str(weights), fine_tune=False)
     settings = dataclasses.replace(settings, model=model)
