@@ -10,6 +10,8 @@ from typing import NoReturn
 from components.errors import UserError
 from components.storage import is_remote
 from components.trainer.catalog import CATALOG
+from components.trainer.inputs import check_audio
+from components.trainer.settings import LARGEST_SEED
 from components.trainer.weights import check_weights
 from pipeline.config import (
     BEAM_RUNNERS,
@@ -238,8 +240,8 @@ def _check(options: argparse.Namespace) -> None:
     if options.split_family and options.split != "listed":
         raise UserError("--split-family is only used with --split listed")
     _check_models(options)
-    if options.seed < 0:
-        raise UserError(f"--seed must be 0 or more. Received: {options.seed}")
+    if not 0 <= options.seed <= LARGEST_SEED:
+        raise UserError(f"--seed must be from 0 to {LARGEST_SEED}. Received: {options.seed}")
     for flag, path, is_right in (
         ("--data", options.data, Path.is_dir),
         ("--split-lists", options.split_lists, Path.is_dir),
@@ -297,5 +299,6 @@ def _with_settings(config: PipelineConfig, settings: Sequence[str]) -> PipelineC
             config = dataclasses.replace(config, overrides=(*config.overrides, (name, value)))
     for model in config.trained_models:
         # A wrong name or value, or weights that cannot be had, show before any work.
+        check_audio(model, config.audio)
         check_weights(model, config.training(model).model.weights)
     return config

@@ -175,6 +175,11 @@ def replace_field(tree: Any, name: str, value: Any, *, option: str) -> Any:
             f"--set {option}.{head}: no such setting; there are {', '.join(sorted(fields))}"
         )
     current = getattr(tree, head)
+    if rest and not dataclasses.is_dataclass(current):
+        raise UserError(
+            f"--set {option}.{head}: this setting has no fields of its own. "
+            f"Received: {option}.{name}"
+        )
     if rest:
         return dataclasses.replace(
             tree, **{head: replace_field(current, rest, value, option=f"{option}.{head}")}

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from components.gtzan.genres import GENRES
 from components.trainer import model_run
 from components.trainer.live_metrics import child_run
 from pipeline import fingerprint, pictures
-from pipeline.config import PipelineConfig
+from pipeline.config import DataConfig, PipelineConfig
 from pipeline.stages import StageResult
 from pipeline.tracking_store import tracking_uri
 
@@ -47,6 +48,7 @@ class Tracker:
             "data": config.data.folder,
             "data_synthetic": config.data.synthetic,
             "split": config.data.split,
+            **_given(config.data, ("split_lists", "split_family", "artists")),
             "seed": config.seed,
             "data_fingerprint": data_fingerprint,
             "code_version": code_version(),
@@ -193,6 +195,11 @@ def code_version() -> str:
         return described.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return fingerprint.source_fingerprint(["components", "pipeline"])
+
+
+def _given(data: DataConfig, names: Sequence[str]) -> dict[str, str]:
+    """Those options that not every run has."""
+    return {name: getattr(data, name) for name in names if getattr(data, name)}
 
 
 def _flat(tree: Any, prefix: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Where MLflow keeps the runs, and whether it is there; without importing MLflow."""
 
+import http.client
 import os
-import urllib.error
+import urllib.parse
 import urllib.request
 
 from components.errors import UserError
@@ -9,6 +10,10 @@ from pipeline.config import PipelineConfig
 
 DATABASE_FILE = "mlflow.db"
 _TIMEOUT_SECONDS = 5
+
+# What MLflow's URIs begin with; a database may name its driver behind a plus sign.
+_SERVERS = ("http", "https")
+_STORES = ("sqlite", "postgresql", "mysql", "mssql", "file", "databricks", "arn")
 
 
 def tracking_uri(config: PipelineConfig) -> str:
@@ -21,16 +26,35 @@ def check_reachable(uri: str) -> None:
     """Asks a tracking server whether it is there, before hours of work depend on it.
 
     Raises:
-      UserError: It does not answer.
+      UserError: It does not answer, or the URI is none that MLflow could open.
     """
-    if not uri.startswith(("http://", "https://")):
+    scheme = _scheme(uri)
+    if scheme not in _SERVERS:
         return
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_SECONDS):
             return
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
             f"--mlflow-uri: the MLflow server at {uri} does not answer ({reason}). Start it, "
             "name another, or leave it out to track in the output folder"
         ) from error
+
+
+def _scheme(uri: str) -> str:
+    """What a URI begins with, once it is known to be one."""
+    scheme = uri.partition(":")[0].partition("+")[0].lower()
+    try:
+        parts = urllib.parse.urlsplit(uri)
+        # Reading the port is what checks it.
+        malformed = scheme in _SERVERS and (not parts.hostname or parts.port == 0)
+    except ValueError:
+        malformed = True
+    if malformed or scheme not in (*_SERVERS, *_STORES):
+        raise UserError(
+            "--mlflow-uri (or MLFLOW_TRACKING_URI) must be a server, as http://localhost:5000 "
+            "(its port is from 1 to 65535), or a database, as sqlite:////folder/mlflow.db. "
+            f"Received: {uri}"
+        )
+    return scheme

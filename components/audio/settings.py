@@ -1,6 +1,7 @@
 """What a clip, a frame and a window are: the one place that fixes them."""
 
 import dataclasses
+import math
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,9 @@ class AudioSettings:
         Raises:
           ValueError: Names the setting and what it may be.
         """
+        for name in ("top_db", "window_seconds"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be a finite number. Received: {getattr(self, name)}")
         for name in ("sample_rate_hz", "clip_seconds", "hop_length", "mel_bins", "top_db"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be over 0. Received: {getattr(self, name)}")

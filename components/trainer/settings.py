@@ -6,6 +6,7 @@ from_dict(json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,16 @@ from components.trainer.catalog import CATALOG
 NO_WEIGHTS = "none"
 IMAGENET = "imagenet"
 MILLION_SONG = "msd"
+
+LARGEST_SEED = 2**32 - 1  # NumPy's
+
+
+def _finite(tree: Any) -> None:
+    """Comes first: NaN is neither under nor over any bound."""
+    for field in dataclasses.fields(tree):
+        value = getattr(tree, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{field.name} must be a finite number. Received: {value}")
 
 
 def _least(tree: Any, least: float, names: Sequence[str]) -> None:
@@ -61,6 +72,7 @@ class ModelSettings:
         return self.weights != NO_WEIGHTS and not self.fine_tune
 
     def __post_init__(self) -> None:
+        _finite(self)
         if self.width <= 0.0:
             raise ValueError(f"width must be over 0. Received: {self.width}")
         _between(self, 0.0, 0.95, ("dropout",))
@@ -100,6 +112,7 @@ class AugmentationSettings:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
+        _finite(self)
         _least(self, 0.0, [field.name for field in dataclasses.fields(self)])
         _between(self, 0.0, 1.0, ("frequency_mask", "time_mask"))
         _between(self, 0.0, 0.9, ("time_stretch",))
@@ -125,7 +138,7 @@ class TrainingSettings:
       label_smoothing: Share of a label's weight that is spread over all genres.
       patience: Epochs without a better track-level validation accuracy before training stops;
         0 never stops early, though the best weights are still restored.
-      seed: Seeds weights, order, windows and augmentation.
+      seed: Seeds weights, order, windows and augmentation; 0 to `LARGEST_SEED`.
       class_weights: Whether rarer genres weigh more where genres are uneven.
       mixed_precision: `auto` (on GPUs and TPUs), `on` or `off`.
       distribution: `auto`, `default`, `mirrored` or `tpu`.
@@ -161,12 +174,15 @@ class TrainingSettings:
         return self.head_epochs + (self.epochs if self.model.fine_tune else 0)
 
     def __post_init__(self) -> None:
+        _finite(self)
         for name in ("learning_rate", "head_learning_rate", "fine_tune_learning_rate"):
             if getattr(self, name) <= 0.0:
                 raise ValueError(f"{name} must be over 0. Received: {getattr(self, name)}")
         _least(self, 1, ("epochs", "head_epochs", "batch_size", "windows_per_track"))
         _between(self, 0.0, 1.0, ("warm_up", "label_smoothing"))
-        _least(self, 0.0, ("weight_decay", "patience", "seed"))
+        _least(self, 0.0, ("weight_decay", "patience"))
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed must be from 0 to {LARGEST_SEED}. Received: {self.seed}")
         for name, allowed in (
             ("mixed_precision", ("auto", "on", "off")),
             ("distribution", ("auto", "default", "mirrored", "tpu")),

@@ -110,6 +110,48 @@ def window_outputs(model: keras.Model, tracks: Tracks, *, feature: Feature) -> n
     return windows.by_track(found, feature=feature, count=tracks.count)
 
 
+def with_body_outputs(
+    model_name: str,
+    splits: Sequence[Tracks],
+    *,
+    settings: TrainingSettings,
+    feature: Feature,
+    genres: Sequence[str],
+) -> tuple[Tracks, ...]:
+    """The same splits for many trainings of a head: its frozen body is asked once, here.
+
+    Args:
+      model_name: In the catalog.
+      splits: What the heads will learn from and be judged on.
+      settings: What the trainings share: the body, precision, devices and memory.
+      feature: What the tracks hold.
+      genres: Names of the labels, in their order.
+
+    Returns:
+      The splits with their `body_outputs`; as they were where no body stays frozen.
+    """
+    if not settings.model.frozen:
+        return tuple(splits)
+    policy = devices.precision_policy(settings)
+    with _precision(policy), devices.strategy(settings.distribution).scope():
+        model = build(model_name, feature=feature, genre_count=len(genres), settings=settings.model)
+        body = heads.body_of(model)
+        if body is None:
+            return tuple(splits)
+        # Each training looks at the labels again.
+        kept = [tracks.cached(feature, settings.cache_megabytes) for tracks in splits]
+        return tuple(
+            dataclasses.replace(tracks, body_outputs=_body_outputs(body, tracks, feature))
+            for tracks in kept
+        )
+
+
+def _body_outputs(body: keras.Model, tracks: Tracks, feature: Feature) -> np.ndarray:
+    if tracks.body_outputs is not None:
+        return tracks.body_outputs
+    return window_outputs(body, tracks, feature=feature).astype(np.float32)
+
+
 class _Run:
     """One training: its data, and what its phases leave for each other."""
 
@@ -159,7 +201,7 @@ class _Run:
         body = model.get_layer(heads.BODY)
         body.trainable = False
         head = heads.head_of(model)
-        means = self._outputs(body, self._training).mean(axis=1)
+        means = _body_outputs(body, self._training, self._feature).mean(axis=1)
         heads.fit_scale(head, means)
         data = windows.batches(
             means,
@@ -178,16 +220,11 @@ class _Run:
         )
         inputs = None
         if self._validation:
-            values = self._outputs(body, self._validation)
+            values = _body_outputs(body, self._validation, self._feature)
             values = values.reshape(-1, values.shape[-1])
             inputs = tf.data.Dataset.from_tensor_slices(values).batch(1024)
         self._fit(head, data, inputs, kept=model, steps=_HEAD_STEPS, epochs=settings.head_epochs)
         heads.penalise(head, 0.0)
-
-    def _outputs(self, body: keras.Model, tracks: Tracks) -> np.ndarray:
-        if tracks.body_outputs is not None:
-            return tracks.body_outputs
-        return window_outputs(body, tracks, feature=self._feature).astype(np.float32)
 
     def _fit(
         self,

@@ -24,12 +24,13 @@ from components.trainer.catalog import CATALOG
 from components.trainer.examples import read_tracks
 from components.trainer.live_metrics import LiveMetrics, child_run
 from components.trainer.settings import (
+    LARGEST_SEED,
     NO_WEIGHTS,
     AugmentationSettings,
     TrainingSettings,
     from_dict,
 )
-from components.trainer.training import train
+from components.trainer.training import train, with_body_outputs
 from components.trainer.windows import Tracks
 
 OBJECTIVE = "val_track_accuracy"
@@ -40,13 +41,17 @@ _RATES = ("learning_rate", "head_learning_rate", "fine_tune_learning_rate")
 _OF_MODEL = ("width", "dropout", "head_l2")
 _COUNTS = ("frequency_masks", "time_masks")
 
+_STRENGTH_STEP = 0.25
+_STRENGTHS = (1.0, 1.25, 1.5, 1.75, 2.0)  # the most that augmentation may be multiplied by
+
 
 def search_space(settings: TrainingSettings) -> keras_tuner.HyperParameters:
     """What is searched around `settings`, which are the default of every hyperparameter.
 
     A network trained from scratch varies in learning rate, width, dropout and strength of the
     augmentation; a head over a frozen body in learning rate, dropout and penalty; a body that is
-    fine-tuned also in its rate and the augmentation.
+    fine-tuned also in its rate and the augmentation. A strength of 0 stays 0, and none becomes
+    larger than its setting may be.
     """
     space = keras_tuner.HyperParameters()
 
@@ -61,11 +66,14 @@ def search_space(settings: TrainingSettings) -> keras_tuner.HyperParameters:
         space.Choice("width", widths, default=model.width)
     else:
         around("head_learning_rate", settings.head_learning_rate, 4.0)
-        around("head_l2", model.head_l2, 8.0)
+        if model.head_l2:
+            around("head_l2", model.head_l2, 8.0)
         if model.fine_tune:
             around("fine_tune_learning_rate", settings.fine_tune_learning_rate, 4.0)
-    if not model.frozen and settings.augmentation != AugmentationSettings():
-        space.Float(_AUGMENTATION, 0.0, 2.0, step=0.25, default=1.0)
+    augmentation = settings.augmentation
+    if not model.frozen and augmentation != _scaled(augmentation, 0.0):
+        strongest = max(value for value in _STRENGTHS if _may_be_scaled(augmentation, value))
+        space.Float(_AUGMENTATION, 0.0, strongest, step=_STRENGTH_STEP, default=1.0)
     return space
 
 
@@ -106,6 +114,14 @@ def _scaled(augmentation: AugmentationSettings, strength: float) -> Augmentation
     return AugmentationSettings(
         **{name: value if name in _COUNTS else strength * value for name, value in values.items()}
     )
+
+
+def _may_be_scaled(augmentation: AugmentationSettings, strength: float) -> bool:
+    try:
+        _scaled(augmentation, strength)
+    except ValueError:
+        return False
+    return True
 
 
 class RecommendedFirst(keras_tuner.oracles.BayesianOptimizationOracle):
@@ -152,9 +168,20 @@ class SettingsTuner(keras_tuner.Tuner):
             hyperparameters=search_space(settings),
             allow_new_entries=False,
             tune_new_entries=False,
-            seed=settings.seed,
+            seed=settings.seed or LARGEST_SEED,  # KerasTuner takes 0 for none and draws one
         )
         super().__init__(oracle=oracle, directory=directory, project_name=model_name)
+
+    def search(self, *, training: Tracks, validation: Tracks) -> None:
+        """Tries all settings; what a frozen body makes of the tracks is computed once for all."""
+        training, validation = with_body_outputs(
+            self._model_name,
+            (training, validation),
+            settings=self._settings,
+            feature=self._described,
+            genres=GENRES,
+        )
+        super().search(training=training, validation=validation)
 
     def run_trial(self, trial: Trial, *, training: Tracks, validation: Tracks) -> dict[str, float]:
         """Trains with the trial's settings; gives the best epoch's validation figures."""

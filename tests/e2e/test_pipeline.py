@@ -46,10 +46,7 @@ def executions(output) -> dict[str, collections.Counter]:
 
 def test_a_run_ends_in_a_pushed_model_that_classifies(first_run: Run, output, settings):
     assert first_run.code == 0, first_run.screen
-    assert list(first_run.stages()) == sorted(
-        first_run.stages(), key=list(first_run.stages()).index
-    )
-    assert set(first_run.stages()) == set(STAGES)
+    assert list(first_run.stages()) == STAGES  # as they were run
     (version,) = (output / "serving" / "genre").iterdir()
     signatures = tf.saved_model.load(str(version)).signatures
     answer = signatures["classify_audio"](audio=tf.constant(chord(0, settings)[np.newaxis]))

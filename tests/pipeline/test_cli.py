@@ -85,6 +85,33 @@ def test_remote_folders_are_taken_as_they_are_and_metadata_stays_local():
         (["--split-family", "filtered"], "--split listed"),
         (["--tune", "1"], "--tune"),
         (["--seed", "-1"], "--seed"),
+        (["--seed", "4294967296"], "--seed must be from 0 to 4294967295"),
+        (["--set", "training.seed=4294967296"], "seed must be from 0 to 4294967295"),
+        (["--set", "training.epochs.x=3"], "training.epochs: this setting has no fields"),
+        (["--set", "audio.mel_bins.x=3"], "audio.mel_bins: this setting has no fields"),
+        (["--set", "training.model.width.x=3"], "training.model.width: this setting has no"),
+        (["--set", "training.learning_rate=nan"], "learning_rate must be a finite number"),
+        (["--set", "training.weight_decay=nan"], "weight_decay must be a finite number"),
+        (["--set", "training.model.width=inf"], "width must be a finite number"),
+        (["--set", "training.augmentation.noise=nan"], "noise must be a finite number"),
+        (["--set", "audio.top_db=nan"], "top_db must be a finite number"),
+        (["--set", "audio.window_seconds=inf"], "window_seconds must be a finite number"),
+        (
+            ["--models", "inceptionv3", "--weights", "none", "--set", "audio.mel_bins=64"],
+            "audio.mel_bins must be at least 75 for inceptionv3",
+        ),
+        (
+            ["--models", "inceptionv3", "--weights", "none", "--set", "audio.window_seconds=1.5"],
+            "at least 75 frames.*Received: 1.5 .64 frames",
+        ),
+        (
+            ["--models", "cnn,musicnn", "--set", "audio.sample_rate_hz=16000"],
+            "audio.sample_rate_hz must be 22050 for musicnn",
+        ),
+        (
+            ["--models", "musicvgg", "--set", "audio.window_seconds=2"],
+            "audio.window_seconds must be at least 2.99 for musicvgg",
+        ),
         (["--set", "audio.mel_bins=0"], "mel_bins must be over 0"),
         (["--set", "audio.window_seconds=40"], "window_seconds"),
         (["--set", "training.learning_rate=-1"], "learning_rate must be over 0"),
@@ -95,6 +122,12 @@ def test_remote_folders_are_taken_as_they_are_and_metadata_stays_local():
 def test_a_mistake_is_named(arguments, named):
     with pytest.raises(UserError, match=named.replace("|", r"\|")):
         cli.parse(arguments)
+
+
+def test_another_rate_is_for_the_models_that_were_not_pretrained_on_music():
+    config = parse("--models", "cnn,lstm", "--set", "audio.sample_rate_hz=16000")
+    assert config.audio.sample_rate_hz == 16_000
+    assert parse("--seed", "4294967295").training("cnn").seed == 4_294_967_295
 
 
 def test_a_search_has_ten_trials_unless_told_otherwise():
@@ -112,6 +145,17 @@ def test_mistakes_end_with_one_line_and_without_a_trace():
     unknown = run_cli("--no-such-flag")
     assert unknown.returncode == 1
     assert "Traceback" not in unknown.stderr
+
+
+def test_without_its_mlflow_server_a_run_stops_before_its_first_stage(tmp_path):
+    output = tmp_path / "out"
+    server = "http://127.0.0.1:9"  # where nothing listens
+    done = run_cli("--data", str(tmp_path), "--output", str(output), "--mlflow-uri", server)
+    assert done.returncode == 1
+    assert f"--mlflow-uri: the MLflow server at {server} does not answer" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    # Not even the data was looked at, nor TFX started.
+    assert {path.name for path in output.iterdir()} == {".lock", "logs"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--epochs", "0"]])

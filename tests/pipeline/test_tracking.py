@@ -8,11 +8,16 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
+import tensorflow_model_analysis as tfma
 
 from components.errors import UserError
+from components.evaluator.judgement import eval_config
+from components.gtzan.genres import GENRES
 from pipeline import tracking_store
 from pipeline.config import DataConfig, PipelineConfig
 from pipeline.stages import Output, StageResult
@@ -75,6 +80,67 @@ def test_a_branch_is_a_run_below_the_pipelines_run(tmp_path):
     assert pictures == ["learning_curve.png"]
     assert parent.data.tags["pushed_to"] == "/serving/genre/1"
     assert (tmp_path / "mlflow.db").is_file() and (tmp_path / "mlruns").is_dir()
+
+
+@pytest.fixture
+def evaluation(tmp_path) -> str:
+    """TFMA's, of three tracks: blues as blues, and jazz once as blues and once as jazz."""
+    answers = [("blues", "blues"), ("jazz", "blues"), ("jazz", "jazz")]
+    examples = pd.DataFrame(
+        {
+            "genre": [actual for actual, _ in answers],
+            "label": [GENRES.index(actual) for actual, _ in answers],
+            "probabilities": [
+                [0.91 if name == predicted else 0.01 for name in GENRES] for _, predicted in answers
+            ],
+        }
+    )
+    config = eval_config(GENRES, minimum_accuracy=0.5, minimum_macro_f1=0.4)
+    # Their answers are given, so that no model is asked.
+    del config.model_specs[0].preprocessing_function_names[:]
+    config.model_specs[0].ClearField("signature_name")
+    folder = str(tmp_path / "evaluation")
+    tfma.analyze_raw_data(examples, config, output_path=folder)
+    return folder
+
+
+def test_a_judged_branch_ends_with_its_test_figures_and_its_confusions(evaluation, tmp_path):
+    config = PipelineConfig(data=DataConfig("music"), output=str(tmp_path))
+    tracker = Tracker(config, data_fingerprint="abc")
+    tracker.branch_started("ensemble")
+    outputs = {"evaluation": [Output(evaluation, {})]}
+    tracker.branch_judged("ensemble", StageResult("Evaluator-ensemble", False, 1.0, outputs))
+    client = mlflow.MlflowClient(tracking_store.tracking_uri(config))
+    experiment = client.get_experiment_by_name("gatefold")
+    run = named(client.search_runs([experiment.experiment_id]))["ensemble"]
+    assert run.info.status == "FINISHED"
+    expected = {
+        "test_track_example_count": 3,
+        "test_track_sparse_categorical_accuracy": 2 / 3,
+        "test_track_macro_f1": 2 / 3,
+        "test_track_precision_blues": 0.5,
+        "test_track_recall_blues": 1.0,
+        "test_track_precision_jazz": 1.0,
+        "test_track_recall_jazz": 0.5,
+    }
+    found = run.data.metrics
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert "test_track_precision_rock" not in found  # which nothing was taken for
+    assert run.data.tags["tfx.evaluation"] == evaluation
+    picture = client.download_artifacts(run.info.run_id, "confusion_matrix.png", str(tmp_path))
+    assert Path(picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_split_was_made_of_is_told_where_it_was_given(tmp_path):
+    data = DataConfig("music", split="listed", split_lists="lists", split_family="filtered")
+    config = PipelineConfig(data=data, output=str(tmp_path))
+    Tracker(config, data_fingerprint="abc")
+    client = mlflow.MlflowClient(tracking_store.tracking_uri(config))
+    experiment = client.get_experiment_by_name("gatefold")
+    params = named(client.search_runs([experiment.experiment_id]))["pipeline"].data.params
+    assert (params["split"], params["split_lists"]) == ("listed", "lists")
+    assert params["split_family"] == "filtered"
+    assert "artists" not in params
 
 
 def test_trials_from_the_cache_are_in_the_store_too(tmp_path):
@@ -154,6 +220,24 @@ def test_a_real_server_takes_the_runs(tmp_path):
 def test_an_unreachable_server_is_named_at_once():
     with pytest.raises(UserError, match=r"--mlflow-uri.*127\.0\.0\.1"):
         tracking_store.check_reachable(f"http://127.0.0.1:{free_port()}")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("localhost:5000", "127.0.0.1:5000", "htpp://localhost", "./mlruns"),
+        *("http://localhost:99999", "http://localhost:abc", "http://", "http://[::1"),
+    ],
+)
+def test_what_is_no_uri_is_answered_with_how_one_looks(uri):
+    with pytest.raises(UserError, match=r"http://localhost:5000.*sqlite:////.*Received: ") as seen:
+        tracking_store.check_reachable(uri)
+    assert str(seen.value).endswith(uri)
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////folder/mlflow.db", "postgresql+psycopg2://u@host/db"])
+def test_a_database_is_left_to_mlflow(uri):
+    tracking_store.check_reachable(uri)
 
 
 def test_the_flag_goes_before_the_environment(monkeypatch, tmp_path):

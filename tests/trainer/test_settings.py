@@ -19,6 +19,12 @@ def test_settings_survive_json(name):
 def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match=r"epochs must be at least 1\. Received: 0"):
         TrainingSettings(epochs=0)
+    with pytest.raises(ValueError, match=r"weight_decay must be a finite number\. Received: nan"):
+        TrainingSettings(weight_decay=float("nan"))
+    with pytest.raises(
+        ValueError, match=r"seed must be from 0 to 4294967295\. Received: 4294967296"
+    ):
+        TrainingSettings(seed=2**32)
     with pytest.raises(ValueError, match="Received: 'maybe'"):
         TrainingSettings(mixed_precision="maybe")
     with pytest.raises(ValueError, match="Received: \\['speed'\\]"):

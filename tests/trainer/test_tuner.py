@@ -5,7 +5,13 @@ import dataclasses
 import mlflow
 import pytest
 
+from components.audio.features import feature
+from components.audio.settings import AudioSettings
+from components.gtzan.genres import GENRES
+from components.trainer import training
+from components.trainer.models import build, heads
 from components.trainer.settings import AugmentationSettings, recommended
+from components.trainer.training import window_outputs
 from components.trainer.tuner import OBJECTIVE, SettingsTuner, apply, search_space, tuned
 from tests.trainer.conftest import coloured, described, tiny
 
@@ -93,6 +99,83 @@ def test_the_strength_of_augmentation_scales_all_but_the_number_of_masks():
     none = apply(settings, {"augmentation": 0.0}).augmentation
     counts = {"frequency_masks": none.frequency_masks, "time_masks": none.time_masks}
     assert none == dataclasses.replace(AugmentationSettings(), **counts)
+
+
+def test_a_penalty_of_nothing_is_not_searched():
+    settings = recommended("musicnn")
+    model = dataclasses.replace(settings.model, head_l2=0.0)
+    assert set(search_space(dataclasses.replace(settings, model=model)).values) == {
+        "head_learning_rate",
+        "dropout",
+    }
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "strongest"),
+    [
+        (AugmentationSettings(noise=3.0), 2.0),
+        (AugmentationSettings(time_stretch=0.45), 2.0),
+        (AugmentationSettings(time_stretch=0.6), 1.5),
+        (AugmentationSettings(time_stretch=0.9), 1.0),
+        (AugmentationSettings(frequency_mask=0.55), 1.75),
+        (AugmentationSettings(time_mask=0.8, time_stretch=0.6), 1.25),
+    ],
+)
+def test_no_strength_leaves_what_its_setting_may_be(augmentation, strongest):
+    settings = dataclasses.replace(recommended("cnn"), augmentation=augmentation)
+    (searched_for,) = (
+        parameter for parameter in search_space(settings).space if parameter.name == "augmentation"
+    )
+    assert searched_for.max_value == strongest
+    apply(settings, {"augmentation": strongest})
+
+
+def test_augmentation_that_is_switched_off_is_not_searched():
+    off = AugmentationSettings(frequency_masks=3)
+    settings = dataclasses.replace(recommended("cnn"), augmentation=off)
+    assert "augmentation" not in search_space(settings).values
+
+
+def test_the_same_seed_searches_the_same_even_if_it_is_zero(tmp_path):
+    seeds = {
+        SettingsTuner(
+            "ann", tiny("ann"), described("ann"), trials=2, directory=str(tmp_path / name)
+        ).oracle.seed
+        for name in "ab"
+    }
+    assert len(seeds) == 1
+
+
+def test_a_frozen_body_is_asked_once_for_all_trials(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    name, weights = "musicnn", tmp_path / "body.weights.h5"
+    reads = feature("music_mel", AudioSettings(clip_seconds=6))
+    settings = tiny(name, head_epochs=2)
+    body = build(name, feature=reads, genre_count=4, settings=settings.model).get_layer(heads.BODY)
+    body.save_weights(weights)
+    model = dataclasses.replace(settings.model, weights=str(weights), fine_tune=False)
+    settings = dataclasses.replace(settings, model=model)
+    splits = coloured(reads, 8), coloured(reads, 4, seed=1)
+
+    asked = []
+
+    def counted(model, tracks, **rest):
+        asked.append((model.name, tracks.count))
+        return window_outputs(model, tracks, **rest)
+
+    monkeypatch.setattr(training, "window_outputs", counted)
+    tuner = SettingsTuner(name, settings, reads, trials=2, directory=str(tmp_path / "search"))
+    tuner.search(training=splits[0], validation=splits[1])
+    assert len(tuner.oracle.trials) == 2
+    assert asked == [(heads.BODY, 8), (heads.BODY, 4)]
+
+    # And each trial is what training it by itself would have given.
+    alone = training.train(name, *splits, settings=settings, feature=reads, genres=GENRES)
+    assert len(asked) == 4
+    first = tuner.oracle.trials[tuner.oracle.start_order[0]].metrics
+    for figure in ("val_track_accuracy", "val_track_loss"):
+        (observed,) = first.get_history(figure)
+        assert observed.value == [pytest.approx(alone.history[figure][alone.best_epoch])]
 
 
 def test_an_unknown_hyperparameter_is_named():
