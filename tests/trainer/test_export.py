@@ -12,13 +12,16 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.audio import codec
 from components.gtzan.genres import GENRES
+from components.trainer import model_run
 from components.trainer.catalog import CATALOG
 from components.trainer.export import Branch, write_saved_model
 from components.trainer.models import build
+from components.trainer.models.heads import BODY
 from components.trainer.settings import NO_WEIGHTS, ModelSettings
+from components.trainer.training import train
 from components.trainer.warmup import WARMUP_FILE
 from tests.conftest import chord
-from tests.trainer.conftest import described
+from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
 
 
 @pytest.fixture(scope="module")
@@ -158,23 +161,51 @@ def test_every_model_is_released_and_answers_in_both_loaders(
         given = ModelSettings(weights=NO_WEIGHTS, width=0.25)
         network = build(part, feature=reads, genre_count=len(GENRES), settings=given)
         branches.append(Branch(network, reads))
+    answer_in_both_loaders(tmp_path, branches, settings, transform_output, raw_schema)
+
+
+def test_a_model_trained_from_a_weights_file_is_released_and_answers(
+    tmp_path, settings, transform_output, raw_schema
+):
+    """And rebuilt from what its training kept, as the ensemble does, it gives the same answers."""
+    name = "mobilenetv2"
+    reads = described(name)
+    path = tmp_path / "body.weights.h5"
+    started = ModelSettings(weights=NO_WEIGHTS)
+    build(name, feature=reads, genre_count=4, settings=started).get_layer(BODY).save_weights(path)
+    chosen = tiny(name, model=ModelSettings(weights=str(path), fine_tune_share=0.1))
+    result = train(
+        name, coloured(reads, 4), None, settings=chosen, feature=reads, genres=GENRE_NAMES
+    )
+    kept = str(tmp_path / "model_run")
+    model_run.save(kept, result, model_name=name, settings=chosen, described=reads, genre_count=4)
+    path.unlink()  # only its own weights are needed from here on
+    again = model_run.load_branch(kept, settings)
+    windows = np.random.default_rng(0).normal(size=(2, *reads.window_shape)).astype(np.float32)
+    np.testing.assert_allclose(again.network(windows), result.model(windows), atol=1e-6)
+    answer_in_both_loaders(
+        tmp_path / "release", [again], settings, transform_output, raw_schema, genres=GENRE_NAMES
+    )
+
+
+def answer_in_both_loaders(folder, branches, settings, transform_output, raw_schema, genres=GENRES):
     write_saved_model(
-        str(tmp_path),
+        str(folder),
         branches,
         settings=settings,
-        genres=GENRES,
+        genres=genres,
         transforms={branch.feature.name: transform_output for branch in branches},
         raw_schema=raw_schema,
     )
     audio = chord(2, settings)[np.newaxis]
-    here = tf.saved_model.load(str(tmp_path)).signatures["classify_audio"](audio=tf.constant(audio))
-    with in_session(tmp_path) as run:
+    here = tf.saved_model.load(str(folder)).signatures["classify_audio"](audio=tf.constant(audio))
+    with in_session(folder) as run:
         there = run("classify_audio", audio=audio)
-    assert there["window_probabilities"].shape == (1, 10, len(GENRES))
+    assert there["window_probabilities"].shape == (1, 10, len(genres))
     np.testing.assert_allclose(there["probabilities"].sum(axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(here["probabilities"], there["probabilities"], atol=1e-5)
     keras.backend.clear_session()
-    shutil.rmtree(tmp_path)  # some take half a gigabyte
+    shutil.rmtree(folder)  # some take half a gigabyte
 
 
 def test_the_genres_travel_with_the_model(release):
