@@ -21,7 +21,7 @@ class TrackAccuracy(keras.callbacks.Callback):
       labels: int64 [tracks].
       feature: What the tracks hold.
       patience: Epochs without a better one before training stops; 0 never stops it.
-      kept: The model whose weights are kept; the trained one unless given.
+      kept: The model whose weights are kept.
     """
 
     def __init__(
