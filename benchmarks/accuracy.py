@@ -217,15 +217,16 @@ def frozen_outputs(
       who learns (standardised features).
     """
     described = collection.features[CATALOG[name].feature]
-    if described.standardised or not settings.model.frozen:
+    if described.standardised:
         return None
-    from components.trainer.models import build, heads
-    from components.trainer.training import window_outputs
+    from components.trainer.training import with_body_outputs
     from components.trainer.windows import Tracks
 
-    model = build(name, feature=described, genre_count=len(GENRES), settings=settings.model)
     tracks = Tracks.from_arrays(collection.matrices[described.name], collection.labels)
-    return window_outputs(model.get_layer(heads.BODY), tracks, feature=described)
+    (asked,) = with_body_outputs(
+        name, (tracks,), settings=settings, feature=described, genres=GENRES
+    )
+    return asked.body_outputs
 
 
 def fit_and_answer(
