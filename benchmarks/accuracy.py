@@ -362,6 +362,7 @@ def _measure(
         append(options.results, row)
         console.print("  ".join(str(value) for value in row.values()), highlight=False)
 
+    console.print("  ".join(FIELDS), highlight=False)
     for seed, divided in divisions.items():
         for number, division in enumerate(divided):
             branches: list[np.ndarray] = []
@@ -412,6 +413,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     print(f"\n{rows[0]['data']}, protocol {options.protocol}, {level} level")
     print(summary(rows))
+    print(f"rows appended to {options.results}")
 
 
 if __name__ == "__main__":

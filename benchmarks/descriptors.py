@@ -105,7 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
     console = Console(width=max(Console().width, 100))
     console.print(table)
     console.print(
-        f"{len(HELD_TO_IT) - len(missed)} of {len(HELD_TO_IT)} columns reach the target of "
+        f"{len(HELD_TO_IT) - len(missed)} of {len(HELD_TO_IT)} columns held to it reach a rank "
+        "correlation of "
         f"{RANK_CORRELATION_WANTED}" + (f"; missed: {', '.join(missed)}" if missed else "")
     )
     if missed:

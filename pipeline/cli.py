@@ -29,7 +29,8 @@ DOWNLOAD_FOLDER = "data/gtzan"
 DEFAULT_TRIALS = 10
 
 _EPILOG = """\
-exit codes: 0 a model is pushed; 2 no model passed the gate; 1 the run failed
+exit codes: 0 a model is pushed; 2 no model passed the gate; 1 the run failed;
+            130 it was interrupted
 
 examples:
   local_runner.py                                            the built-in synthetic sample

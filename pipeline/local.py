@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -28,6 +29,8 @@ if TYPE_CHECKING:  # imported where they are used: they bring TensorFlow
     from pipeline.tracking import Tracker
 
 PUSHED, FAILED, NOT_BLESSED, INTERRUPTED = 0, 1, 2, 130
+
+_interrupted = threading.Event()
 
 _PLAIN_WIDTH = 120
 
@@ -67,7 +70,10 @@ def run(config: PipelineConfig, *, download: bool) -> int:
             file=sys.stderr,
         )
         return FAILED
+    _interrupted.clear()
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is behind nohup
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         with _alone(config.local_folder), screen_apart_from_log(log_file) as screen:
             # Where nobody looks (a pipe, CI), lines must not break at 80 columns.
@@ -98,7 +104,11 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _interrupt(*_: object) -> None:
-    """Ends a run that is told to stop as Ctrl-C does, so that MLflow hears of it."""
+    """Ends a run that is told to stop as Ctrl-C does, so that MLflow hears of it.
+
+    It is remembered, because Beam wraps in an error of its own what is raised in its stages.
+    """
+    _interrupted.set()
     raise KeyboardInterrupt
 
 
@@ -108,11 +118,12 @@ def _run(config: PipelineConfig, *, console: Console, log_file: Path, download: 
         with display, progress.listening(display.report):
             return _stages(config, console=console, display=display, download=download)
     except KeyboardInterrupt:
-        console.print("Interrupted. What is finished is kept: the same command goes on from there.")
-        return INTERRUPTED
+        return _say_interrupted(console)
     except Exception as error:
         traceback.print_exc()
         sys.stderr.flush()
+        if _interrupted.is_set():
+            return _say_interrupted(console)
         mistake = _user_error(error)
         if mistake is not None:
             console.print("[red]✗[/] ", end="")
@@ -125,6 +136,11 @@ def _run(config: PipelineConfig, *, console: Console, log_file: Path, download: 
             console.print("  A fault of ours or of this machine. What is finished is kept.")
         console.print(f"  The whole log: {log_file}", highlight=False, soft_wrap=True)
         return FAILED
+
+
+def _say_interrupted(console: Console) -> int:
+    console.print("Interrupted. What is finished is kept: the same command goes on from there.")
+    return INTERRUPTED
 
 
 def _stages(

@@ -31,6 +31,7 @@ IMAGENET_MD5 = {
     "inceptionv3": "bcbd6486424b2319ff4ef7d526e38f63",
 }
 _TIMEOUT_SECONDS = 5.0
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
 
 
 class WeightsError(UserError):
@@ -73,8 +74,24 @@ def check_weights(name: str, weights: str, *, timeout_seconds: float = _TIMEOUT_
                 f"the weights of {name} come with the PyPI package musicnn, which is not "
                 "installed: `pip install --no-deps musicnn==0.1.0`, or use --weights none"
             )
-    elif "://" not in weights and not Path(weights).is_file():
-        raise WeightsError(f"no weights file for {name}. Received: {weights!r}")
+    elif "://" not in weights:
+        _check_file(name, Path(weights))
+
+
+def _check_file(name: str, path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            found = file.read(len(_HDF5))
+    except OSError as error:
+        raise WeightsError(
+            f"--weights: the file for {name} cannot be read ({error.strerror}): give another, or "
+            f"{NO_WEIGHTS}. Received: {str(path)!r}"
+        ) from error
+    if found != _HDF5:
+        raise WeightsError(
+            f"--weights: the file for {name} is no HDF5 file, as Keras writes with save_weights. "
+            f"Received: {str(path)!r}"
+        )
 
 
 def imagenet_cache(name: str) -> Path:

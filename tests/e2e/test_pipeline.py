@@ -137,7 +137,7 @@ def test_a_run_killed_in_trainer_finishes_without_repeating_what_was_done(
 
 
 def test_a_second_run_keeps_out_and_a_stopped_one_is_told_of(arguments, tmp_path):
-    """SIGTERM, as schedulers send it, ends a run as Ctrl-C does."""
+    """SIGTERM, as schedulers send it, ends a run as Ctrl-C does, in the midst of Beam too."""
     elsewhere = [*arguments, "--output", str(tmp_path)]
     going = start(*elsewhere)
     deadline = time.monotonic() + 300
@@ -147,6 +147,10 @@ def test_a_second_run_keeps_out_and_a_stopped_one_is_told_of(arguments, tmp_path
     second = run(*elsewhere)
     assert second.code == 1
     assert "another run is going on" in second.screen
+    while not (tmp_path / "pipeline" / "Transform-log_mel").is_dir():
+        assert time.monotonic() < deadline and going.poll() is None
+        time.sleep(1)
+    time.sleep(5)  # it analyses, whose error would be Beam's
     going.terminate()
     screen, _ = going.communicate(timeout=120)
     assert going.returncode == 130, screen

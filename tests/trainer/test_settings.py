@@ -60,6 +60,14 @@ def test_imagenet_weights_that_are_here_need_no_network(tmp_path, monkeypatch):
     check_weights("vgg16", "imagenet", timeout_seconds=1.0)
 
 
+def test_a_weights_file_is_looked_at_before_any_work(tmp_path):
+    with pytest.raises(WeightsError, match=r"--weights: .* cannot be read .*no\.h5'"):
+        check_weights("vgg16", str(tmp_path / "no.h5"))
+    (tmp_path / "notes.h5").write_text("hello")
+    with pytest.raises(WeightsError, match=r"--weights: .* no HDF5 file.*notes\.h5'"):
+        check_weights("vgg16", str(tmp_path / "notes.h5"))
+
+
 @pytest.mark.parametrize(
     ("name", "weights"),
     [("cnn", "imagenet"), ("vgg16", "msd"), ("musicnn", "imagenet"), ("vgg19", "/no/such.h5")],
