@@ -53,7 +53,7 @@ def model_settings(options: argparse.Namespace) -> ModelSettings:
 
 
 def measure(
-    model_name: str, *, tracks: int, steps: int, network: ModelSettings
+    model_name: str, *, tracks: int, steps: int, network: ModelSettings | None = None
 ) -> dict[str, float]:
     """Share of waiting in a training step, and windows a second from tf.data and from memory."""
     import numpy as np
@@ -80,7 +80,9 @@ def measure(
     in_memory = windows.batches(
         ready, labels, genre_weights=even, batch_size=min(settings.batch_size, tracks), seed=0
     )
-    model = build(model_name, feature=described, genre_count=_GENRES, settings=network)
+    model = build(
+        model_name, feature=described, genre_count=_GENRES, settings=network or settings.model
+    )
     compile_model(model, settings, peak=settings.learning_rate, steps=steps + 2)
 
     def trained(data: tf.data.Dataset) -> Iterator[tuple[float, float]]:
