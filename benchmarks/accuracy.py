@@ -33,7 +33,7 @@ from components import progress
 from components.errors import UserError
 from components.gtzan.genres import GENRES
 from components.trainer.catalog import CATALOG, feature_names
-from components.trainer.settings import TrainingSettings, recommended
+from components.trainer.settings import LARGEST_SEED, TrainingSettings, recommended
 from components.trainer.weights import WeightsError, check_weights
 from pipeline import quiet
 from pipeline.console import StageDisplay
@@ -75,8 +75,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         options.seeds = tuple(int(seed) for seed in options.seeds.split(","))
     except ValueError:
         parser.error(f"--seeds must be whole numbers. Received: {options.seeds}")
-    if not all(0 <= seed < 2**32 for seed in options.seeds):
-        parser.error(f"--seeds must be from 0 to {2**32 - 1}. Received: {options.seeds}")
+    if not all(0 <= seed <= LARGEST_SEED for seed in options.seeds):
+        parser.error(f"--seeds must be from 0 to {LARGEST_SEED}. Received: {options.seeds}")
     if options.epochs is not None and options.epochs < 1:
         parser.error(f"--epochs must be 1 or more. Received: {options.epochs}")
     unknown = [name for name in options.models if name not in CATALOG]
@@ -217,7 +217,7 @@ def frozen_outputs(
       who learns (standardised features).
     """
     described = collection.features[CATALOG[name].feature]
-    if described.standardised:
+    if described.standardised or not settings.model.frozen:
         return None
     from components.trainer.training import with_body_outputs
     from components.trainer.windows import Tracks
