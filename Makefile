@@ -2,28 +2,42 @@
 #
 #   make run  [DATA=folder] [OUTPUT=folder] [MODELS=cnn,lstm] [ARGS="--epochs 5 …"]
 #   make test [ARGS="tests/pipeline -k cache"]
+#   make classify SONG=song.mp3 [ARGS="--csv"]
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format lock serve app mlflow bench clean
+.PHONY: help run test test-scale lint format lock classify serve app mlflow bench load results flink-cluster image clean
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 UV_VERSION := 0.13.8
+FLINK_VERSION := 1.16.3
+GHZ_VERSION := v0.93.0
+HEY_VERSION := v0.1.5
 UV     := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 OUTPUT ?= output
+IMAGE  ?= gatefold:0.1.0
+# Names of folders reach the shell as variables, so that quotes and dollar signs in them do no harm.
+ifneq ($(origin DATA),undefined)
+export DATA
+endif
+export OUTPUT
 export PYTHONPATH := $(CURDIR)
+export SONG
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 help: ## Say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 run: $(VENV)/.runtime ## Run the pipeline (without DATA on the built-in synthetic sample)
-	@$(PYTHON) local_runner.py $(if $(DATA),--data "$(DATA)") --output "$(OUTPUT)" \
-	  $(if $(MODELS),--models "$(MODELS)") $(ARGS)
+	@$(PYTHON) local_runner.py $(if $(filter undefined,$(origin DATA)),,--data "$$DATA") \
+	  --output "$$OUTPUT" $(if $(MODELS),--models "$(MODELS)") $(ARGS)
 
 test: $(VENV)/.dev ## Run every test
 	@$(PYTHON) -m pytest $(ARGS)
+
+test-scale: $(VENV)/.dev .tools/flink ## Run the long tests: Beam on Flink, a Flink cluster with a part killed, the walk on S3
+	@$(PYTHON) -m pytest -m "scale or flink" -n 0 $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and the import contract
 	@$(VENV)/bin/ruff check .
@@ -35,25 +49,43 @@ format: $(VENV)/.dev ## Put the code into shape
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
+classify: $(VENV)/.runtime ## Say what genre a SONG (or a folder of them) is, with the model pushed last
+	@$(PYTHON) -m serving.classify --output "$(OUTPUT)" $(if $(SONG),"$$SONG") $(ARGS)
+
 serve: $(VENV)/.runtime ## Serve what was pushed over TF Serving's gRPC and REST
-	@$(PYTHON) -m serving.server --model-base-path "$(OUTPUT)/serving/genre" --port 8500 --rest-port 8501 $(ARGS)
+	@$(PYTHON) -m serving.server --model-base-path "$$OUTPUT/serving/genre" --port 8500 --rest-port 8501 $(ARGS)
 
 app: $(VENV)/.runtime ## Open the page (needs `make serve` in another terminal)
-	@$(PYTHON) -m serving.app $(ARGS)
+	@$(PYTHON) -m serving.app --releases "$(OUTPUT)/serving/genre" $(ARGS)
 
 mlflow: $(VENV)/.runtime ## Open MLflow's UI on the runs of OUTPUT
-	@test -f "$(OUTPUT)/mlflow.db" || { echo "There is no $(OUTPUT)/mlflow.db: 'make run' makes it, OUTPUT names the folder." >&2; exit 1; }
-	@PYTHONWARNINGS=ignore $(VENV)/bin/mlflow ui --workers 1 --backend-store-uri "sqlite:///$(OUTPUT)/mlflow.db" $(ARGS)
+	@test -f "$$OUTPUT/mlflow.db" || { echo "There is no $$OUTPUT/mlflow.db: 'make run' makes it, OUTPUT names the folder." >&2; exit 1; }
+	@$(PYTHON) -m pipeline.local.mlflow_store "$$OUTPUT"
+	@echo "MLflow's page opens at http://127.0.0.1:5000, or at the --host and --port in ARGS. Ctrl-C ends it."
+	@PYTHONWARNINGS=ignore MLFLOW_LOGGING_LEVEL=ERROR $(VENV)/bin/mlflow ui --workers 1 --uvicorn-opts "--log-level warning" --backend-store-uri "sqlite:///$$OUTPUT/mlflow.db" $(ARGS)
 
 bench: $(VENV)/.dev ## Measure features and ingest against their peers
 	@$(PYTHON) -m benchmarks.features
 	@$(PYTHON) -m benchmarks.ingest --tracks 100
+
+load: $(VENV)/.dev .tools/bin/ghz .tools/bin/hey ## Load the embedded server on what was pushed, by ghz and hey (needs Go)
+	@$(PYTHON) -m benchmarks.load --model-base-path "$$OUTPUT/serving/genre" --tools .tools/bin $(ARGS)
+
+results: $(VENV)/.dev ## Measure the figures of docs/results.md that output/results.csv lacks (hours; needs GTZAN's parts)
+	@$(PYTHON) -m benchmarks.regenerate $(ARGS)
+
+flink-cluster: $(VENV)/.runtime .tools/flink ## Run a Flink cluster on this machine, for --flink-master localhost:8081
+	@$(PYTHON) -m pipeline.flink.cluster $(ARGS)
 
 lock: | $(UV) ## Compile requirements.in into the lock
 	@$(UV) pip compile -q --python-version 3.10 --generate-hashes --override overrides.txt \
 	  requirements.in -o requirements.txt
 	@$(UV) pip compile -q --python-version 3.10 --generate-hashes \
 	  requirements-dev.in -o requirements-dev.txt
+
+image: ## Build the container image of Kubeflow's nodes, of Beam workers and of the server
+	@command -v docker >/dev/null || { echo "make image needs docker (or an alias of it, as podman): install one." >&2; exit 1; }
+	@docker build --file kubeflow/Dockerfile --build-arg UV_VERSION=$(UV_VERSION) --tag "$(IMAGE)" .
 
 clean: ## Remove what runs have made, but neither your data nor the environment
 	@rm -rf output
@@ -71,6 +103,21 @@ $(VENV)/.runtime: requirements.txt .python-version | $(UV)
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@$(INSTALL) requirements-dev.txt
 	@touch $@
+
+# Flink's own jars (270 MB), in an environment of its own: the package would replace Beam's version.
+.tools/flink: $(VENV)/.runtime
+	@echo "Bringing Flink $(FLINK_VERSION) into .tools/flink …"
+	@$(UV) venv -q --clear --python $(PYTHON) $@
+	@$(UV) pip install -q --python $@/bin/python --no-deps apache-flink-libraries==$(FLINK_VERSION) || { rm -rf $@; exit 1; }
+	@touch $@
+
+# Load generators that others know; Go's proxy has them in source.
+.tools/bin/ghz: PACKAGE := github.com/bojand/ghz/cmd/ghz@$(GHZ_VERSION)
+.tools/bin/hey: PACKAGE := github.com/rakyll/hey@$(HEY_VERSION)
+.tools/bin/ghz .tools/bin/hey:
+	@command -v go >/dev/null || { echo "make load builds ghz and hey with Go: install it (https://go.dev/dl)." >&2; exit 1; }
+	@echo "Building $(PACKAGE) …"
+	@GOBIN="$(CURDIR)/.tools/bin" go install $(PACKAGE)
 
 .tools/bin/uv:
 	@echo "Bringing uv $(UV_VERSION) into .tools …"

@@ -2,21 +2,24 @@
 
 import sys
 
-from components.errors import UserError
-from pipeline import cli
+from components.common.errors import UserError
+from pipeline import options
 
 
 def main() -> int:
     """Parses the command line, runs, and returns the exit code."""
     try:
-        config, download = cli.parse(sys.argv[1:])
+        config, download = options.parse(sys.argv[1:])
+        # Only now, because it brings TensorFlow and TFX, which take half a minute to start.
+        from pipeline.local import runner
+
+        return runner.run(config, download=download)
     except UserError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
         return 1
-    # Only now, because it brings TensorFlow and TFX, which take half a minute to start.
-    from pipeline import local
-
-    return local.run(config, download=download)
+    except KeyboardInterrupt:
+        print("Interrupted before the first stage.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How often models are right, under a stated protocol, with the pipeline's own training code.
+"""Measures the accuracy of models under a stated protocol, with the pipeline's training code.
 
     python -m benchmarks.accuracy --data FOLDER --models musicnn --protocol folds --seeds 0,1,2
     python -m benchmarks.accuracy --descriptors features_30_sec.csv --protocol listed \
@@ -6,9 +6,9 @@
     python -m benchmarks.accuracy --spectrograms log_mel_without_test.npz --real-music FOLDER \
         --models cnn,musicnn,ensemble --protocol listed --split-lists FOLDER
 
-What is scored is never looked at while training: there is no early stopping here, models train for
-all their epochs and their last weights count. `segment` divides windows instead of tracks, and is
-there to show how much of such a figure is leakage.
+Training never uses the scored tracks: without early stopping, models train for all their epochs and
+keep their last weights. `segment` divides windows instead of tracks, to show how much of such a
+figure is leakage.
 """
 
 import argparse
@@ -29,14 +29,21 @@ from rich.console import Console
 from benchmarks import protocols, sources
 from benchmarks.protocols import Round
 from benchmarks.results import FIELDS, append, prepare, seed_means
-from components import progress
-from components.errors import UserError
+from components.common import progress, runtime
+from components.common.errors import UserError
 from components.gtzan.genres import GENRES
-from components.trainer.catalog import CATALOG, feature_names
-from components.trainer.settings import LARGEST_SEED, TrainingSettings, recommended
+from components.trainer.catalog import (
+    CATALOG,
+    feature_names,
+    is_branch,
+    model_of,
+    recommended,
+    seed_offset,
+)
+from components.trainer.model_entry import ModelEntry
+from components.trainer.settings import LARGEST_SEED, TrainingSettings
 from components.trainer.weights import WeightsError, check_weights
-from pipeline import quiet
-from pipeline.console import StageDisplay
+from pipeline.local.console import StageDisplay
 
 ENSEMBLE = "ensemble"
 SVM = "svm"  # the peer for descriptors: scikit-learn's RBF support vector machine
@@ -51,16 +58,21 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     source.add_argument("--descriptors", type=Path, help="the published features_30_sec.csv")
     source.add_argument("--spectrograms", type=Path, help="log_mel_without_test.npz")
     parser.add_argument(
-        "--models", help="names of the catalog (default cnn; ann with --descriptors)"
+        "--models",
+        help="names of the catalog (default cnn; ann with --descriptors); crnn-2 is crnn with the "
+        "next seed, for an ensemble",
     )
     parser.add_argument("--protocol", choices=protocols.PROTOCOLS, default="track")
     parser.add_argument("--seeds", default="0", help="comma-separated (default 0)")
     parser.add_argument("--split-lists", type=Path, help="folder of train_/valid_/test_*.txt")
-    parser.add_argument("--lists", help="which of the lists (default filtered)")
+    parser.add_argument("--split-family", help="which of the lists (default filtered)")
     parser.add_argument("--scored", choices=("valid", "test"), help="which list (default valid)")
     parser.add_argument("--artists", type=Path, help="artists.csv, for --protocol artist")
     parser.add_argument("--real-music", type=Path, help="real tracks, for --spectrograms music_mel")
-    parser.add_argument("--weights", help="none, imagenet or a file, for the backbones")
+    parser.add_argument(
+        "--weights",
+        help="none, imagenet or a file for the backbones; a SavedModel's folder for embedding",
+    )
     parser.add_argument("--fine-tune", action="store_true", help="train pretrained bodies on, too")
     parser.add_argument("--epochs", type=int, help="instead of each model's own number")
     parser.add_argument(
@@ -79,7 +91,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--seeds must be from 0 to {LARGEST_SEED}. Received: {options.seeds}")
     if options.epochs is not None and options.epochs < 1:
         parser.error(f"--epochs must be 1 or more. Received: {options.epochs}")
-    unknown = [name for name in options.models if name not in CATALOG]
+    unknown = [name for name in options.models if not is_branch(name)]
     if unknown:
         parser.error(f"--models must be of {', '.join(CATALOG)}. Received: {', '.join(unknown)}")
     if options.models[0] == ENSEMBLE:
@@ -90,25 +102,26 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--protocol artist needs --artists")
     if options.protocol == "segment" and options.descriptors:
         parser.error("--protocol segment divides windows. --descriptors has one a track")
-    backbones = any(CATALOG[name].backbone for name in options.models)
+    starts_from = any(entry_of(name).takes(options.weights or "") for name in options.models)
     idle = {
         "split_lists": options.protocol != "listed",
-        "lists": options.protocol != "listed",
+        "split_family": options.protocol != "listed",
         "scored": options.protocol != "listed",
         "artists": options.protocol != "artist",
         "real_music": not options.spectrograms,
-        "weights": not backbones,
-        "fine_tune": not {"musicnn", "musicvgg"} & set(options.models),
+        "weights": not starts_from,
+        "fine_tune": not any(entry_of(name).frozen_by_default for name in options.models),
     }
     for name, useless in idle.items():
         if useless and getattr(options, name):
             parser.error(f"--{name.replace('_', '-')} has no effect on what is measured here")
-    options.lists = options.lists or "filtered"
+    options.split_family = options.split_family or "filtered"
     options.scored = options.scored or "valid"
-    wanted = feature_names(options.models)
-    if options.spectrograms and "music_mel" in wanted and not options.real_music:
-        parser.error("musicnn and musicvgg on --spectrograms need --real-music")
-    if options.descriptors and wanted != ("descriptors",):
+    required = feature_names(options.models)
+    if options.spectrograms and "music_mel" in required and not options.real_music:
+        readers = [name for name in options.models if entry_of(name).feature == "music_mel"]
+        parser.error(f"{' and '.join(readers)} on --spectrograms need --real-music")
+    if options.descriptors and required != ("descriptors",):
         parser.error(f"--descriptors is for ann. Received: {', '.join(options.models)}")
     for flag in ("data", "descriptors", "spectrograms", "split_lists", "artists", "real_music"):
         path = getattr(options, flag)
@@ -117,10 +130,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     try:
         for name in options.models:
             if name != ENSEMBLE:
-                check_weights(name, settings_of(name, options, seed=0).model.weights)
+                check_weights(model_of(name), settings_of(name, options, seed=0).model.weights)
     except WeightsError as error:
         parser.error(str(error))
     return options
+
+
+def entry_of(branch: str) -> ModelEntry:
+    return CATALOG[model_of(branch)]
 
 
 def load(options: argparse.Namespace) -> sources.Collection:
@@ -137,8 +154,8 @@ def rounds(
 ) -> list[Round]:
     if options.protocol == "listed":
         names = ["train"] if options.scored == "valid" else ["train", "valid"]
-        learnt = [options.split_lists / f"{name}_{options.lists}.txt" for name in names]
-        scored = options.split_lists / f"{options.scored}_{options.lists}.txt"
+        learnt = [options.split_lists / f"{name}_{options.split_family}.txt" for name in names]
+        scored = options.split_lists / f"{options.scored}_{options.split_family}.txt"
         return [protocols.listed(collection.track_ids, learnt, scored)]
     if options.protocol == "artist":
         artists = protocols.read_artists(options.artists, collection.track_ids)
@@ -148,41 +165,52 @@ def rounds(
 
 
 def as_segments(collection: sources.Collection) -> sources.Collection:
-    """Takes every window for a track of its own: what makes the `segment` protocol leak."""
-    features, matrices, windows = {}, {}, 0
-    for name, described in collection.features.items():
-        windows = described.windows_per_clip
-        used = collection.matrices[name][:, : windows * described.window_frames]
-        matrices[name] = used.reshape(-1, *described.window_shape)
-        features[name] = dataclasses.replace(described, frames_per_clip=described.window_frames)
-    return sources.Collection(
+    """Turns every window into a track of its own, which makes the `segment` protocol leak."""
+    features, matrices = {}, {}
+    counts = np.min(
+        [
+            collection.frames[name][:, 0] // feature.window_frames
+            for name, feature in collection.features.items()
+        ],
+        axis=0,
+    )
+    for name, feature in collection.features.items():
+        matrices[name] = np.concatenate(
+            [
+                matrix[: count * feature.window_frames].reshape(-1, *feature.window_shape)
+                for matrix, count in zip(collection.matrices[name], counts, strict=True)
+            ]
+        )
+        features[name] = dataclasses.replace(feature, frames_per_clip=feature.window_frames)
+    return sources.Collection.of_whole_clips(
         collection.name,
-        tuple(track_id for track_id in collection.track_ids for _ in range(windows)),
-        np.repeat(collection.labels, windows),
+        tuple(np.repeat(collection.track_ids, counts).tolist()),
+        np.repeat(collection.labels, counts),
         matrices,
         features,
     )
 
 
 def settings_of(name: str, options: argparse.Namespace, *, seed: int) -> TrainingSettings:
-    settings = dataclasses.replace(recommended(name), seed=seed)
+    seed = (seed + seed_offset(name)) % (LARGEST_SEED + 1)
+    settings = dataclasses.replace(recommended(model_of(name)), seed=seed)
     model = settings.model
-    if options.weights and CATALOG[name].backbone:
+    if options.weights and entry_of(name).takes(options.weights):
         model = dataclasses.replace(model, weights=options.weights)
     if options.fine_tune:
         model = dataclasses.replace(model, fine_tune=True)
     settings = dataclasses.replace(settings, model=model)
     if options.protocol == "segment":
-        # Each window is a track of its own there: as many steps as the tracks would take, or more.
+        # Every window is a track of its own, so that an epoch has at least as many steps as usual.
         settings = dataclasses.replace(settings, windows_per_track=1)
     return dataclasses.replace(settings, epochs=options.epochs) if options.epochs else settings
 
 
 def split_name(options: argparse.Namespace) -> str:
-    """What is learnt from and what is scored, for the results file."""
+    """Names training and scored tracks, for the results file."""
     if options.protocol == "listed":
         learnt = "train" if options.scored == "valid" else "train and valid"
-        return f"{options.lists}: {learnt} to {options.scored}"
+        return f"{options.split_family}: {learnt} to {options.scored}"
     return {
         "track": "one of five stratified folds",
         "folds": "five stratified folds",
@@ -192,41 +220,49 @@ def split_name(options: argparse.Namespace) -> str:
 
 
 def settings_name(name: str, options: argparse.Namespace) -> str:
-    """The settings that are not the model's own, or an ensemble's members."""
+    """The settings that differ from the recommended ones; of an ensemble its members."""
     if name == ENSEMBLE:
         members = options.models[: options.models.index(ENSEMBLE)]
         return "+".join(members)
     if name == SVM:
         return ""
-    own, used = recommended(name), settings_of(name, options, seed=0)
-    given = {
+    own, used = recommended(model_of(name)), settings_of(name, options, seed=0)
+    changed = {
         "epochs": used.epochs if used.epochs != own.epochs and not used.model.frozen else None,
         "weights": used.model.weights if used.model.weights != own.model.weights else None,
         "fine_tune": True if used.model.fine_tune != own.model.fine_tune else None,
     }
-    return " ".join(f"{key}={value}" for key, value in given.items() if value is not None)
+    return " ".join(f"{key}={value}" for key, value in changed.items() if value is not None)
 
 
 def frozen_outputs(
     name: str, collection: sources.Collection, settings: TrainingSettings
 ) -> np.ndarray | None:
-    """What a body that stays frozen makes of every window of every track, whoever learns from it.
+    """Computes a frozen body's outputs for all windows, so that all rounds can share them.
 
     Returns:
-      float32 [tracks, windows, units]; None where the body is trained, or what it reads depends on
-      who learns (standardised features).
+      float32 [tracks, windows, units]; None if the body is trained, or if its input depends on the
+      training tracks (standardised features).
     """
-    described = collection.features[CATALOG[name].feature]
-    if described.standardised or not settings.model.frozen:
+    feature = collection.features[entry_of(name).feature]
+    if feature.standardised or not settings.model.frozen:
         return None
-    from components.trainer.training import with_body_outputs
-    from components.trainer.windows import Tracks
+    from components.trainer.training.body_outputs import scratch_folder, with_body_outputs
 
-    tracks = Tracks.from_arrays(collection.matrices[described.name], collection.labels)
-    (asked,) = with_body_outputs(
-        name, (tracks,), settings=settings, feature=described, genres=GENRES
-    )
-    return asked.body_outputs
+    tracks = collection.tracks(feature.name, np.arange(len(collection.labels)))
+    with scratch_folder() as folder:
+        (with_outputs,) = with_body_outputs(
+            model_of(name),
+            (tracks,),
+            settings=settings,
+            feature=feature,
+            genres=GENRES,
+            folder=folder,
+        )
+        if with_outputs.body_outputs is None:
+            return None
+        everything = with_outputs.body_outputs.take(np.arange(len(with_outputs.body_outputs)))
+    return everything.reshape(tracks.count, feature.windows_per_track, -1)
 
 
 def fit_and_answer(
@@ -235,73 +271,90 @@ def fit_and_answer(
     division: Round,
     settings: TrainingSettings,
     frozen: np.ndarray | None,
-) -> np.ndarray:
-    """Trains on one side and answers for the other.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Trains on one part of a division and predicts the other.
 
     Args:
       name: The model.
       collection: All tracks.
-      division: The two sides.
-      settings: How to train.
+      division: The two parts.
+      settings: Training settings.
       frozen: `frozen_outputs` of the model.
 
     Returns:
-      Probabilities, float32 [scored, windows, genres].
+      Probabilities, float32 [scored, windows, genres], and which windows count, bool
+      [scored, windows].
     """
     import keras
 
-    from components.trainer.epoch_progress import EpochProgress
-    from components.trainer.models import heads
-    from components.trainer.training import train, window_outputs
-    from components.trainer.windows import Tracks
+    from components.trainer.data.rows import Rows
+    from components.trainer.parts import heads
+    from components.trainer.training.body_outputs import window_outputs
+    from components.trainer.training.epoch_progress import EpochProgress
+    from components.trainer.training.loop import train
 
-    described = collection.features[CATALOG[name].feature]
-    matrices = collection.matrices[described.name]
-    learnt, scored = matrices[division.training], matrices[division.scored]
-    if described.standardised:
-        mean, deviation = learnt.mean(axis=(0, 1)), learnt.std(axis=(0, 1))
-        scale = np.where(deviation > 0.0, deviation, 1.0)
-        learnt, scored = (learnt - mean) / scale, (scored - mean) / scale
+    feature = collection.features[entry_of(name).feature]
+    if feature.standardised:
+        collection = standardised(collection, feature.name, division.training)
+    learnt = collection.tracks(feature.name, division.training)
+    unseen = collection.tracks(feature.name, division.scored)
+    if frozen is not None:
+        values = frozen[division.training].reshape(-1, frozen.shape[-1])
+        learnt = dataclasses.replace(learnt, body_outputs=Rows.of(values))
     result = train(
-        name,
-        Tracks.from_arrays(
-            learnt,
-            collection.labels[division.training],
-            body_outputs=None if frozen is None else frozen[division.training],
-        ),
+        model_of(name),
+        learnt,
         None,
         settings=settings,
-        feature=described,
+        feature=feature,
         genres=GENRES,
         callbacks=[EpochProgress(settings.most_epochs)],
     )
+    for remark in result.remarks:
+        print(remark, file=sys.stderr)
     if frozen is None:
-        unseen = Tracks.from_arrays(scored, collection.labels[division.scored])
-        answers = window_outputs(result.model, unseen, feature=described)
+        answers = window_outputs(result.model, unseen, feature=feature)
     else:
-        found = frozen[division.scored]
+        outputs = frozen[division.scored]
         head = heads.head_of(result.model)
-        answers = head.predict(found.reshape(-1, found.shape[-1]), batch_size=1024, verbose=0)
-        answers = answers.reshape(*found.shape[:2], -1)
+        answers = head.predict(outputs.reshape(-1, outputs.shape[-1]), batch_size=1024, verbose=0)
+        answers = answers.reshape(*outputs.shape[:2], -1)
     keras.backend.clear_session()
-    return answers
+    return answers, unseen.counting_windows(feature)
+
+
+def standardised(
+    collection: sources.Collection, feature_name: str, learnt: np.ndarray
+) -> sources.Collection:
+    """Standardises one feature by the sound of the tracks at `learnt`, as Transform does."""
+    matrices, frames = collection.matrices[feature_name], collection.frames[feature_name]
+    of_sound = np.arange(matrices.shape[1]) < frames[learnt]
+    rows = matrices[learnt][of_sound]
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    scale = np.where(deviation > 0.0, deviation, 1.0)
+    return dataclasses.replace(collection, matrices={feature_name: (matrices - mean) / scale})
 
 
 def peer_answers(collection: sources.Collection, division: Round) -> np.ndarray:
-    """scikit-learn's RBF support vector machine on the same columns: [scored, 1, genres]."""
+    """scikit-learn's RBF support vector machine on the same columns: [scored, genres]."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    values = collection.matrices["descriptors"].mean(axis=1)
+    values = collection.matrices["descriptors"].mean(axis=1)  # one row a track
     machine = make_pipeline(StandardScaler(), SVC(C=10.0))
     machine.fit(values[division.training], collection.labels[division.training])
-    found = machine.predict(values[division.scored])
-    return np.eye(len(GENRES))[found][:, np.newaxis]
+    predicted = machine.predict(values[division.scored])
+    return np.eye(len(GENRES))[predicted]
+
+
+def one_window_a_track(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gives predictions for whole tracks the form of `fit_and_answer`'s result."""
+    return probabilities[:, np.newaxis], np.ones((len(probabilities), 1), bool)
 
 
 def run(options: argparse.Namespace, console: Console) -> list[dict[str, object]]:
-    """Trains and scores everything that the options ask for; one row a model, seed and round.
+    """Trains and scores the models of the options; one row per model, seed and round.
 
     Args:
       options: What `parse_arguments` returns.
@@ -327,16 +380,27 @@ def _measure(
     console: Console,
     display: StageDisplay,
 ) -> list[dict[str, object]]:
-    from components.trainer.scoring import mean_probabilities, track_scores, window_scores
+    from components.common.scoring import (
+        mean_probabilities,
+        track_means,
+        track_scores,
+        window_scores,
+    )
 
     rows: list[dict[str, object]] = []
     frozen: dict[str, np.ndarray | None] = {}
 
     def note(
-        name: str, seed: int, number: int, division: Round, answers: np.ndarray, seconds: float
+        name: str,
+        seed: int,
+        number: int,
+        division: Round,
+        answers: tuple[np.ndarray, np.ndarray],
+        seconds: float,
     ) -> None:
-        labels = collection.labels[division.scored]
-        tracks, windows = track_scores(answers, labels), window_scores(answers, labels)
+        labels, (probabilities, counts) = collection.labels[division.scored], answers
+        tracks = track_scores(probabilities, labels, counts)
+        windows = window_scores(probabilities, labels, counts)
         row = dict(
             zip(
                 FIELDS,
@@ -369,18 +433,18 @@ def _measure(
             for name in options.models:
                 started = time.monotonic()
                 if name == ENSEMBLE:
-                    answers = mean_probabilities(branches)[:, np.newaxis]
+                    answers = one_window_a_track(mean_probabilities(branches))
                 else:
                     settings = settings_of(name, options, seed=seed)
                     with display.stage(f"{name}, seed {seed}, round {number + 1}/{len(divided)}"):
                         if name not in frozen:
                             frozen[name] = frozen_outputs(name, collection, settings)
                         answers = fit_and_answer(name, collection, division, settings, frozen[name])
-                    branches.append(answers.mean(axis=1))
+                    branches.append(track_means(*answers))
                 note(name, seed, number, division, answers, time.monotonic() - started)
             if options.descriptors:
                 started = time.monotonic()
-                answers = peer_answers(collection, division)
+                answers = one_window_a_track(peer_answers(collection, division))
                 note(SVM, seed, number, division, answers, time.monotonic() - started)
     return rows
 
@@ -391,17 +455,17 @@ def summary(rows: Sequence[Mapping[str, object]]) -> str:
     for row in rows:
         by_model[str(row["model"])].append(row)
     lines = [f"{'model':16}{'accuracy':>10}{'± over seeds':>14}{'seeds':>7}{'rounds':>8}"]
-    for name, found in by_model.items():
-        means = list(seed_means(found, "track_accuracy").values())
+    for name, model_rows in by_model.items():
+        means = list(seed_means(model_rows, "track_accuracy").values())
         lines.append(
-            f"{name:16}{np.mean(means):10.3f}{np.std(means):14.3f}{len(means):7d}{len(found):8d}"
+            f"{name:16}{np.mean(means):10.3f}{np.std(means):14.3f}{len(means):7d}{len(model_rows):8d}"
         )
     return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
-    quiet.before_tensorflow()
+    runtime.quieten()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing, for every small model
     level = "window" if options.protocol == "segment" else "track"
     try:

@@ -1,4 +1,4 @@
-"""Our descriptors beside the values that were published with GTZAN, column by column.
+"""Compares our descriptors with those published with GTZAN, column by column.
 
     python -m benchmarks.descriptors --published features_30_sec.csv --data genres_original
 
@@ -27,7 +27,7 @@ HELD_TO_IT = (
     "rms_mean",
     *(f"mfcc{number}_mean" for number in range(1, 21)),
 )
-# Why a column that is not held to the target lies where it does.
+# Why columns that need not meet the target differ.
 REMARKS = {
     "chroma_stft_mean": "theirs estimates the tuning, ours is 440 Hz",
     "chroma_stft_var": "theirs estimates the tuning, ours is 440 Hz",

@@ -1,4 +1,4 @@
-"""How fast log-mel and MFCC are, beside librosa and beside the bare arithmetic.
+"""Measures the speed of log-mel and MFCC, beside librosa and the bare arithmetic.
 
     python -m benchmarks.features [--clips 16] [--repetitions 9] [--separation]
 
@@ -69,7 +69,7 @@ def peak_memory_mib() -> float:
 
 
 def ways_of_computing(clips: "np.ndarray") -> tuple[Ways, Ways]:
-    """The ways to log-mel and MFCC, and our other features: each through all the clips.
+    """Ways of computing log-mel and MFCC, and our other features; each computes all clips.
 
     Args:
       clips: float32 [clips, samples].
@@ -113,7 +113,7 @@ def ways_of_computing(clips: "np.ndarray") -> tuple[Ways, Ways]:
         return (spectrum.real**2 + spectrum.imag**2) @ matrix
 
     spectra = graph_of("log_mel", "mfcc")
-    described = graph_of("log_mel", "mfcc", "descriptors")
+    with_descriptors = graph_of("log_mel", "mfcc", "descriptors")
     for_musicnn = graph_of("music_mel")
     return {
         OURS: lambda: spectra(batch),
@@ -124,13 +124,13 @@ def ways_of_computing(clips: "np.ndarray") -> tuple[Ways, Ways]:
         "librosa loop, one transform": lambda: [librosa_transforms_once(sound) for sound in clips],
         BARE: lambda: [bare(sound) for sound in clips],
     }, {
-        "feature graph with descriptors": lambda: described(batch),
+        "feature graph with descriptors": lambda: with_descriptors(batch),
         "feature graph, music_mel alone": lambda: for_musicnn(batch),
     }
 
 
 def separation_ms() -> tuple[float, float]:
-    """What harmonic-percussive separation would cost a clip, in milliseconds.
+    """Time of harmonic-percussive separation per clip, in milliseconds.
 
     Returns:
       librosa's `decompose.hpss` of the spectrum, and the two medians of 31 values that it rests on,

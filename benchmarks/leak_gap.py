@@ -1,4 +1,4 @@
-"""A picture of what dividing windows instead of tracks does to a figure.
+"""Draws how much accuracy rises if windows are divided instead of tracks (leakage).
 
     python -m benchmarks.leak_gap docs/results.csv docs/images/leak-gap.png [--data "audio, 70"]
 
@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.results import Row, read, seed_means
-from components.errors import UserError
+from components.common.errors import UserError
 from components.gtzan.genres import GENRES
 
 # Protocol, column of the results file, label.
@@ -35,23 +35,23 @@ def means(rows: Iterable[Row]) -> dict[Key, float]:
     for row in rows:
         measured[row["model"], row["protocol"]].append(row)
     return {
-        (*key, column): float(np.mean(list(seed_means(found, column).values())))
-        for key, found in measured.items()
+        (*key, column): float(np.mean(list(seed_means(rows_of_key, column).values())))
+        for key, rows_of_key in measured.items()
         for column in ("window_accuracy", "track_accuracy")
     }
 
 
-def draw(found: Mapping[Key, float], *, title: str) -> Figure:
-    """Bars by model.
+def draw(figures: Mapping[Key, float], *, title: str) -> Figure:
+    """Draws bars for each model.
 
     Args:
-      found: What `means` gives.
+      figures: Result of `means`.
       title: Above the picture.
 
     Raises:
       ValueError: No model was measured under `segment`.
     """
-    models = [model for model, protocol, column in found if (protocol, column) == BARS[0][:2]]
+    models = [model for model, protocol, column in figures if (protocol, column) == BARS[0][:2]]
     if not models:
         raise ValueError("no model was measured under --protocol segment: there is no gap to draw")
     figure = Figure(figsize=(1.5 + 2.1 * len(models), 4.2), layout="constrained")
@@ -59,7 +59,7 @@ def draw(found: Mapping[Key, float], *, title: str) -> Figure:
     width = 0.8 / len(BARS)
     colours = ("tab:red", "tab:orange", "tab:blue", "tab:green")
     for place, ((protocol, column, label), colour) in enumerate(zip(BARS, colours, strict=True)):
-        heights = [found.get((model, protocol, column), np.nan) for model in models]
+        heights = [figures.get((model, protocol, column), np.nan) for model in models]
         positions = np.arange(len(models)) + (place - (len(BARS) - 1) / 2) * width
         bars = axes.bar(positions, heights, width, label=label, color=colour)
         axes.bar_label(bars, fmt="%.2f", fontsize=8)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.sources import read_text
-from components.errors import UserError
-from components.gtzan import splits
+from components.common.errors import UserError
+from components.gtzan import split_files
 from components.gtzan.genres import GENRES
 
 FOLDS = 5
@@ -41,7 +41,7 @@ def folds(labels: np.ndarray, *, seed: int) -> list[Round]:
 
 
 def by_artist(labels: np.ndarray, artists: Sequence[str], *, seed: int) -> list[Round]:
-    """Five divisions with no artist on both sides.
+    """Five divisions with no artist in both parts.
 
     Raises:
       UserError: There are fewer artists than divisions.
@@ -69,14 +69,14 @@ def listed(track_ids: Sequence[str], learnt: Sequence[Path], scored: Path) -> Ro
     """
     places = {track_id: place for place, track_id in enumerate(track_ids)}
 
-    def found(path: Path) -> list[int]:
-        names = splits.parse_list(read_text(path))
+    def positions(path: Path) -> list[int]:
+        names = split_files.parse_list(read_text(path))
         here = [places[name] for name in names if name in places]
         if not here:
             raise UserError(f"the list names no track of the collection. Received: {path}")
         return here
 
-    training, held_out = [place for path in learnt for place in found(path)], found(scored)
+    training, held_out = [place for path in learnt for place in positions(path)], positions(scored)
     both = set(training) & set(held_out)
     if both:
         raise UserError(
@@ -87,12 +87,12 @@ def listed(track_ids: Sequence[str], learnt: Sequence[Path], scored: Path) -> Ro
 
 
 def read_artists(path: Path, track_ids: Sequence[str]) -> list[str]:
-    """The artist of each track; one without is an artist of its own, and said so.
+    """The artist of each track; tracks without one get an artist of their own and are printed.
 
     Raises:
       UserError: The file names the artist of none of the tracks.
     """
-    known = splits.parse_artists(read_text(path), name=str(path))
+    known = split_files.parse_artists(read_text(path), name=str(path))
     without = [track_id for track_id in track_ids if track_id not in known]
     if len(without) == len(track_ids):
         raise UserError(

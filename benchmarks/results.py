@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.errors import UserError
+from components.common.errors import UserError
 
 FIELDS = (
     "data",
@@ -29,7 +29,7 @@ Row = Mapping[str, str]
 
 
 def prepare(path: Path) -> None:
-    """Makes sure that rows can be appended, before anything is trained for them.
+    """Checks that rows can be appended, before any training.
 
     Raises:
       UserError: The file cannot be written, or has other columns.
@@ -92,7 +92,19 @@ def seed_means(rows: Iterable[Mapping[str, object]], column: str) -> dict[str, f
         figure = float(str(row[column])), int(str(row["scored_tracks"]))
         rounds[str(row["seed"])][str(row["round"])] = figure
     means = {}
-    for seed, found in rounds.items():
-        figures, tracks = zip(*found.values(), strict=True)
+    for seed, by_round in rounds.items():
+        figures, tracks = zip(*by_round.values(), strict=True)
         means[seed] = float(np.average(figures, weights=tracks))
     return means
+
+
+def scored_once(rows: Iterable[Mapping[str, object]]) -> int:
+    """The number of tracks that are scored under one seed, over all its rounds.
+
+    Args:
+      rows: Of one model under one protocol; every seed scores the same tracks.
+    """
+    sizes: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        sizes[str(row["seed"])][str(row["round"])] = int(str(row["scored_tracks"]))
+    return max(sum(of_seed.values()) for of_seed in sizes.values())

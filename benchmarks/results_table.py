@@ -1,9 +1,11 @@
-"""Models by protocols, as a Markdown table, from a results file of `benchmarks.accuracy`.
+"""Prints a Markdown table, models by protocols, from a results file of `benchmarks.accuracy`.
 
     python -m benchmarks.results_table docs/results.csv
 
-A cell is the mean over tracks and seeds, with the standard deviation over seeds where there are
-several. It is at track level, but under `segment`, where windows are what was divided.
+A cell is the mean over tracks and seeds, with its 95 % interval over tracks (Wilson's) in brackets,
+and the standard deviation over seeds where there are several. It is at track level, except under
+`segment`, where it is at window level and has no interval: windows of a track are no independent
+draws.
 """
 
 import argparse
@@ -13,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.results import Row, read, seed_means
-from components.errors import UserError
+from benchmarks.results import Row, read, scored_once, seed_means
+from components.common.errors import UserError
+from components.common.intervals import share_interval
 from components.trainer.catalog import CATALOG
 
-# What the student projects that Gatefold replaces say of themselves.
+# Accuracies that the student projects which Gatefold replaces report.
 REPORTED = {
     "ann": 0.72,
     "cnn": 0.63,
@@ -31,7 +34,7 @@ MISSING = "–"
 
 
 def table(rows: Iterable[Row]) -> str:
-    """The table; models are in the catalog's order, others (peers) below them.
+    """Makes the table; models are in the catalog's order, peers below them.
 
     Args:
       rows: As `benchmarks.accuracy` writes them.
@@ -75,7 +78,12 @@ def _cell(rows: Sequence[Row]) -> str:
     segment = rows[0]["protocol"] == "segment"
     means = list(seed_means(rows, "window_accuracy" if segment else "track_accuracy").values())
     spread = f" ± {np.std(means):.3f}" if len(means) > 1 else ""
-    return f"{np.mean(means):.3f}{spread}"
+    mean = float(np.mean(means))
+    if segment:
+        return f"{mean:.3f}{spread}"
+    tracks = scored_once(rows)
+    low, high = share_interval(round(mean * tracks), tracks)
+    return f"{mean:.3f} ({low:.2f}–{high:.2f}){spread}"
 
 
 def main(arguments: list[str] | None = None) -> None:

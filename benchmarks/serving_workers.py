@@ -1,7 +1,7 @@
-"""The two processes that benchmarks.serving compares the server with.
+"""The two peer processes of benchmarks.serving.
 
     python -m benchmarks.serving_workers bare BASE_PATH     the SavedModel, called in process
-    python -m benchmarks.serving_workers peer MODEL PORT    librosa, model.predict, Flask
+    python -m benchmarks.serving_workers peer MODEL PORT BASE_PATH   librosa, Keras, Flask
 
 `bare` reads one JSON command a line on standard input and answers one JSON line; `peer` is what
 the projects that Gatefold replaces run as their app.
@@ -121,17 +121,37 @@ def librosa_descriptors(samples: Any, settings: Any) -> Any:
     return np.array(windows, np.float32)[:, np.newaxis]
 
 
-def peer(model_name: str, port: int) -> None:
-    """Serves POST /predict of a WAV: librosa features, then `model.predict`, in a Flask handler.
+def kernel_shapes(base_path: str) -> list[tuple[int, ...]]:
+    """Shapes of the matrices and kernels in the newest version, sorted."""
+    import tensorflow as tf
 
+    from serving.server.version_policy import list_versions
+
+    _, path = max(list_versions(base_path).items())
+    variables = tf.train.list_variables(f"{path}/variables/variables")
+    return sorted(
+        tuple(shape)
+        for name, shape in variables
+        if name.startswith("variables/") and len(shape) > 1
+    )
+
+
+def peer(model_name: str, port: int, base_path: str) -> None:
+    """Serves POST of a WAV in a Flask handler: librosa features, then a Keras network.
+
+    `/predict` asks it by `model.predict`, as most do, and `/call` by `model(x, training=False)`.
     The network has the architecture of the served one; its weights are untrained, which makes no
     difference to its speed.
+
+    Raises:
+      SystemExit: The served network has other layers.
     """
     import io
     import logging
 
     import flask
     import librosa
+    from werkzeug.serving import WSGIRequestHandler
 
     from components.audio.features import feature as describe
     from components.audio.settings import AudioSettings
@@ -143,17 +163,34 @@ def peer(model_name: str, port: int) -> None:
     settings = AudioSettings()
     feature = describe(CATALOG[model_name].feature, settings)
     model = build(model_name, feature=feature, genre_count=len(GENRES), settings=ModelSettings())
+    ours = sorted(tuple(weight.shape) for weight in model.weights if len(weight.shape) > 1)
+    if ours != (served := kernel_shapes(base_path)):
+        print(
+            f"--peer-model {model_name} is not the model that is served: its kernels are {ours}, "
+            f"those of {base_path} are {served}",
+            flush=True,
+        )
+        raise SystemExit(1)
     app = flask.Flask("peer")
+    WSGIRequestHandler.protocol_version = "HTTP/1.1"  # which keeps connections, as gRPC does
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     flask.cli.show_server_banner = lambda *_: None
 
-    @app.post("/predict")
-    def predict() -> dict[str, float]:
+    def windows_of_request() -> Any:
         data = io.BytesIO(flask.request.get_data())
         samples, _ = librosa.load(data, sr=settings.sample_rate_hz)
-        windows = librosa_windows(samples, feature, settings)
-        probabilities = model.predict(windows, verbose=0).mean(axis=0)
-        return dict(zip(GENRES, map(float, probabilities), strict=True))
+        return librosa_windows(samples, feature, settings)
+
+    def by_genre(probabilities: Any) -> dict[str, float]:
+        return dict(zip(GENRES, map(float, probabilities.mean(axis=0)), strict=True))
+
+    @app.post("/predict")
+    def predict() -> dict[str, float]:
+        return by_genre(model.predict(windows_of_request(), verbose=0))
+
+    @app.post("/call")
+    def call() -> dict[str, float]:
+        return by_genre(model(windows_of_request(), training=False).numpy())
 
     print("ready", flush=True)
     app.run(host="127.0.0.1", port=port, threaded=True)
@@ -163,4 +200,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "bare":
         bare(sys.argv[2])
     else:
-        peer(sys.argv[2], int(sys.argv[3]))
+        peer(sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -1,19 +1,24 @@
-"""What accuracy is measured on: audio, published descriptors or recovered spectrograms."""
+"""Data sources of the accuracy benchmark: audio, published descriptors, recovered spectrograms."""
 
 import csv
 import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 
-from components import progress
-from components.audio.features import MUSIC_MEL_BINS, Feature, feature
+from components.audio.features import Feature, feature
+from components.audio.features.music_mel import BINS as MUSIC_MEL_BINS
 from components.audio.settings import AudioSettings
-from components.errors import UserError
+from components.common import progress
+from components.common.errors import UserError
 from components.gtzan.genres import GENRES
+
+if TYPE_CHECKING:
+    from components.trainer.data.windows import Tracks
 
 _SETTINGS = AudioSettings()
 _QUANTILES = np.linspace(0.0, 1.0, 201)
@@ -24,11 +29,12 @@ class Collection:
     """Tracks with their features, before any standardisation.
 
     Attributes:
-      name: What results call it.
-      track_ids: Names such as `blues.00000`.
+      name: Name in the results file.
+      track_ids: Ids such as `blues.00000`.
       labels: int64 [tracks].
       matrices: By feature name, float32 [tracks, frames_per_clip, bins].
-      features: By name, what the matrices hold.
+      features: Feature descriptions, by name.
+      frames: By feature name, number of rows of each matrix that are sound, int64 [tracks, 1].
     """
 
     name: str
@@ -36,62 +42,91 @@ class Collection:
     labels: np.ndarray
     matrices: dict[str, np.ndarray]
     features: dict[str, Feature]
+    frames: dict[str, np.ndarray]
+
+    @classmethod
+    def of_whole_clips(
+        cls,
+        name: str,
+        track_ids: tuple[str, ...],
+        labels: np.ndarray,
+        matrices: dict[str, np.ndarray],
+        features: dict[str, Feature],
+    ) -> "Collection":
+        """Makes a collection whose matrices have no padding."""
+        frames = {
+            feature_name: np.full((len(matrix), 1), matrix.shape[1])
+            for feature_name, matrix in matrices.items()
+        }
+        return cls(name, track_ids, labels, matrices, features, frames)
+
+    def tracks(self, feature_name: str, places: np.ndarray) -> "Tracks":
+        """The tracks at `places` in the form that training reads; features are not standardised."""
+        from components.trainer.data.windows import Tracks
+
+        return Tracks.from_arrays(
+            self.matrices[feature_name][places],
+            self.labels[places],
+            frames=self.frames[feature_name][places],
+        )
 
 
 def from_audio(folder: Path, names: Sequence[str]) -> Collection:
-    """Takes in a folder laid out as GTZAN is and computes features, as the pipeline does.
+    """Reads a folder in GTZAN's layout and computes features, as the pipeline does.
 
-    What the pipeline would leave out (no music, duplicates) is left out and named.
+    Files that the pipeline would leave out (not audio, duplicates) are left out and printed.
 
     Raises:
       UserError: No track in the folder can be used.
     """
     import tensorflow as tf
 
-    from components.audio import codec
-    from components.audio.extraction import extract
+    from components.audio.extraction import extract_pcm16
     from components.example_gen import files, tracks
-    from components.example_gen.plan import keep_first
+    from components.example_gen.repeats import keep_first
 
-    root, found = files.find_tracks(str(folder), GENRES)
-    examined = []
-    for number, file in enumerate(found):
-        progress.report("files examined", number, len(found))
-        track = tracks.identify(files.relative(file.path, root), GENRES)
+    music = files.find_tracks(str(folder), GENRES)
+    examined = [*music.refused]
+    for number, file in enumerate(music.files):
+        progress.report("files examined", number, len(music.files))
+        track = tracks.identify(files.relative(file.path, music.folder), GENRES)
         if not track.fault:
             track = tracks.examine(track, files.read(file.path), _SETTINGS)
         examined.append(track)
-    kept, repeated = keep_first([track for track in examined if not track.fault])
+    unique, repeated = keep_first([track for track in examined if not track.fault])
     for track in [track for track in examined if track.fault] + repeated:
         print(f"left out: {track.path} is {track.fault}: {track.detail}")
-    if not kept:
-        raise UserError(f"--data: none of {len(found)} files is a track. Received: {folder}")
-    compute = tf.function(lambda sound: extract(tuple(names), sound, _SETTINGS))
+    if not unique:
+        raise UserError(f"--data: none of {len(examined)} files is a track. Received: {folder}")
+    compute = tf.function(lambda pcm: extract_pcm16(tuple(names), pcm, _SETTINGS))
     features = {name: feature(name, _SETTINGS) for name in names}
     matrices = {
-        name: np.empty((len(kept), *described.clip_shape), np.float32)
-        for name, described in features.items()
+        name: np.empty((len(unique), *feature_spec.clip_shape), np.float32)
+        for name, feature_spec in features.items()
     }
-    for number, track in enumerate(kept):
-        progress.report("tracks described", number, len(kept))
-        _, pcm = tracks.clip(track, files.read(f"{root}/{track.path}"), _SETTINGS)
-        sound = tf.constant(codec.from_pcm16(pcm)[np.newaxis])
-        for name, matrix in compute(sound).items():
-            matrices[name][number] = matrix[0].numpy()
+    frames = {name: np.empty((len(unique), 1), np.int64) for name in names}
+    for number, track in enumerate(unique):
+        progress.report("tracks computed", number, len(unique))
+        _, pcm = tracks.clip(track, files.read(f"{music.folder}/{track.path}"), _SETTINGS)
+        computed, of_sound = compute(tf.constant([pcm]))
+        for name in names:
+            matrices[name][number] = computed[name][0].numpy()
+            frames[name][number] = of_sound[name][0].numpy()
     return Collection(
-        f"audio, {len(kept)} tracks",
-        tuple(track.track_id for track in kept),
-        np.array([GENRES.index(track.genre) for track in kept], np.int64),
+        f"audio, {len(unique)} tracks",
+        tuple(track.track_id for track in unique),
+        np.array([GENRES.index(track.genre) for track in unique], np.int64),
         matrices,
         features,
+        frames,
     )
 
 
 def from_descriptors(path: Path) -> Collection:
-    """Reads the dataset's published table: one row a track, so one window a track.
+    """Reads the published table of descriptors: one row, and so one window, per track.
 
     Raises:
-      UserError: It is no such table.
+      UserError: The file is not such a table.
     """
     rows = list(csv.DictReader(read_text(path).splitlines()))
     try:
@@ -111,32 +146,33 @@ def from_descriptors(path: Path) -> Collection:
             "--descriptors has rows of pieces of tracks, which would lie on both sides: give the "
             f"table with one row a track. Received: {path}, {pieces[0]} in it"
         )
-    described = Feature(
+    feature_spec = Feature(
         "descriptors", 1, len(columns), 1 / _SETTINGS.clip_seconds, 1, standardised=True
     )
-    return Collection(
+    return Collection.of_whole_clips(
         "published descriptors",
         track_ids,
         labels_of(track_ids),
         {"descriptors": values[:, np.newaxis]},
-        {"descriptors": described},
+        {"descriptors": feature_spec},
     )
 
 
 def from_spectrograms(path: Path, names: Sequence[str], real_music: Path) -> Collection:
-    """Reads recovered spectrograms, at the frame rates that the models know.
+    """Reads recovered spectrograms and converts them to the frame rates of the models.
 
-    Each was scaled to its own range and has a third of the frames, so all of this is a stand-in:
+    Each spectrogram is scaled to its own range and has a third of the frames, so this is only an
+    approximation:
     `log_mel` is interpolated in time, `mfcc` its cosine transform, and `music_mel` is mapped to
     96 bands whose values are made to be distributed as those of real sound are.
 
     Args:
       path: The `.npz` with `log_mel` uint8 [tracks, frames, 128] and `track_id`.
-      names: Features wanted.
-      real_music: Folder of real tracks, of which `music_mel`'s distribution is taken.
+      names: Names of the required features.
+      real_music: Folder of real tracks, which give the distribution of `music_mel`.
 
     Raises:
-      UserError: The file has no such spectrograms, or a feature is wanted that they cannot give.
+      UserError: The file has no such spectrograms, or cannot give a required feature.
     """
     impossible = set(names) - {"log_mel", "mfcc", "music_mel"}
     if impossible:
@@ -163,9 +199,17 @@ def from_spectrograms(path: Path, names: Sequence[str], real_music: Path) -> Col
 
             matrices["mfcc"] = dct(log_mel, norm="ortho")[..., : features["mfcc"].bins]
     if "music_mel" in names:
-        real = from_audio(real_music, ["music_mel"]).matrices["music_mel"]
+        collected = from_audio(real_music, ["music_mel"])
+        real = np.concatenate(
+            [
+                matrix[: of_sound[0]]
+                for matrix, of_sound in zip(
+                    collected.matrices["music_mel"], collected.frames["music_mel"], strict=True
+                )
+            ]
+        )
         matrices["music_mel"] = _as_music_mel(pictures, real, features["music_mel"])
-    return Collection(
+    return Collection.of_whole_clips(
         "recovered spectrograms",
         track_ids,
         labels_of(track_ids),
@@ -175,7 +219,7 @@ def from_spectrograms(path: Path, names: Sequence[str], real_music: Path) -> Col
 
 
 def labels_of(track_ids: Sequence[str]) -> np.ndarray:
-    """The genre of each track by its name, int64 [tracks].
+    """Label of each track, from its name: int64 [tracks].
 
     Raises:
       UserError: A name does not begin with a genre.
@@ -207,8 +251,8 @@ def _interpolate(picture: np.ndarray, frames: int) -> np.ndarray:
     return values[before] * (1.0 - share) + values[before + 1] * share
 
 
-def _as_music_mel(pictures: np.ndarray, real: np.ndarray, described: Feature) -> np.ndarray:
-    """Maps [tracks, frames, 128] pictures to the bands, rate and values of `music_mel`.
+def _as_music_mel(pictures: np.ndarray, real: np.ndarray, feature_spec: Feature) -> np.ndarray:
+    """Maps [tracks, frames, 128] pictures to the bands, rate and values of `real` [frames, 96].
 
     Values are mapped by quantiles, band by band. No label is read.
     """
@@ -224,14 +268,14 @@ def _as_music_mel(pictures: np.ndarray, real: np.ndarray, described: Feature) ->
     )
     below = np.minimum(places.astype(np.int64), bins - 2)
     share = (places - below).astype(np.float32)
-    nearest = ((np.arange(described.frames_per_clip) + 0.5) * pictures.shape[1]).astype(np.int64)
-    nearest //= described.frames_per_clip
+    nearest = ((np.arange(feature_spec.frames_per_clip) + 0.5) * pictures.shape[1]).astype(np.int64)
+    nearest //= feature_spec.frames_per_clip
     bands = pictures[..., below] * (1.0 - share) + pictures[..., below + 1] * share
-    # Whole numbers between bands hold steps: spread them, or quantiles coincide.
+    # The pictures hold whole numbers: without noise many quantiles would coincide.
     bands += np.random.default_rng(0).uniform(-0.5, 0.5, bands.shape).astype(np.float32)
     mapped = np.empty_like(bands)
     for band in range(MUSIC_MEL_BINS):
-        wanted = np.quantile(real[..., band], _QUANTILES)
-        there = np.quantile(bands[..., band], _QUANTILES)
-        mapped[..., band] = np.interp(bands[..., band], there, wanted)
+        real_quantiles = np.quantile(real[..., band], _QUANTILES)
+        picture_quantiles = np.quantile(bands[..., band], _QUANTILES)
+        mapped[..., band] = np.interp(bands[..., band], picture_quantiles, real_quantiles)
     return mapped[:, nearest]

@@ -1,15 +1,15 @@
-"""What the pipeline is made of: a folder a node, and below them sound and the data set."""
+"""The pipeline's components: one folder per node, and the code that nodes share."""
 
 from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Finds the artifact type `components.Report` when it is asked for, as Kubeflow does.
+    """Imports the artifact type `components.Report` on first use; Kubeflow looks for it here.
 
-    Not imported with the package, which the command line loads without TFX.
+    It needs TFX, which the command line must not import.
     """
     if name == "Report":
-        from components.artifacts import Report
+        from components.common.artifacts import Report
 
         return Report
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,56 +1,88 @@
-"""The DAG: what runs, and what passes between the nodes. Nothing else."""
+"""The DAG: the nodes, and the artifacts that pass between them."""
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-from tfx.components import Evaluator, Pusher, StatisticsGen, Trainer, Transform, Tuner
 from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.placeholder import placeholder
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
-from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.proto import trainer_pb2, transform_pb2
 
+from components.audio import features
 from components.audio.settings import AudioSettings
+from components.common.node_ids import node_id
+from components.common.resources import SCHEMA_FILE, installed_file
+from components.evaluator.component import Evaluator
 from components.evaluator.judgement import eval_config
 from components.example_gen.component import GtzanExampleGen
+from components.example_gen.fingerprint_node import DataFingerprint
 from components.example_gen.settings import IngestSettings, SplitSettings
 from components.example_validator.component import StrictExampleValidator
 from components.example_validator.statistics import statistics_options
-from components.gtzan.genres import GENRES
+from components.gtzan.limits import TrackLimits
 from components.model_selector.component import ModelSelector
+from components.pusher.component import Pusher
+from components.release_report.component import ReleaseReport
+from components.run_recorder.component import RunRecorder
 from components.schema_import.component import SchemaImport
-from components.trainer.catalog import CATALOG, feature_names
-from components.trainer.ensemble import EnsembleTrainer
+from components.statistics_gen.component import StatisticsGen
+from components.trainer import models
+from components.trainer.catalog import CATALOG, feature_names, model_of
+from components.trainer.component import Trainer, Tuner
+from components.trainer.release.ensemble import EnsembleTrainer
+from components.transform.component import Transform
 from pipeline import fingerprint
+from pipeline.beam_runners import JOB_ENDPOINT, BeamConfig
 from pipeline.config import PipelineConfig
+from pipeline.judging import FLOOR_FEATURE, judging
+from pipeline.run_parameters import run_parameters
 
-SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schemas" / "gtzan.pbtxt"
-METADATA_FILE = "metadata.db"
 
-
-def create_pipeline(config: PipelineConfig, *, data_fingerprint: str) -> tfx_pipeline.Pipeline:
+def create_pipeline(
+    config: PipelineConfig,
+    *,
+    data_fingerprint: str | None,
+    run_id: str,
+    pipeline_root: str = "",
+    tracking_uri: str = "",
+) -> tfx_pipeline.Pipeline:
     """Builds the DAG of a run.
 
     Args:
-      config: The run.
-      data_fingerprint: Changes whenever the music, the split lists or the artists do.
+      config: Settings of the run.
+      data_fingerprint: Hash of the music, the split lists and the artists file; None for a run
+        that is compiled now and executed later, which gets a node that finds it.
+      run_id: Unique id of the run; nodes with this parameter are never cached.
+      pipeline_root: Folder of the artifacts; by default that of `config`.
+      tracking_uri: MLflow's store; by default what the nodes' environment names
+        (MLFLOW_TRACKING_URI).
     """
-    example_gen = _example_gen(config, data_fingerprint)
+    finder = None if data_fingerprint is not None else _finder(config, run_id)
+    fingerprint_of_data = (
+        data_fingerprint if finder is None else finder.outputs["fingerprint"].future()[0].value
+    )
+    example_gen = _example_gen(config, fingerprint_of_data)
+    schema_file = installed_file(SCHEMA_FILE)
     statistics_gen = StatisticsGen(
-        examples=example_gen.outputs["examples"], stats_options=statistics_options(SCHEMA_FILE)
+        examples=example_gen.outputs["examples"], stats_options=statistics_options(schema_file)
     )
     schema = SchemaImport(
-        schema_file=str(SCHEMA_FILE), fingerprint=fingerprint.file_fingerprint(SCHEMA_FILE)
+        schema_file=SCHEMA_FILE,
+        genres=config.data.genres,
+        limits=TrackLimits.of(config.audio),
+        fingerprint=fingerprint.file_fingerprint(str(schema_file)),
     )
     validator = StrictExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"]
     )
-    # One Transform a feature: a model that reads another one leaves what is there as it is.
-    transforms = {
-        name: _transform(config, name, example_gen, schema) for name in feature_names(config.models)
-    }
+    # One Transform per feature, so that adding a model does not invalidate the others' cache.
+    # The simple peer reads descriptors whichever models are chosen.
+    features_read = dict.fromkeys([*feature_names(config.models), FLOOR_FEATURE])
+    transforms = {name: _transform(config, name, example_gen, schema) for name in features_read}
     for transform in transforms.values():
-        transform.add_upstream_node(validator)  # nothing is computed on data that did not pass
+        transform.add_upstream_node(validator)  # features only of valid data
     tuners = {
         name: _tuner(config, name, transforms) for name in config.trained_models if config.trials
     }
@@ -62,70 +94,169 @@ def create_pipeline(config: PipelineConfig, *, data_fingerprint: str) -> tfx_pip
     evaluators = {
         name: _evaluator(config, name, example_gen, trainer) for name, trainer in trainers.items()
     }
+    judges = judging(
+        config,
+        example_gen=example_gen,
+        descriptors=transforms[FLOOR_FEATURE],
+        trainers=trainers,
+        evaluators=evaluators,
+        audio=ingest_settings(config).audio,
+        release=_release(config),
+        run_id=run_id,
+    )
+    judges.stress_examples.add_upstream_node(validator)
+    judgement = judges.gate.outputs["judgement"]
     selector = ModelSelector(
         models={name: node.outputs["model"] for name, node in trainers.items()},
-        evaluations={name: node.outputs["evaluation"] for name, node in evaluators.items()},
-        blessings={name: node.outputs["blessing"] for name, node in evaluators.items()},
+        blessings={name: judges.gate.outputs[f"blessing_{name}"] for name in trainers},
+        judgement=judgement,
+    )
+    report = ReleaseReport(
+        judgement=judgement,
+        selection=selector.outputs["selection"],
+        answers={name: node.outputs["answers"] for name, node in judges.answers.items()},
+        model_runs={name: node.outputs["model_run"] for name, node in trainers.items()},
+        examples=example_gen.outputs["examples"],
+        ingest_report=example_gen.outputs["ingest_report"],
+        facts=run_parameters(config),
+        audio=config.audio,
+        data_fingerprint=fingerprint_of_data,
     )
     pusher = Pusher(
         model=selector.outputs["model"],
         model_blessing=selector.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving_folder)
-        ),
+        selection=selector.outputs["selection"],
+        ingest_report=example_gen.outputs["ingest_report"],
+        report=report.outputs["report"],
+        statistics=statistics_gen.outputs["statistics"],
+        base_directory=config.serving_folder,
+        release=_release(config),
+        run_id=run_id,
+    )
+    recorder = RunRecorder(
+        models={name: node.outputs["model"] for name, node in trainers.items()},
+        model_runs={name: node.outputs["model_run"] for name, node in trainers.items()},
+        evaluations={name: node.outputs["evaluation"] for name, node in evaluators.items()},
+        tuner_results={name: node.outputs["tuner_results"] for name, node in tuners.items()},
+        selection=selector.outputs["selection"],
+        judgement=judgement,
+        pushed_model=pusher.outputs["pushed_model"],
+        report=report.outputs["report"],
+        genres=config.data.genres,
+        parameters=run_parameters(config),
+        tags=_tags(config, local=finder is None),
+        experiment=config.name,
+        tracking_uri=tracking_uri,
+        data_fingerprint=fingerprint_of_data,
+        run_id=run_id,
+        registered_model=config.serving_name,
+        report_folder=config.report_folder,
     )
     branches: list[BaseComponent] = []
     for name, trainer in trainers.items():
         if name in tuners:
             branches.append(tuners[name])
-        branches += [trainer, evaluators[name]]
+        branches += [trainer, evaluators[name], *judges.of_model(name)]
+    nodes = [
+        *([finder] if finder else []),
+        example_gen,
+        statistics_gen,
+        schema,
+        validator,
+        *transforms.values(),
+        judges.stress_examples,
+        judges.floor,
+        *branches,
+        judges.gate,
+        selector,
+        report,
+        pusher,
+        recorder,
+    ]
+    fingerprint.stamp(nodes)
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name,
-        pipeline_root=config.pipeline_root,
-        components=[
-            example_gen,
-            statistics_gen,
-            schema,
-            validator,
-            *transforms.values(),
-            *branches,
-            selector,
-            pusher,
-        ],
+        pipeline_root=pipeline_root or config.pipeline_root,
+        components=nodes,
         enable_cache=True,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(
-            str(config.local_folder / METADATA_FILE)
+            str(config.metadata_file)
         ),
-        beam_pipeline_args=config.beam.pipeline_args(),
+        beam_pipeline_args=beam_arguments(config.beam),
     )
 
 
-def _example_gen(config: PipelineConfig, data_fingerprint: str) -> GtzanExampleGen:
+def beam_arguments(beam: BeamConfig) -> list[Any]:
+    """Beam's arguments, as TFX takes them.
+
+    A job server's port differs from run to run. TFX's cache looks at the arguments, so they hold a
+    placeholder of the environment variable with the address, which each stage resolves.
+
+    Args:
+      beam: The engine.
+    """
+    variable = f"${JOB_ENDPOINT}"
+    return [
+        argument.removesuffix(variable) + placeholder.environment_variable(JOB_ENDPOINT)
+        if argument.endswith(variable)
+        else argument
+        for argument in beam.pipeline_args()
+    ]
+
+
+def _finder(config: PipelineConfig, run_id: str) -> DataFingerprint:
+    return DataFingerprint(
+        input_base=config.data.folder, settings=ingest_settings(config), run_id=run_id
+    )
+
+
+def _tags(config: PipelineConfig, *, local: bool) -> dict[str, str]:
+    tags = {"tfx.pipeline": config.name}
+    return {**tags, "tfx.metadata": str(config.metadata_file)} if local else tags
+
+
+def _example_gen(
+    config: PipelineConfig, data_fingerprint: str | placeholder.Placeholder
+) -> GtzanExampleGen:
     return GtzanExampleGen(
         input_base=config.data.folder,
         settings=ingest_settings(config),
         data_fingerprint=data_fingerprint,
-        code_fingerprint=fingerprint.source_fingerprint(fingerprint.INGEST_CODE),
     )
 
 
+def _release(config: PipelineConfig) -> dict[str, Any]:
+    """Facts about the training data for `release.json`."""
+    return {
+        "data": config.data.folder,
+        "synthetic": config.data.synthetic,
+        "genres": list(config.data.genres),
+        "split": {"method": config.data.split, "seed": config.data.split_seed},
+        "seed": config.seed,
+    }
+
+
 def ingest_settings(config: PipelineConfig) -> IngestSettings:
-    """What ingest is told of a run: not how features are computed, which is not its matter."""
+    """Ingest settings of a run, without the feature settings, which do not affect ingest."""
     audio = config.audio
     return IngestSettings(
         audio=AudioSettings(
             sample_rate_hz=audio.sample_rate_hz,
             clip_seconds=audio.clip_seconds,
+            hop_length=audio.hop_length,
             window_seconds=audio.window_seconds,
+            clips_per_track=audio.clips_per_track,
         ),
         split=SplitSettings(
             method=config.data.split,
-            seed=config.seed,
+            seed=config.data.split_seed,
             lists=config.data.split_lists,
             family=config.data.split_family,
             artists=config.data.artists,
         ),
+        genres=config.data.genres,
         max_rejected=config.data.max_rejected,
+        duplicates=config.data.duplicates,
     )
 
 
@@ -146,17 +277,18 @@ def _transform(
         custom_config={
             "audio": dataclasses.asdict(config.audio),
             "features": [feature_name],
-            "code": fingerprint.feature_fingerprint(),
+            "genres": list(config.data.genres),
+            "code": [features.module_name(feature_name)],
         },
-    ).with_id(f"Transform-{feature_name}")
+    ).with_id(node_id("Transform", feature_name))
 
 
 def _tuner(config: PipelineConfig, name: str, transforms: dict[str, Transform]) -> Tuner:
     return Tuner(
-        tuner_fn="components.trainer.tuner.tuner_fn",
+        tuner_fn="components.trainer.training.tuner.tuner_fn",
         **_training_inputs(name, transforms),
         custom_config={**_training_config(config, name), "trials": config.trials},
-    ).with_id(f"Tuner-{name}")
+    ).with_id(node_id("Tuner", name))
 
 
 def _trainer(
@@ -167,11 +299,11 @@ def _trainer(
         **_training_inputs(name, transforms),
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config={**_training_config(config, name), "serving_name": config.serving_name},
-    ).with_id(f"Trainer-{name}")
+    ).with_id(node_id("Trainer", name))
 
 
 def _training_inputs(name: str, transforms: dict[str, Transform]) -> dict[str, Any]:
-    transform = transforms[CATALOG[name].feature]
+    transform = transforms[CATALOG[model_of(name)].feature]
     return {
         "examples": transform.outputs["transformed_examples"],
         "transform_graph": transform.outputs["transform_graph"],
@@ -182,13 +314,14 @@ def _training_inputs(name: str, transforms: dict[str, Transform]) -> dict[str, A
 
 def _training_config(config: PipelineConfig, name: str) -> dict[str, Any]:
     training = config.training(name)
-    weights = Path(training.model.weights)
     return {
-        "model": name,
+        "model": model_of(name),
+        "branch": name,
         "audio": dataclasses.asdict(config.audio),
         "training": dataclasses.asdict(training),
-        "weights": fingerprint.file_fingerprint(weights) if weights.is_file() else "",
-        "code": fingerprint.source_fingerprint(fingerprint.TRAINER_CODE),
+        "genres": list(config.data.genres),
+        "weights": fingerprint.weights_fingerprint(training.model.weights),
+        "code": _code([name]),
     }
 
 
@@ -200,14 +333,25 @@ def _ensemble(
     return EnsembleTrainer(
         model_runs={name: node.outputs["model_run"] for name, node in trainers.items()},
         transform_graphs={
-            name: node.outputs["transform_graph"] for name, node in transforms.items()
+            name: transforms[name].outputs["transform_graph"]
+            for name in feature_names(config.trained_models)
         },
         config={
             "audio": dataclasses.asdict(config.audio),
+            "genres": list(config.data.genres),
             "serving_name": config.serving_name,
-            "code": fingerprint.source_fingerprint(fingerprint.TRAINER_CODE),
+            "code": _code(trainers),
         },
-    ).with_id("Trainer-ensemble")
+    ).with_id(node_id("Trainer", "ensemble"))
+
+
+def _code(names: Iterable[str]) -> list[str]:
+    """The modules of models and of what they read, which are found by name, for fingerprints."""
+    names = list(dict.fromkeys(map(model_of, names)))
+    return [
+        *(models.module_name(name) for name in names),
+        *(features.module_name(feature) for feature in feature_names(names)),
+    ]
 
 
 def _evaluator(
@@ -217,9 +361,5 @@ def _evaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         example_splits=["test"],
-        eval_config=eval_config(
-            GENRES,
-            minimum_accuracy=config.gate.min_accuracy,
-            minimum_macro_f1=config.gate.min_macro_f1,
-        ),
-    ).with_id(f"Evaluator-{name}")
+        eval_config=eval_config(config.data.genres),
+    ).with_id(node_id("Evaluator", name))

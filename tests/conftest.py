@@ -1,9 +1,11 @@
 """What many tests share: where real music is, a few raw examples, Transform's graph, a release."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import hashlib
 import urllib.request
 from pathlib import Path
 
@@ -17,6 +19,39 @@ from components.gtzan.genres import GENRES
 ROOT = Path(__file__).resolve().parent.parent
 REAL_MUSIC = ROOT.parent / "shared" / "gtzan"
 SCHEMA_FILE = ROOT / "schemas" / "gtzan.pbtxt"
+
+
+# The files that take longest, the longest first. Two processes share the files; one that began
+# with the shortest would wait at the end for the other's last.
+_LONGEST = (
+    "tests/e2e/test_pipeline.py",
+    "tests/e2e/test_genres.py",
+    "tests/e2e/test_real_tracks.py",
+    "tests/e2e/test_gate.py",
+    "tests/pipeline/test_fresh_processes.py",
+    "tests/kubeflow/test_walk.py",
+    "tests/pipeline/test_new_entries.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Starts the longest files first; the others keep their order."""
+    places = {file: place for place, file in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
+def pytest_collection() -> None:
+    """Has the garbage collector leave alone what libraries make, which lives as long as the tests.
+
+    TensorFlow, Beam and TFX make over a million objects.
+    """
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """The libraries are imported."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +99,8 @@ def raw_examples(clips: np.ndarray) -> list[dict[str, object]]:
             "rms_db": float(10 * np.log10(np.mean(clip**2))),
             "silent_fraction": 0.0,
             "clipped_fraction": 0.0,
+            "bandwidth_hz": 11_025.0,
+            "content_hash": hashlib.blake2b(codec.to_pcm16(clip)).hexdigest()[:32].encode(),
         }
         for index, clip in enumerate(clips)
     ]
@@ -122,7 +159,8 @@ def transformed(tmp_path_factory, raw_examples, raw_schema, settings):
                 preprocessing_fn,
                 custom_config={
                     "audio": {},
-                    "features": ["log_mel", "mfcc", "descriptors", "music_mel"],
+                    "features": ["log_mel", "mfcc", "descriptors", "music_mel", "waveform"],
+                    "genres": GENRES,
                 },
             )
         )
@@ -144,8 +182,9 @@ def release(tmp_path_factory, transform_output, raw_schema, settings) -> Path:
     import keras
 
     from components.audio.features import feature
-    from components.trainer.export import Branch, write_saved_model
-    from components.trainer.warmup import write_warmup_requests
+    from components.trainer.release.export import write_saved_model
+    from components.trainer.release.genre_graph import Branch
+    from components.trainer.release.warmup import write_warmup_requests
 
     keras.utils.set_random_seed(0)
     described = feature("log_mel", settings)

@@ -1,8 +1,8 @@
-"""Descriptors: a window of sound, and the whole sound around it, as one row of numbers.
+"""Descriptors: one row of statistics for each window of a sound.
 
-A row holds mean and variance over the window's frames of every quantity of `FRAME_COLUMNS`, then
-the same over all frames of the sound, then the sound's tempo. A dense network reads it without
-seeing time, so what a window is among its surroundings has to be in the row.
+A row holds mean and variance of every quantity of `FRAME_COLUMNS` over the window's frames, then
+the same over all frames of the sound, then the sound's tempo. A dense network sees one row at a
+time, so the row also has to describe the sound around the window.
 """
 
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""What a frame of sound is like, in a few numbers: brightness, noisiness, pitch classes, onsets.
+"""Descriptors of single frames: brightness, noisiness, pitch classes, contrast.
 
 Graph functions of core TensorFlow operations on one sound. Frames are those of
 `components.audio.spectral.magnitudes`: frame `t` starts at sample `t * hop_length`, the end is
@@ -84,8 +84,8 @@ def roll_off(magnitude: tf.Tensor, settings: AudioSettings) -> tf.Tensor:
     inside = tf.cumsum(tf.gather(grouped, group, batch_dims=1), axis=1)
     reached = tf.gather(before, group, batch_dims=1)[:, tf.newaxis] + inside
     position = tf.reduce_sum(tf.cast(reached < threshold, tf.int32), axis=1)
-    found = tf.cast(group * _ROLL_OFF_GROUP + position, tf.float32)
-    return found[:, tf.newaxis] * (settings.sample_rate_hz / settings.fft_length)
+    bin_index = tf.cast(group * _ROLL_OFF_GROUP + position, tf.float32)
+    return bin_index[:, tf.newaxis] * (settings.sample_rate_hz / settings.fft_length)
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""How loud a clip is, how much of it is silent and how much is clipped."""
+"""Measures level, silence and clipping of a sound."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 from components.audio.codec import Samples
 
 SILENCE_DB = -60.0  # a block quieter than this is silent, in dB below full scale
-FLOOR_DB = -120.0  # what the level of digital silence is called
+FLOOR_DB = -120.0  # the level given to digital silence
 BLOCK_SAMPLES = 2048
 
 _FULL_SCALE = 32767 / 32768  # the largest positive 16-bit sample
@@ -15,7 +15,7 @@ _FULL_SCALE = 32767 / 32768  # the largest positive 16-bit sample
 
 @dataclasses.dataclass(frozen=True)
 class Levels:
-    """What a schema can judge of a clip without listening to it.
+    """Level, silence and clipping of a sound, which the schema sets limits for.
 
     Attributes:
       peak: Largest magnitude, 0 to 1.
@@ -34,10 +34,10 @@ def measure(samples: Samples) -> Levels:
     """Measures a clip.
 
     Args:
-      samples: float32 [n] in [-1, 1]; what is left after the last whole block is a block too.
+      samples: float32 [n] in [-1, 1]; the remainder after the last whole block is a block too.
 
     Returns:
-      Its levels; those of digital silence for no samples at all.
+      The levels; without samples those of digital silence.
     """
     if not len(samples):
         return Levels(peak=0.0, rms_db=FLOOR_DB, silent_fraction=1.0, clipped_fraction=0.0)

@@ -15,12 +15,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.audio import spectral
-from components.audio.features import MUSIC_MEL_BINS, MUSIC_MEL_HOP_LENGTH
+from components.audio.features.music_mel import BINS, HIGHEST_HZ, HOP_LENGTH
 from components.audio.settings import AudioSettings
 
-WINDOW_LENGTH = 2 * MUSIC_MEL_HOP_LENGTH
+WINDOW_LENGTH = 2 * HOP_LENGTH
 FFT_LENGTH = 1024
-HIGHEST_HZ = 8000.0
 COMPRESSION = 10_000.0
 
 _ORIGINAL_LENGTH = 512  # of window and transform
@@ -29,9 +28,7 @@ _ORIGINAL_LENGTH = 512  # of window and transform
 @functools.lru_cache(maxsize=4)
 def music_mel_matrix(sample_rate_hz: int) -> npt.NDArray[np.float32]:
     """Weights from power to the networks' bands, lengths made up for: float32 [513, 96]."""
-    matrix = librosa.filters.mel(
-        sr=sample_rate_hz, n_fft=FFT_LENGTH, n_mels=MUSIC_MEL_BINS, fmax=HIGHEST_HZ
-    )
+    matrix = librosa.filters.mel(sr=sample_rate_hz, n_fft=FFT_LENGTH, n_mels=BINS, fmax=HIGHEST_HZ)
     scaled = matrix.T * (_ORIGINAL_LENGTH**2 / (WINDOW_LENGTH * FFT_LENGTH))
     return np.ascontiguousarray(scaled, dtype=np.float32)
 
@@ -49,7 +46,7 @@ def music_mel(waveform: tf.Tensor, settings: AudioSettings) -> tf.Tensor:
     spectrum = tf.signal.stft(
         waveform,
         frame_length=WINDOW_LENGTH,
-        frame_step=MUSIC_MEL_HOP_LENGTH,
+        frame_step=HOP_LENGTH,
         fft_length=FFT_LENGTH,
         pad_end=True,
     )

@@ -1,10 +1,10 @@
-"""How strongly something new begins in each frame: the input of tempo, and a descriptor."""
+"""Onset strength of each frame: the input of the tempo estimate, and a descriptor."""
 
 import tensorflow as tf
 
 
 def onset_strength(level_db: tf.Tensor) -> tf.Tensor:
-    """Mean rise of the mel bands from the frame before, falls counting as nothing.
+    """Mean rise of the mel bands since the previous frame; falls count as zero.
 
     Equals `librosa.onset.onset_strength(S=level_db.T, center=False)`.
     Source: Böck and Widmer, Maximum filter vibrato suppression for onset detection, DAFx 2013.
@@ -19,7 +19,7 @@ def onset_strength(level_db: tf.Tensor) -> tf.Tensor:
 
 
 def median_onset_strength(level_db: tf.Tensor) -> tf.Tensor:
-    """Median rise of the mel bands from the frame before: what beats are looked for in.
+    """Median rise of the mel bands since the previous frame: the input of the tempo estimate.
 
     An onset of a whole band moves it, a vibrato in a few mel bands does not. Equals
     `librosa.onset.onset_strength(S=level_db.T, center=False, aggregate=np.median)`.

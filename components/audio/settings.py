@@ -1,7 +1,18 @@
-"""What a clip, a frame and a window are: the one place that fixes them."""
+"""Analysis settings: sample rate, and lengths of clips, frames and windows."""
 
 import dataclasses
 import math
+
+MOST_CLIPS_PER_TRACK = 20  # ten minutes of sound
+
+# A larger value is a typing error: it would take hours or all memory.
+_MOST = {
+    "sample_rate_hz": 192_000,
+    "clip_seconds": 30,
+    "fft_length": 16_384,
+    "mel_bins": 512,
+    "top_db": 200.0,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +28,15 @@ class AudioSettings:
       mfcc_coefficients: Cepstral coefficients kept, the zeroth included.
       top_db: Decibels below a sound's loudest bin at which its spectrogram is cut off.
       window_seconds: Nominal length of a window, in seconds.
+      clips_per_track: Most clips that a track's record holds, 1 to `MOST_CLIPS_PER_TRACK`.
+
+    Example:
+      >>> settings = AudioSettings()
+      >>> settings.clip_samples, settings.frames_per_clip, settings.window_frames
+      (661500, 1292, 128)
+      >>> AudioSettings(mel_bins=0)
+      Traceback (most recent call last):
+      ValueError: mel_bins must be over 0. Received: 0
     """
 
     sample_rate_hz: int = 22_050
@@ -27,12 +47,13 @@ class AudioSettings:
     mfcc_coefficients: int = 20
     top_db: float = 80.0
     window_seconds: float = 3.0
+    clips_per_track: int = 1
 
     def __post_init__(self) -> None:
-        """Refuses what no feature could be computed with.
+        """Checks that features can be computed with these settings.
 
         Raises:
-          ValueError: Names the setting and what it may be.
+          ValueError: A setting is out of range; the text names it and its range.
         """
         for name in ("top_db", "window_seconds"):
             if not math.isfinite(getattr(self, name)):
@@ -40,6 +61,21 @@ class AudioSettings:
         for name in ("sample_rate_hz", "clip_seconds", "hop_length", "mel_bins", "top_db"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be over 0. Received: {getattr(self, name)}")
+        for name, most in _MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(
+                    f"{name} must be at most {most:g}. Received: {getattr(self, name)}"
+                )
+        if self.hop_length > self.fft_length:
+            raise ValueError(
+                f"hop_length must be at most fft_length ({self.fft_length}), or sound between two "
+                f"frames is not heard. Received: {self.hop_length}"
+            )
+        if not 1 <= self.clips_per_track <= MOST_CLIPS_PER_TRACK:
+            raise ValueError(
+                f"clips_per_track must be from 1 to {MOST_CLIPS_PER_TRACK}. "
+                f"Received: {self.clips_per_track}"
+            )
         if self.fft_length < 2 or self.fft_length % 2:
             raise ValueError(f"fft_length must be even, 2 or more. Received: {self.fft_length}")
         if not 1 <= self.mfcc_coefficients <= self.mel_bins:

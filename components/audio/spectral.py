@@ -1,7 +1,7 @@
-"""The short-time spectrum and what is read straight off it: mel bands, decibels, cepstrum.
+"""The short-time spectrum, and mel bands, decibels and cepstrum computed from it.
 
-Every function is a graph function of core TensorFlow operations on the last one or two axes, so it
-serves a clip `[samples]` as well as a batch `[batch, samples]`. The constant matrices are librosa's
+Every function builds core TensorFlow operations on the last one or two axes, so it takes a clip
+`[samples]` as well as a batch `[batch, samples]`. The constant matrices are librosa's
 own, made once when the graph is built.
 """
 
@@ -69,7 +69,7 @@ def cosine_matrix(bands: int, coefficients: int) -> npt.NDArray[np.float32]:
 
 
 def _constant(matrix: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """A contiguous float32 copy that nobody can change, fit to be cached."""
+    """A contiguous, read-only float32 copy, safe to cache."""
     result = np.ascontiguousarray(matrix, dtype=np.float32)
     result.flags.writeable = False
     return result
@@ -97,7 +97,7 @@ def decibels(power: tf.Tensor) -> tf.Tensor:
 
 
 def cut_below_peak(level_db: tf.Tensor, top_db: float) -> tf.Tensor:
-    """Raises what lies more than `top_db` under a sound's own loudest bin to that floor.
+    """Raises all values more than `top_db` below a sound's loudest bin to that level.
 
     tensorflow-io's `dbscale` takes the maximum over the whole tensor, so that a clip's features
     would depend on the clips that happen to share its batch. Here the maximum is per clip.

@@ -1,7 +1,8 @@
 """TFMA metrics of the most probable genre, derived from one confusion matrix.
 
-TFMA's own precision, recall and F1 binarise at a probability of one half, which a prediction
-among ten genres often does not reach. These count the most probable genre, as accuracy does.
+TFMA's own precision, recall and F1 count a prediction only if its probability is over one half,
+which is rare among ten genres. These metrics take the most probable genre, as accuracy does.
+Metrics of the probabilities themselves are in `probability_metrics`.
 """
 
 from collections.abc import Mapping
@@ -10,14 +11,14 @@ from typing import Any
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types, multi_class_confusion_matrix_metrics
 
-# A prediction counts whatever its probability: every probability is above this.
+# Below every probability, so that the most probable genre always counts.
 _ANY_PROBABILITY = -1.0
 
 
 class MacroF1(metric_types.Metric):
     """Mean over genres of F1, as scikit-learn's `f1_score(average="macro")`.
 
-    A genre that neither occurs nor is predicted does not count; one that is never hit has F1 0.
+    Genres that neither occur nor are predicted are left out; one that is never right has F1 0.
     """
 
     def __init__(self, classes: int, name: str = "macro_f1"):
@@ -31,7 +32,7 @@ class MacroF1(metric_types.Metric):
 
 
 class GenrePrecision(metric_types.Metric):
-    """For each genre the share of its predictions that are right (NaN without any)."""
+    """Share of each genre's predictions that are right; NaN without predictions."""
 
     def __init__(self, classes: int, name: str = "precision"):
         """Creates the metric; see `MacroF1`."""
@@ -39,7 +40,7 @@ class GenrePrecision(metric_types.Metric):
 
 
 class GenreRecall(metric_types.Metric):
-    """For each genre the share of its tracks that are found (NaN without any)."""
+    """Share of each genre's tracks that are predicted as it; NaN without tracks."""
 
     def __init__(self, classes: int, name: str = "recall"):
         """Creates the metric; see `MacroF1`."""

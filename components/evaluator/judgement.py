@@ -1,26 +1,26 @@
-"""What TFMA computes for every model, and the thresholds that bless one."""
+"""TFMA's configuration: the metrics of every model, overall and by slice."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow_model_analysis as tfma
 
-ACCURACY = "sparse_categorical_accuracy"
-MACRO_F1 = "macro_f1"
+from components.common import bands
+
+TOP_3_ACCURACY = "top_3_accuracy"
+LOG_LOSS = "log_loss"
 
 
-def eval_config(
-    genres: Sequence[str], *, minimum_accuracy: float, minimum_macro_f1: float
-) -> tfma.EvalConfig:
-    """TFMA's configuration: track-level figures, overall and by genre.
+def eval_config(genres: Sequence[str]) -> tfma.EvalConfig:
+    """TFMA's configuration: track-level figures, overall and by slice.
 
     One raw example is one track and `serving_default` averages its windows, so every figure
-    is at track level. The predicted genre is the most probable one.
+    is at track level. The predicted genre is the most probable one. Slices are by genre, and by the
+    bands of `components.common.bands`, which the release's `labels` names. There are no thresholds,
+    so TFMA blesses nothing: the gate judges.
 
     Args:
       genres: Names in label order.
-      minimum_accuracy: Share of tracks, in [0, 1], that must be right for a blessing.
-      minimum_macro_f1: Least mean of the genres' F1, in [0, 1], for a blessing.
     """
     return tfma.EvalConfig(
         model_specs=[
@@ -28,51 +28,56 @@ def eval_config(
                 signature_name="serving_default",
                 prediction_key="probabilities",
                 label_key="label",
-                preprocessing_function_names=["transform_features"],
+                # The label and the slices alone: `serving_default` computes the features.
+                preprocessing_function_names=["labels"],
             )
         ],
-        slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=["genre"])],
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            *(tfma.SlicingSpec(feature_keys=[name]) for name in ("genre", *bands.SLICES)),
+        ],
         metrics_specs=[
             tfma.MetricsSpec(
                 metrics=[
                     tfma.MetricConfig(class_name="ExampleCount"),
+                    tfma.MetricConfig(class_name="SparseCategoricalAccuracy"),
                     tfma.MetricConfig(
-                        class_name="SparseCategoricalAccuracy",
-                        per_slice_thresholds=_at_least(minimum_accuracy),
+                        class_name="SparseTopKCategoricalAccuracy",
+                        config=json.dumps({"k": 3, "name": TOP_3_ACCURACY}),
+                    ),
+                    tfma.MetricConfig(
+                        class_name="SparseCategoricalCrossentropy",
+                        config=json.dumps({"name": LOG_LOSS}),
                     ),
                     tfma.MetricConfig(
                         class_name="MultiClassConfusionMatrixAtThresholds",
                         config='{"thresholds": [-1.0]}',
                     ),
-                    _ours("MacroF1", genres, thresholds=_at_least(minimum_macro_f1)),
+                    _ours("MacroF1", genres),
                     _ours("GenrePrecision", genres),
                     _ours("GenreRecall", genres),
+                    _of_probabilities("ExpectedCalibrationError"),
+                    _of_probabilities("BrierScore"),
+                    _of_probabilities("GenreAuc", {"classes": len(genres)}),
                 ]
             ),
         ],
     )
 
 
-def _at_least(bound: float) -> list[tfma.PerSliceMetricThreshold]:
-    """A lower bound on the overall slice; a plain threshold would hold for each genre too."""
-    return [
-        tfma.PerSliceMetricThreshold(
-            slicing_specs=[tfma.SlicingSpec()],
-            threshold=tfma.MetricThreshold(
-                value_threshold=tfma.GenericValueThreshold(lower_bound={"value": bound})
-            ),
-        )
-    ]
-
-
-def _ours(
-    class_name: str,
-    genres: Sequence[str],
-    thresholds: Sequence[tfma.PerSliceMetricThreshold] = (),
-) -> tfma.MetricConfig:
+def _ours(class_name: str, genres: Sequence[str]) -> tfma.MetricConfig:
     return tfma.MetricConfig(
         class_name=class_name,
         module="components.evaluator.genre_metrics",
         config=json.dumps({"classes": len(genres)}),
-        per_slice_thresholds=thresholds,
+    )
+
+
+def _of_probabilities(
+    class_name: str, config: Mapping[str, int] | None = None
+) -> tfma.MetricConfig:
+    return tfma.MetricConfig(
+        class_name=class_name,
+        module="components.evaluator.probability_metrics",
+        config=json.dumps(config or {}),
     )

@@ -1,25 +1,27 @@
-"""GtzanExampleGen: a folder of music to records in three splits, and a report on how it went."""
+"""GtzanExampleGen: converts a folder of music to records in three splits, with a report."""
 
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.dsl.placeholder import placeholder
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import Report
-from components.example_gen import files
+from components.common.artifacts import Report
 from components.example_gen.executor import Executor
+from components.example_gen.fingerprint_node import fingerprint
 from components.example_gen.settings import IngestSettings
+
+__all__ = ["GtzanExampleGen", "fingerprint"]
 
 
 class GtzanExampleGenSpec(ComponentSpec):
-    """What passes in and out of `GtzanExampleGen`."""
+    """Inputs, outputs and parameters of `GtzanExampleGen`."""
 
     PARAMETERS = {
         "input_base": ExecutionParameter(type=str),
         "settings": ExecutionParameter(type=str),
         "data_fingerprint": ExecutionParameter(type=str),
-        "code_fingerprint": ExecutionParameter(type=str),
     }
     INPUTS: dict[str, ChannelParameter] = {}
     OUTPUTS = {
@@ -32,9 +34,9 @@ class GtzanExampleGen(BaseBeamComponent):
     """Reads a folder of music and writes one tf.Example a track.
 
     Outputs `examples` (splits train, validation and test, as DESIGN.md's raw example) and
-    `ingest_report` (`report.json`, `tracks.csv` and `index.html`). No driver of its own, so that it
-    runs under Kubeflow as it is; what changes without a changed parameter, the data, enters the
-    cache's key as `data_fingerprint`.
+    `ingest_report` (`report.json`, `index.html` and lists, docs/data.md). It has no driver of its
+    own, so that Kubeflow can run it. The data may change while every parameter stays the same, so
+    its hash is a parameter too: `data_fingerprint`.
     """
 
     SPEC_CLASS = GtzanExampleGenSpec
@@ -44,45 +46,23 @@ class GtzanExampleGen(BaseBeamComponent):
         self,
         *,
         input_base: str,
-        settings: IngestSettings | None = None,
-        data_fingerprint: str = "",
-        code_fingerprint: str = "",
+        settings: IngestSettings,
+        data_fingerprint: str | placeholder.Placeholder = "",
     ):
-        """Describes the node.
+        """Creates the node.
 
         Args:
           input_base: Folder of the genre folders; a path, gs:// or s3://.
-          settings: What the ingest is told.
-          data_fingerprint: What `fingerprint` said of the data; equal values may come from the
-            cache.
-          code_fingerprint: Changes with the ingest's code, for the same purpose.
+          settings: Ingest settings.
+          data_fingerprint: Result of `fingerprint` for the data, or the output of a
+            `DataFingerprint`; cached outputs may be reused while it stays the same.
         """
         super().__init__(
             spec=GtzanExampleGenSpec(
                 input_base=input_base,
-                settings=(settings or IngestSettings()).to_json(),
+                settings=settings.to_json(),
                 data_fingerprint=data_fingerprint,
-                code_fingerprint=code_fingerprint,
                 examples=Channel(type=standard_artifacts.Examples),
                 ingest_report=Channel(type=Report),
             )
         )
-
-
-def fingerprint(input_base: str, settings: IngestSettings) -> str:
-    """Hashes the music, and the lists or artists that the split method reads.
-
-    Args:
-      input_base: Folder of the genre folders; a path, gs:// or s3://.
-      settings: What the ingest is told.
-
-    Returns:
-      32 hexadecimal digits.
-
-    Raises:
-      IngestError: There is no music there, or a file is missing.
-    """
-    files.open_file_systems()
-    how = settings.split
-    others = {"listed": [how.lists], "artist": [how.artists]}.get(how.method, [])
-    return files.fingerprint(input_base, settings.genres, others=others)

@@ -1,27 +1,36 @@
-"""GtzanExampleGen's executor: a shell around the ingest pipeline and its report."""
+"""GtzanExampleGen's executor: runs the ingest pipeline and writes its report."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
+import apache_beam as beam
 from absl import logging
-from apache_beam.io.filesystem import FileMetadata
-from apache_beam.io.filesystems import FileSystems
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.example_gen import files, ingest, report
+from components.common import runtime, storage
+from components.example_gen import decide, files, ingest, lists, report, summary, tracks
 from components.example_gen.files import IngestError
-from components.example_gen.plan import Plan, SplitSources
+from components.example_gen.plan import Counts
 from components.example_gen.settings import IngestSettings
-from components.gtzan import splits
+from components.gtzan import split_files, splits
 
-_PLAN = "plan.pickle"
+# Files of one run beside the report, removed at its end: what workers read, and what they found.
+_SCRATCH = (_LISTING, _REFUSED, _LABELS, _SUMMARY) = (
+    "files.jsonl",
+    "refused.jsonl",
+    "labels.jsonl",
+    "summary.json",
+)
 
 
 class Executor(BaseBeamExecutor):
-    """Runs the ingest: examine, decide, write, report."""
+    """Examines the files, decides on each, writes the records and the report."""
 
     def Do(  # noqa: N802 - TFX's own interface
         self,
@@ -34,89 +43,144 @@ class Executor(BaseBeamExecutor):
         Args:
           input_dict: Empty.
           output_dict: `examples` and `ingest_report`.
-          exec_properties: `input_base`, and `settings` as JSON.
+          exec_properties: `input_base`, `settings` as JSON, and `data_fingerprint`, which the
+            report keeps.
 
         Raises:
-          IngestError: There is no music, too much of it is faulty, or a genre is missing in a
-            split; its text holds the table of the report, which is written all the same.
-          SplitError: A split list or the artists' file is not usable.
+          IngestError: There is no music, too many files are faulty, or a genre is missing in a
+            split. The report is written all the same, and the error's text holds its table.
+          SplitError: A split list or the artists file is malformed.
         """
+        runtime.prepare(input_dict, output_dict, exec_properties)
         settings = IngestSettings.from_json(exec_properties["settings"])
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         report_artifact = artifact_utils.get_single_instance(output_dict["ingest_report"])
         files.open_file_systems()
-        folder, found = files.find_tracks(exec_properties["input_base"], settings.genres)
-        sources = read_sources(settings)
-        logging.info("Ingesting %d files of %s", len(found), folder)
+        music = files.find_tracks(exec_properties["input_base"], settings.genres)
+        labels = read_labels(settings)
+        logging.info("Ingesting %d files of %s", len(music.files), music.folder)
 
-        plan = self._ingest(
-            folder=folder,
-            found=found,
-            settings=settings,
-            sources=sources,
-            output=examples.uri,
-            scratch=f"{report_artifact.uri}/{_PLAN}",
-        )
-        summary = report.summarise(plan, folder=folder, settings=settings)
-        page = report.write(report_artifact.uri, plan, summary, settings=settings)
-        if plan.failure:
+        try:
+            facts = self._ingest(
+                music,
+                settings=settings,
+                labels=labels,
+                output=examples.uri,
+                report_uri=report_artifact.uri,
+            )
+            counts = Counts.from_values(facts["counts"])
+            content = report.content(facts, folder=music.folder, settings=settings)
+            page = report.write(report_artifact.uri, content, facts["drawn"], settings=settings)
+        except Exception as error:  # Beam raises what its workers raise, or a RuntimeError of it
+            disk_error = storage.disk_full(error, examples.uri)
+            if disk_error is None:
+                raise
+            raise IngestError(str(disk_error)) from error
+        if facts["failure"]:
             raise IngestError(
-                f"the music is not ingested: {plan.failure}\n\n{report.as_text(summary)}",
+                f"the music is not ingested: {facts['failure']}\n\n{report.as_text(content)}",
                 page=page,
             )
         examples.split_names = artifact_utils.encode_split_names(list(splits.SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        report_artifact.set_int_custom_property("tracks", len(plan.accepted))
-        report_artifact.set_int_custom_property("rejected", len(plan.rejected))
-        for split, members in plan.splits.items():
-            report_artifact.set_int_custom_property(split, len(members))
+        for name, number in {
+            "tracks": counts.accepted,
+            "rejected": counts.files - counts.accepted,
+            "faulty": counts.faulty,
+            "near_duplicates": counts.near_duplicates,
+            "leaks": counts.leaks,
+            **counts.splits(),
+        }.items():
+            report_artifact.set_int_custom_property(name, number)
+        report_artifact.set_string_custom_property("reasons", json.dumps(content["reasons"]))
+        report_artifact.set_string_custom_property(
+            "data_fingerprint", exec_properties.get("data_fingerprint") or ""
+        )
 
     def _ingest(
         self,
+        music: files.Music,
         *,
-        folder: str,
-        found: list[FileMetadata],
         settings: IngestSettings,
-        sources: SplitSources,
+        labels: Mapping[str, str],
         output: str,
-        scratch: str,
-    ) -> Plan:
-        """Runs the Beam pipeline and returns what it decided."""
+        report_uri: str,
+    ) -> dict[str, Any]:
+        """Runs the Beam pipeline and returns its summary."""
+        scratch = {name: f"{report_uri}/{name}" for name in _SCRATCH}
+        fileio.makedirs(report_uri)
+        lists.save_lines(scratch[_LISTING], (files.to_line(file) for file in music.files))
+        lists.save_lines(scratch[_REFUSED], (tracks.to_line(track) for track in music.refused))
+        lists.save_lines(scratch[_LABELS], labels.items())
         with self._make_beam_pipeline() as pipeline:
-            plan = (
+            examined = pipeline | "ExamineFiles" >> ingest.ExamineFiles(
+                folder=music.folder,
+                listing=scratch[_LISTING],
+                total=len(music.files),
+                settings=settings,
+            )
+            refused = (
                 pipeline
-                | "ExamineFiles"
-                >> ingest.ExamineFiles(folder=folder, found=found, settings=settings)
-                | "Decide" >> ingest.Decide(settings=settings, sources=sources)
+                | "Refused" >> lists.ReadLines(path=scratch[_REFUSED])
+                | "RefusedTracks" >> beam.Map(tracks.from_line)
             )
-            plan | "SavePlan" >> ingest.SavePlan(path=scratch)
-            plan | "WriteShards" >> ingest.WriteShards(
-                folder=folder, output=output, settings=settings
+            labels_read = (
+                pipeline
+                | "Labels" >> lists.ReadLines(path=scratch[_LABELS])
+                | "LabelOfTrack" >> beam.Map(tuple)
+                if labels
+                else None
             )
-        decided = ingest.load_plan(scratch)
-        FileSystems.delete([scratch])
-        return decided
+            parts = (
+                (examined, refused)
+                | "AllFiles" >> beam.Flatten()
+                | "Decide" >> decide.Decide(labels_read, settings=settings, files=len(music.files))
+            )
+            counts = parts | "Count" >> decide.Count()
+            decision = counts | "Judge" >> decide.Judge(settings=settings, output=output)
+            (
+                parts
+                | "Summarise" >> summary.Summarise(counts, decision)
+                | "SaveSummary" >> summary.SaveSummary(path=scratch[_SUMMARY])
+            )
+            parts | "WriteLists" >> summary.WriteLists(counts, folder=report_uri)
+            parts["placed"] | "WriteShards" >> ingest.WriteShards(
+                decision, folder=music.folder, output=output, settings=settings
+            )
+        facts = summary.load_summary(scratch[_SUMMARY])
+        for path in scratch.values():
+            fileio.remove(path)  # Beam's delete would read a bracket in the path as a pattern
+        return facts
 
 
-def read_sources(settings: IngestSettings) -> SplitSources:
-    """Reads the split lists or the artists' file, where the split method needs one.
+def read_labels(settings: IngestSettings) -> dict[str, str]:
+    """Reads the split lists or the artists file, if the split method needs one.
 
     Args:
-      settings: What the ingest is told.
+      settings: Ingest settings.
+
+    Returns:
+      By track id, its split on the lists, or its artist.
 
     Raises:
       IngestError: A file cannot be read.
-      SplitError: It cannot be understood.
+      SplitError: A file is malformed, or a track is on the lists of two splits.
     """
-    how = settings.split
-    if how.method == "listed":
-        chosen = splits.choose_lists(files.names_in(how.lists), family=how.family, folder=how.lists)
-        lists = {
-            split: tuple(splits.parse_list(files.read_text(f"{how.lists.rstrip('/')}/{name}")))
-            for split, name in chosen.items()
-        }
-        return SplitSources(lists=lists)
-    if how.method == "artist":
-        text = files.read_text(how.artists)
-        return SplitSources(artists=splits.parse_artists(text, name=how.artists))
-    return SplitSources()
+    split_settings = settings.split
+    if split_settings.method == "listed":
+        folder = split_settings.lists
+        list_files = split_files.choose_lists(
+            files.names_in(folder), family=split_settings.family, folder=folder
+        )
+        return splits.listed(
+            {
+                split: split_files.parse_list(
+                    files.read_text(f"{folder.rstrip('/')}/{name}"), settings.genres
+                )
+                for split, name in list_files.items()
+            }
+        )
+    if split_settings.method == "artist":
+        text = files.read_text(split_settings.artists)
+        return split_files.parse_artists(text, name=split_settings.artists)
+    return {}

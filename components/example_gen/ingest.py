@@ -1,9 +1,9 @@
-"""The ingest as a Beam pipeline: examine every file, decide, write the shards.
+"""The ends of the ingest pipeline: examine every file, and write the shards.
 
-No sound goes through a shuffle. The first pass reads each file and sends on a few numbers; the
-decision is made on those; the second pass reads the accepted files again and streams them, one at
-a time, into their shard's file. So memory does not grow with the number of tracks, on the
-in-process runner either, which holds every PCollection.
+No audio goes through a shuffle. The first pass reads each file and emits a few numbers, from which
+`decide.py` decides; the second pass reads the accepted files again and streams them, one at a time,
+into their shard's file. So memory does not grow with the number of tracks, not even on the direct
+runner, which holds every PCollection in memory.
 """
 
 import collections
@@ -14,11 +14,13 @@ import apache_beam as beam
 from apache_beam.io import fileio
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 
-from components import progress
 from components.audio import codec
 from components.audio.settings import AudioSettings
-from components.example_gen import files, tracks
-from components.example_gen.plan import Plan, Shard, SplitSources, make_plan, shards
+from components.common import progress
+from components.example_gen import files, plan, tracks
+from components.example_gen.assign import Placed
+from components.example_gen.lists import ReadLines
+from components.example_gen.plan import Decision, Shard
 from components.example_gen.settings import IngestSettings
 from components.example_gen.tracks import Examined
 
@@ -29,81 +31,88 @@ _METRICS = "gatefold.ingest"
 @beam.typehints.with_input_types(beam.Pipeline)
 @beam.typehints.with_output_types(Examined)
 def ExamineFiles(  # noqa: N802 - a PTransform is named as a class
-    pipeline: beam.Pipeline, *, folder: str, found: list[FileMetadata], settings: IngestSettings
+    pipeline: beam.Pipeline,
+    *,
+    folder: str,
+    listing: str,
+    total: int,
+    settings: IngestSettings,
 ) -> beam.PCollection[Examined]:
-    """Reads audio files and says what is in each.
+    """Reads and examines audio files.
 
     Args:
       pipeline: The pipeline.
       folder: The genre folders' parent.
-      found: The files in it, as `files.find_tracks` lists them.
-      settings: What the ingest is told.
+      listing: File with a line for each of the files in it (`files.to_line`). Workers read it, so
+        that the job itself, which is sent to the engine in one piece, does not grow with the music.
+      total: Number of the files, to report progress.
+      settings: Ingest settings.
     """
     return (
         pipeline
-        | "List" >> beam.Create(found)
+        | "List" >> ReadLines(path=listing)
+        | "Parse" >> beam.Map(files.from_line).with_output_types(FileMetadata)
         # Without it all the files would be fused to one worker.
         | "Reshuffle" >> beam.Reshuffle()
         | "Open" >> fileio.ReadMatches(CompressionTypes.UNCOMPRESSED)
-        | "Examine" >> beam.ParDo(_Examine(folder, settings, len(found)))
+        | "Examine" >> beam.ParDo(_Examine(folder, settings, total))
     )
 
 
 @beam.ptransform_fn
-@beam.typehints.with_input_types(Examined)
-@beam.typehints.with_output_types(Plan)
-def Decide(  # noqa: N802
-    examined: beam.PCollection[Examined], *, settings: IngestSettings, sources: SplitSources
-) -> beam.PCollection[Plan]:
-    """Turns what was found into one plan; no files at all give an empty one."""
-    return (
-        examined
-        | "Gather" >> beam.combiners.ToList()
-        | "Plan" >> beam.Map(make_plan, settings, sources).with_output_types(Plan)
-    )
-
-
-@beam.ptransform_fn
-@beam.typehints.with_input_types(Plan)
+@beam.typehints.with_input_types(Placed)
 @beam.typehints.with_output_types(str)
 def WriteShards(  # noqa: N802
-    plan: beam.PCollection[Plan], *, folder: str, output: str, settings: IngestSettings
+    placed: beam.PCollection[Placed],
+    decision: beam.PCollection[Decision],
+    *,
+    folder: str,
+    output: str,
+    settings: IngestSettings,
 ) -> beam.PCollection[str]:
-    """Writes the plan's TFRecord files; nothing for a plan that failed.
+    """Writes the TFRecord files; none if the decision says so.
 
     Args:
-      plan: One plan.
+      placed: The accepted tracks with their splits.
+      decision: One element.
       folder: The genre folders' parent.
-      output: The artifact's place; files go to `Split-<split>/` below it.
-      settings: What the ingest is told.
+      output: URI of the artifact; files go to `Split-<split>/` below it.
+      settings: Ingest settings.
 
     Returns:
       The paths written.
     """
     return (
-        plan
-        | "Deal" >> beam.FlatMap(shards, settings).with_output_types(Shard)
+        placed
+        | "DealShards" >> DealShards(decision, settings=settings)
         | "Reshuffle" >> beam.Reshuffle()
         | "Write" >> beam.ParDo(_WriteShard(folder, output, settings.audio))
     )
 
 
 @beam.ptransform_fn
-@beam.typehints.with_input_types(Plan)
-def SavePlan(plan: beam.PCollection[Plan], *, path: str) -> beam.PCollection[str]:  # noqa: N802
-    """Saves the plan where the executor, which waits for the pipeline, can read it."""
-    return plan | "Save" >> beam.Map(_save, path)
+@beam.typehints.with_input_types(Placed)
+@beam.typehints.with_output_types(Shard)
+def DealShards(  # noqa: N802
+    placed: beam.PCollection[Placed],
+    decision: beam.PCollection[Decision],
+    *,
+    settings: IngestSettings,
+) -> beam.PCollection[Shard]:
+    """Deals the tracks out to shards; there are none if the decision says so."""
+    decided = beam.pvalue.AsSingleton(decision)
+    return (
+        placed
+        | "Bucket" >> beam.FlatMap(_to_bucket, decided, settings)
+        | "Group" >> beam.GroupByKey()
+        | "Deal" >> beam.FlatMap(_deal, decided, settings)
+    )
 
 
 def shard_path(output: str, shard: Shard) -> str:
     """Names a shard's file as TFX does, uncompressed: PCM hardly shrinks and gzip is slow."""
     name = f"data_tfrecord-{shard.index:05d}-of-{shard.count:05d}"
     return f"{output}/Split-{shard.split}/{name}"
-
-
-def load_plan(path: str) -> Plan:
-    """Loads what `SavePlan` wrote in the same run."""
-    return Plan.from_json(files.read(path))
 
 
 class _Examine(beam.DoFn):
@@ -139,7 +148,7 @@ class _WriteShard(beam.DoFn):
 
 
 class _Tally:
-    """Counts what the workers of this process have done, for who watches."""
+    """Counts finished tracks across the worker threads of this process, to report progress."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -160,14 +169,26 @@ def _examine_file(track: Examined, file: fileio.ReadableFile, audio: AudioSettin
     try:
         with file.open() as source:
             data = source.read(codec.MAXIMUM_BYTES + 1)
-    # A broken file must not stop the others, and each file system has errors of its own.
+    # One broken file must not stop the run, and each file system raises errors of its own.
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return Examined(track.path, track.track_id, track.genre, tracks.UNREADABLE, str(reason))
     return tracks.examine(track, data, audio)
 
 
-def _save(plan: Plan, path: str) -> str:
-    with files.FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        file.write(plan.to_json())
-    return path
+_Bucket = tuple[str, int]  # split, and number of the bucket of shards
+
+
+def _to_bucket(
+    placed: Placed, decision: Decision, settings: IngestSettings
+) -> Iterator[tuple[_Bucket, Examined]]:
+    split, track = placed
+    if not decision.failure:
+        yield (split, plan.bucket(track, decision.splits[split], settings)), track
+
+
+def _deal(
+    item: tuple[_Bucket, Iterable[Examined]], decision: Decision, settings: IngestSettings
+) -> Iterator[Shard]:
+    (split, number), members = item
+    return plan.deal(split, number, members, decision.splits[split], settings)

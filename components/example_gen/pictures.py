@@ -1,6 +1,7 @@
-"""One picture of a track: its waveform, log-mel spectrogram and MFCC, one under the other."""
+"""Draws a track for the ingest report: waveform, log-mel spectrogram and MFCC."""
 
 import colorsys
+import dataclasses
 import io
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from components.audio import codec
+from components.audio import codec, spectral
 from components.example_gen.settings import IngestSettings
 
 _COLUMNS = 900  # of the drawn waveform
@@ -22,7 +23,7 @@ _COLD_TO_WARM = LinearSegmentedColormap.from_list(
 
 
 def colour(genre: str, genres: Sequence[str]) -> str:
-    """Gives a genre its colour, from a round of hues of equal strength.
+    """Chooses a genre's colour: hues evenly spaced, of equal saturation and brightness.
 
     Args:
       genre: One of `genres`.
@@ -39,12 +40,13 @@ def colour(genre: str, genres: Sequence[str]) -> str:
 def draw(data: bytes, *, name: str, genre: str, settings: IngestSettings) -> bytes:
     """Draws a track.
 
-    The spectrograms are librosa's own, for the eye; what models read is computed in the graph.
+    Spectrogram and MFCC are the features that models read, of fewer frames. (librosa's own would
+    compile its code for 20 s the first time on a machine.)
 
     Args:
       data: The audio file's bytes.
-      name: What to call it in an error.
-      genre: Decides the colours.
+      name: Name of the file, for errors.
+      genre: Chooses the colours.
       settings: Rate, length and analysis settings.
 
     Returns:
@@ -54,17 +56,11 @@ def draw(data: bytes, *, name: str, genre: str, settings: IngestSettings) -> byt
     sound = codec.decode(
         data, name=name, sample_rate_hz=audio.sample_rate_hz, middle_seconds=audio.clip_seconds
     )
-    samples = codec.fit_clip(sound.samples, audio.clip_samples)
-    hop = audio.hop_length * _HOP_FACTOR
-    mel = librosa.feature.melspectrogram(
-        y=samples,
-        sr=audio.sample_rate_hz,
-        n_fft=audio.fft_length,
-        hop_length=hop,
-        n_mels=audio.mel_bins,
-    )
-    log_mel = librosa.power_to_db(mel, ref=np.max, top_db=audio.top_db)
-    mfcc = librosa.feature.mfcc(S=log_mel, n_mfcc=audio.mfcc_coefficients)
+    clip = codec.take_clips(sound.samples, audio.clip_samples)
+    samples = np.pad(clip, (0, max(0, audio.clip_samples - len(clip))))[: audio.clip_samples]
+    coarse = dataclasses.replace(audio, hop_length=audio.hop_length * _HOP_FACTOR)
+    level_db = spectral.log_mel(spectral.magnitudes(samples, coarse), coarse)
+    log_mel, mfcc = (np.transpose(each) for each in (level_db, spectral.mfcc(level_db, coarse)))
     bright = colour(genre, settings.genres)
     ramp = LinearSegmentedColormap.from_list(
         genre, [(0.0, _PAPER), (0.35, _PAPER), (0.8, bright), (1.0, "#fffaf0")]
@@ -90,7 +86,7 @@ def draw(data: bytes, *, name: str, genre: str, settings: IngestSettings) -> byt
     centres = librosa.mel_frequencies(audio.mel_bins, fmax=audio.sample_rate_hz / 2)
     rows = [np.searchsorted(centres, hertz) / audio.mel_bins for hertz in (128, 512, 2048, 8192)]
     mels.set_yticks(rows, ["128", "512", "2k", "8k"])
-    # The zeroth coefficient is the loudness, and would take all the colours for itself.
+    # The zeroth coefficient is the loudness; its range would leave the others one colour.
     cepstrum.imshow(
         mfcc[1:],
         origin="lower",

@@ -1,41 +1,101 @@
-"""From what was found in the files to what is written: who is left out, and who goes where.
-
-Pure functions on small facts, so that the whole decision is tested without Beam or sound.
-"""
+"""What is decided from counts alone, and how tracks are dealt out to files: pure functions."""
 
 import collections
 import dataclasses
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from components.example_gen import tracks
 from components.example_gen.settings import IngestSettings
 from components.example_gen.tracks import Examined
-from components.gtzan import splits
+from components.gtzan import layout, splits
+
+# Tracks are dealt out to the shards of one bucket by rank, so that those are of equal size; a
+# bucket's tracks come together in one element. A split of up to so many shards is one bucket.
+SHARDS_PER_BUCKET = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitSources:
-    """What the files that a split method reads say.
+class Counts:
+    """What is known of all files in numbers.
 
     Attributes:
-      lists: Track ids by split, for `listed`.
-      artists: Artist by track id, for `artist`.
+      tracks: Accepted tracks by genre and split.
+      left_out: All other files by reason.
+      audio_bytes: Size of the records' sound.
+      near_duplicates: Pairs of tracks that sound like one recording.
+      leaks: Those of them across splits.
+      unmatched: Tracks on the split lists that are not in the data.
+      sample_rates_hz: Accepted tracks by the rate of their file.
     """
 
-    lists: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    artists: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tracks: Mapping[tuple[str, str], int]
+    left_out: Mapping[str, int]
+    audio_bytes: int = 0
+    near_duplicates: int = 0
+    leaks: int = 0
+    unmatched: int = 0
+    sample_rates_hz: Mapping[int, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def accepted(self) -> int:
+        """Number of accepted tracks."""
+        return sum(self.tracks.values())
+
+    @property
+    def faulty(self) -> int:
+        """Number of files that count against the data."""
+        return sum(n for reason, n in self.left_out.items() if reason not in tracks.NO_FAULT)
+
+    @property
+    def files(self) -> int:
+        """Number of all audio files."""
+        return self.accepted + sum(self.left_out.values())
+
+    def splits(self) -> dict[str, int]:
+        """Accepted tracks by split."""
+        return _totals(self.tracks, splits.SPLITS, 1)
+
+    def to_values(self) -> dict[str, Any]:
+        """The counts as plain values."""
+        by_genre = [[genre, split, number] for (genre, split), number in self.tracks.items()]
+        rates = sorted(self.sample_rates_hz.items())
+        return {
+            **dataclasses.asdict(self),
+            "tracks": sorted(by_genre),
+            "sample_rates_hz": [list(one) for one in rates],
+        }
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> "Counts":
+        """Restores what `to_values` gave."""
+        by_genre = {(genre, split): number for genre, split, number in values["tracks"]}
+        rates = dict(values["sample_rates_hz"])
+        return cls(**{**values, "tracks": by_genre, "sample_rates_hz": rates})
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """Whether records are written, and into how many files.
+
+    Attributes:
+      failure: Why none may be written, or "".
+      splits: Number of tracks by split.
+    """
+
+    failure: str
+    splits: Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One TFRecord file to be.
+    """One TFRecord file to write.
 
     Attributes:
       split: The split it belongs to.
       index: Its number in the split.
       count: Number of the split's shards.
-      tracks: What goes in, in order.
+      tracks: Its tracks, in order.
     """
 
     split: str
@@ -44,165 +104,73 @@ class Shard:
     tracks: tuple[Examined, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """The decision on every file.
-
-    Attributes:
-      splits: Accepted tracks by split, by id.
-      rejected: The others, with fault and detail, by path.
-      unmatched: Listed tracks that are not in the data.
-      failure: Why nothing may be written, or "".
-    """
-
-    splits: Mapping[str, tuple[Examined, ...]]
-    rejected: tuple[Examined, ...]
-    unmatched: tuple[str, ...]
-    failure: str
-
-    def to_json(self) -> bytes:
-        """Serialises the plan."""
-        return json.dumps(dataclasses.asdict(self)).encode()
-
-    @classmethod
-    def from_json(cls, data: bytes) -> "Plan":
-        """Restores what `to_json` wrote."""
-        values = json.loads(data)
-        return cls(
-            splits={
-                split: tuple(Examined(**track) for track in members)
-                for split, members in values["splits"].items()
-            },
-            rejected=tuple(Examined(**track) for track in values["rejected"]),
-            unmatched=tuple(values["unmatched"]),
-            failure=values["failure"],
-        )
-
-    @property
-    def accepted(self) -> tuple[Examined, ...]:
-        """All accepted tracks."""
-        return tuple(track for members in self.splits.values() for track in members)
-
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Number of tracks by genre and split."""
-        return collections.Counter(
-            (track.genre, split) for split, members in self.splits.items() for track in members
-        )
-
-
-def make_plan(
-    examined: Iterable[Examined], settings: IngestSettings, sources: SplitSources
-) -> Plan:
-    """Decides on every file.
-
-    The order of `examined` does not matter. Of exact duplicates, and of files that give one track
-    id, the first by path is kept. With `listed`, tracks on no list are set aside before that.
-
-    Args:
-      examined: Every audio file.
-      settings: What the ingest is told.
-      sources: What the split method reads.
-
-    Returns:
-      The plan; its `failure` says where too many files are faulty or a genre is missing in a split.
-    """
-    ordered = sorted(examined, key=lambda track: track.path)
-    faulty = [track for track in ordered if track.fault]
-    usable = [track for track in ordered if not track.fault]
-    left_out: list[Examined] = []
-    if settings.split.method == "listed":
-        on_lists = {track for members in sources.lists.values() for track in members}
-        left_out += [
-            _leave_out(track, tracks.NOT_LISTED, "on none of the split lists")
-            for track in usable
-            if track.track_id not in on_lists
-        ]
-        usable = [track for track in usable if track.track_id in on_lists]
-    kept, repeated = keep_first(usable)
-    assigned, unmatched = _assign(kept, settings, sources)
-    plan = Plan(
-        splits={
-            split: tuple(
-                sorted(
-                    (track for track in kept if assigned[track.track_id] == split),
-                    key=lambda track: track.track_id,
-                )
-            )
-            for split in splits.SPLITS
-        },
-        rejected=tuple(sorted([*faulty, *left_out, *repeated], key=lambda track: track.path)),
-        unmatched=tuple(unmatched),
-        failure="",
-    )
-    return dataclasses.replace(plan, failure=_failure(plan, len(ordered), settings))
-
-
-def shards(plan: Plan, settings: IngestSettings) -> list[Shard]:
-    """Deals the tracks out to files: mixed by hash, so that no file holds one genre only.
-
-    Args:
-      plan: A plan without a failure; one with a failure has no shards.
-      settings: Says how many tracks fit in a file.
-    """
-    if plan.failure:
-        return []
-    dealt = []
-    for split, members in plan.splits.items():
-        count = -(-len(members) // settings.tracks_per_shard)
-        mixed = sorted(members, key=lambda track: splits.position(track.track_id, seed=-1))
-        dealt += [Shard(split, index, count, tuple(mixed[index::count])) for index in range(count)]
-    return dealt
-
-
-def keep_first(ordered: list[Examined]) -> tuple[list[Examined], list[Examined]]:
-    """Parts tracks into those kept and the repeats of one of them.
-
-    Args:
-      ordered: Tracks without a fault; of repeats the first is kept.
-    """
-    kept: list[Examined] = []
-    repeated: list[Examined] = []
-    by_content: dict[str, str] = {}
-    by_id: dict[str, str] = {}
-    for track in ordered:
-        if track.content in by_content:
-            detail = f"duplicate of {by_content[track.content]}"
-            repeated.append(_leave_out(track, tracks.DUPLICATE, detail))
-        elif track.track_id in by_id:
-            detail = f"same track id as {by_id[track.track_id]}"
-            repeated.append(_leave_out(track, tracks.SAME_ID, detail))
-        else:
-            by_content[track.content] = by_id[track.track_id] = track.path
-            kept.append(track)
-    return kept, repeated
-
-
-def _assign(
-    kept: list[Examined], settings: IngestSettings, sources: SplitSources
-) -> tuple[dict[str, str], list[str]]:
-    genres = {track.track_id: track.genre for track in kept}
-    how = settings.split
-    if how.method == "listed":
-        return splits.listed(genres, sources.lists)
-    artists = sources.artists if how.method == "artist" else {}
-    return splits.by_artist(genres, artists, seed=how.seed, ratios=how.ratios), []
-
-
-def _failure(plan: Plan, files: int, settings: IngestSettings) -> str:
-    faults = sum(track.fault not in tracks.NO_FAULT for track in plan.rejected)
+def failure(counts: Counts, settings: IngestSettings) -> str:
+    """Why nothing may be written, or "": too many faulty files, or a split that lacks a genre."""
     reasons = []
-    if faults > settings.max_rejected * files:
+    if counts.faulty > settings.max_rejected * counts.files:
         reasons.append(
-            f"{faults} of {files} files are faulty: at most {settings.max_rejected:.0%} may be"
+            f"{counts.faulty} of {counts.files} files are faulty: "
+            f"at most {settings.max_rejected:.0%} may be"
         )
     holes: dict[str, list[str]] = collections.defaultdict(list)
-    for genre, split in splits.absent(plan.counts(), settings.genres):
+    for genre, split in splits.absent(counts.tracks, settings.genres):
         holes[split].append(genre)
     reasons += [
         f"no track in the {split} split for {', '.join(genres)}" for split, genres in holes.items()
     ]
+    sizes = _totals(counts.tracks, settings.genres, 0)
+    small = [genre for genre in settings.genres if sizes[genre] < layout.FEWEST_TRACKS]
+    if small:
+        named = ", ".join(f"{genre} has {sizes[genre]}" for genre in small)
+        reasons.append(f"a genre needs at least {layout.FEWEST_TRACKS} tracks, and {named}")
     return "; ".join(reasons)
 
 
-def _leave_out(track: Examined, reason: str, detail: str) -> Examined:
-    return dataclasses.replace(track, fault=reason, detail=detail)
+def bucket(track: Examined, split_size: int, settings: IngestSettings) -> int:
+    """The bucket of shards that a track belongs to, by its hash.
+
+    Args:
+      track: The track.
+      split_size: Number of tracks in its split.
+      settings: Ingest settings; `tracks_per_shard` is read.
+    """
+    return int(_mixed(track) * _buckets(split_size, settings))
+
+
+def deal(
+    split: str, number: int, members: Iterable[Examined], split_size: int, settings: IngestSettings
+) -> Iterator[Shard]:
+    """Deals a bucket's tracks out to its shards, by hash, so that every shard mixes the genres.
+
+    Args:
+      split: Name of the split.
+      number: Of the bucket.
+      members: The bucket's tracks, in any order.
+      split_size: Number of tracks in the split.
+      settings: Ingest settings; `tracks_per_shard` is read.
+
+    Yields:
+      The shards; of more shards than tracks, those that have one.
+    """
+    buckets = _buckets(split_size, settings)
+    count = SHARDS_PER_BUCKET if buckets > 1 else -(-split_size // settings.tracks_per_shard)
+    ordered = sorted(members, key=lambda track: (_mixed(track), track.track_id))
+    for index in range(min(count, len(ordered))):
+        yield Shard(split, number * count + index, buckets * count, tuple(ordered[index::count]))
+
+
+def _buckets(split_size: int, settings: IngestSettings) -> int:
+    return max(1, -(-split_size // (SHARDS_PER_BUCKET * settings.tracks_per_shard)))
+
+
+def _mixed(track: Examined) -> float:
+    return splits.position(track.track_id, seed=-1)
+
+
+def _totals(
+    counts: Mapping[tuple[str, str], int], names: Sequence[str], position: int
+) -> dict[str, int]:
+    totals = dict.fromkeys(names, 0)
+    for key, number in counts.items():
+        totals[key[position]] = totals.get(key[position], 0) + number
+    return totals

@@ -1,156 +1,185 @@
-"""The ingest report: as JSON for later stages, as CSV, as text for a terminal and as a page."""
+"""The ingest report: JSON for later stages, text for terminals and an HTML page."""
 
 import base64
-import collections
-import csv
-import dataclasses
-import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from tfx.dsl.io import fileio
 
-from components.example_gen import files, pictures, tracks
-from components.example_gen.plan import Plan
+from components.example_gen import files, pictures, summary
+from components.example_gen.plan import Counts
 from components.example_gen.settings import IngestSettings
-from components.gtzan import splits
+from components.gtzan import layout, splits
 
 REPORT_FILE = "report.json"
-TRACKS_FILE = "tracks.csv"
 PAGE_FILE = "index.html"
 
 _TEMPLATE = Path(__file__).parent / "report.html.jinja"
 _MOST_IN_TERMINAL = 20
 
 
-def summarise(plan: Plan, *, folder: str, settings: IngestSettings) -> dict[str, Any]:
-    """Sums a plan up as what `report.json` holds.
+def content(facts: Mapping[str, Any], *, folder: str, settings: IngestSettings) -> dict[str, Any]:
+    """Makes the content of `report.json`.
 
     Args:
-      plan: The decision on every file.
-      folder: Where the music is.
-      settings: What the ingest was told.
+      facts: Result of `summary.Summarise`.
+      folder: The genre folders' parent.
+      settings: Ingest settings.
 
     Returns:
-      Plain values: `tracks` by genre and split, `splits` totals, `rejected` files with `reason`,
-      `detail` and `fault` (whether it counts against the data), `reasons` totals, and more.
+      Plain values: `tracks` by genre and split, `splits` totals, `reasons` totals of the files that
+      were left out, and more. Lists are complete up to `most_named` entries (`rejected`: of each
+      reason): `rejected` files with `reason`, `detail` and `fault` (whether it counts against the
+      data), and `near_duplicates`, pairs with `across_splits`, whether it leaks. `pairs`, `leaks`
+      and `unmatched` are numbers of all.
     """
-    counts = plan.counts()
-    faults = [track for track in plan.rejected if track.fault not in tracks.NO_FAULT]
-    seconds = sorted(track.duration_seconds for track in plan.accepted)
-    rates = collections.Counter(track.source_sample_rate_hz for track in plan.accepted)
+    counts = Counts.from_values(facts["counts"])
+    reasons = sorted(counts.left_out.items(), key=lambda one: (-one[1], one[0]))
     return {
         "source": folder,
-        "files": len(plan.accepted) + len(plan.rejected),
-        "accepted": len(plan.accepted),
-        "faulty": len(faults),
+        "files": counts.files,
+        "accepted": counts.accepted,
+        "faulty": counts.faulty,
         "max_rejected": settings.max_rejected,
-        "failure": plan.failure,
+        "failure": facts["failure"],
         "split_method": settings.split.method,
         "split_seed": settings.split.seed,
         "tracks": {
-            genre: {split: counts.get((genre, split), 0) for split in splits.SPLITS}
+            genre: {split: counts.tracks.get((genre, split), 0) for split in splits.SPLITS}
             for genre in settings.genres
         },
-        "splits": {split: len(members) for split, members in plan.splits.items()},
-        "reasons": dict(collections.Counter(track.fault for track in plan.rejected).most_common()),
-        "rejected": [
-            {
-                "path": track.path,
-                "reason": track.fault,
-                "detail": track.detail,
-                "fault": track.fault not in tracks.NO_FAULT,
-            }
-            for track in plan.rejected
-        ],
-        "unmatched": list(plan.unmatched),
-        "shortest_seconds": seconds[0] if seconds else 0.0,
-        "longest_seconds": seconds[-1] if seconds else 0.0,
-        "sample_rates_hz": {str(rate): number for rate, number in sorted(rates.items())},
+        "splits": counts.splits(),
+        "reasons": dict(reasons),
+        "most_named": summary.MOST_NAMED,
+        "rejected": sorted(facts["left_out"], key=lambda one: one["path"]),
+        "duplicates": settings.duplicates,
+        "pairs": counts.near_duplicates,
+        "leaks": counts.leaks,
+        "near_duplicates": sorted(
+            facts["near_duplicates"], key=lambda pair: (pair["first"], pair["second"])
+        ),
+        "unmatched": counts.unmatched,
+        "unmatched_tracks": sorted(facts["unmatched"]),
+        "shortest_seconds": max(facts["shortest_seconds"], default=0.0),
+        "longest_seconds": max(facts["longest_seconds"], default=0.0),
+        "sample_rates_hz": {
+            str(rate): number for rate, number in sorted(counts.sample_rates_hz.items())
+        },
     }
 
 
-def write(uri: str, plan: Plan, summary: dict[str, Any], *, settings: IngestSettings) -> str:
-    """Writes the report's files.
+def write(
+    uri: str,
+    content: Mapping[str, Any],
+    drawn: Sequence[Mapping[str, Any]],
+    *,
+    settings: IngestSettings,
+) -> str:
+    """Writes the report's JSON and its page.
 
     Args:
-      uri: The artifact's place.
-      plan: The decision on every file.
-      summary: What `summarise` made of it.
-      settings: What the ingest was told.
+      uri: URI of the artifact.
+      content: Result of `content`.
+      drawn: The tracks that are drawn, see `summary.Summarise`.
+      settings: Ingest settings.
 
     Returns:
       The page, as HTML.
     """
-    page = render_page(plan, summary, settings=settings)
+    page = render_page(content, drawn, settings=settings)
     fileio.makedirs(uri)
-    for name, text in (
-        (REPORT_FILE, json.dumps(summary, indent=2)),
-        (TRACKS_FILE, as_csv(plan)),
-        (PAGE_FILE, page),
-    ):
+    for name, text in ((REPORT_FILE, json.dumps(content, indent=2)), (PAGE_FILE, page)):
         with fileio.open(f"{uri}/{name}", "wb") as file:
             file.write(text.encode())
     return page
 
 
-def as_csv(plan: Plan) -> str:
-    """Lists the accepted tracks: what is known of each, and its split."""
-    columns = [
-        field.name
-        for field in dataclasses.fields(tracks.Examined)
-        if field.name not in ("fault", "detail")
-    ]
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["split", *columns])
-    for split, members in plan.splits.items():
-        for track in members:
-            rows.writerow([split, *(getattr(track, column) for column in columns)])
-    return text.getvalue()
-
-
-def as_text(summary: dict[str, Any]) -> str:
-    """Makes the table of a summary in plain text, for a terminal, a log or an error."""
-    width = max(len(genre) for genre in [*summary["tracks"], "genre"])
+def as_text(content: Mapping[str, Any]) -> str:
+    """Formats the report's content as a plain-text table, for terminals, logs and errors."""
+    width = max(len(genre) for genre in [*content["tracks"], "genre"])
     lines = ["  ".join([f"{'genre':{width}}", *(f"{split:>10}" for split in splits.SPLITS)])]
-    for genre, by_split in [*summary["tracks"].items(), ("all", summary["splits"])]:
+    for genre, by_split in [*content["tracks"].items(), ("all", content["splits"])]:
         numbers = (f"{by_split.get(split, 0):>10}" for split in splits.SPLITS)
         lines.append("  ".join([f"{genre:{width}}", *numbers]))
     lines.append("")
     lines.append(
-        f"{summary['accepted']} of {summary['files']} files accepted, {summary['faulty']} faulty"
+        f"{content['accepted']} of {content['files']} files accepted, {content['faulty']} faulty"
     )
     # Faults first: of a long list, the part that is shown must hold what has to be mended.
-    rejected = sorted(summary["rejected"], key=lambda one: not one["fault"])
+    rejected = sorted(content["rejected"], key=lambda one: not one["fault"])
     for one in rejected[:_MOST_IN_TERMINAL]:
-        lines.append(f"  {one['path']}: {_reason(one)}")
-    if len(rejected) > _MOST_IN_TERMINAL:
-        more = ", ".join(f"{number} {reason}" for reason, number in summary["reasons"].items())
+        lines.append(f"  {layout.printable(one['path'])}: {layout.printable(_reason(one))}")
+    if content["files"] - content["accepted"] > _MOST_IN_TERMINAL:
+        more = ", ".join(f"{number} {reason}" for reason, number in content["reasons"].items())
         lines.append(f"  … in all: {more}")
-    if summary["unmatched"]:
-        lines.append(f"{len(summary['unmatched'])} listed tracks are not in the data")
+    lines += _near_duplicate_lines(content)
+    if content["unmatched"]:
+        lines.append(f"{content['unmatched']} listed tracks are not in the data")
     return "\n".join(lines)
 
 
-def render_page(plan: Plan, summary: dict[str, Any], *, settings: IngestSettings) -> str:
-    """Renders the page: one HTML file with its pictures in it.
+def _near_duplicate_lines(content: Mapping[str, Any]) -> list[str]:
+    pairs = content["near_duplicates"]
+    if not pairs:
+        return []
+    number, leaks = content["pairs"], content["leaks"]
+    lines = [f"{number} pairs of near-duplicates, {leaks} of them across splits"]
+    # Those that leak first: a model may have heard in training what it is tested on.
+    listed = sorted(pairs, key=lambda pair: not pair["across_splits"])
+    for pair in listed[:_MOST_IN_TERMINAL]:
+        sides = ", ".join(side or "left out" for side in pair["splits"])
+        first, second = (layout.printable(pair[name]) for name in ("first", "second"))
+        lines.append(f"  {first} and {second} ({sides})")
+    if number > _MOST_IN_TERMINAL:
+        lines.append(f"  … and {number - _MOST_IN_TERMINAL} more")
+    if leaks:
+        lines.append("  --duplicates drop keeps one of each; the report has the details")
+    return lines
+
+
+def as_sentence(properties: Mapping[str, Any]) -> str:
+    """Says how many files were accepted and why others were left out, in one sentence.
 
     Args:
-      plan: The decision on every file; one track of each genre is drawn.
-      summary: What `summarise` made of it.
-      settings: What the ingest was told.
+      properties: Custom properties of the `ingest_report` artifact: `tracks`, `rejected`, `faulty`,
+        `reasons`, which is JSON, and `leaks`, the pairs of near-duplicates across splits.
+
+    Returns:
+      For example "68 tracks accepted, 2 files left out: 1 not audio, 1 duplicate".
     """
-    drawn = []
-    for genre in settings.genres:
-        track = next((one for one in plan.accepted if one.genre == genre), None)
-        if track is None:
-            continue
-        data = files.read(f"{summary['source']}/{track.path}")
-        picture = pictures.draw(data, name=track.path, genre=genre, settings=settings)
-        drawn.append(
+    accepted = f"{properties['tracks']} tracks accepted"
+    rejected, leaks = int(properties["rejected"]), int(properties.get("leaks", 0))
+    if not rejected:
+        sentence = f"{accepted}, no file left out"
+    else:
+        reasons = json.loads(properties["reasons"])
+        named = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+        sentence = f"{accepted}, {rejected} file{'s' if rejected > 1 else ''} left out: {named}"
+    if not leaks:
+        return sentence
+    pairs = f"{leaks} pair{'s' if leaks > 1 else ''} of near-duplicates"
+    return f"{sentence}; {pairs} across splits (--duplicates drop keeps one of each)"
+
+
+def render_page(
+    content: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]], *, settings: IngestSettings
+) -> str:
+    """Renders the report as one HTML file that contains its pictures.
+
+    Args:
+      content: Result of `content`.
+      drawn: A track of each genre.
+      settings: Ingest settings.
+    """
+    figures = []
+    for track in sorted(drawn, key=lambda one: settings.genres.index(one["genre"])):
+        data = files.read(f"{content['source']}/{track['path']}")
+        genre = track["genre"]
+        picture = pictures.draw(data, name=track["path"], genre=genre, settings=settings)
+        figures.append(
             {
                 "track": track,
                 "image": base64.b64encode(picture).decode(),
@@ -159,21 +188,21 @@ def render_page(plan: Plan, summary: dict[str, Any], *, settings: IngestSettings
         )
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text())
-    largest = max((sum(row.values()) for row in summary["tracks"].values()), default=0)
+    largest = max((sum(row.values()) for row in content["tracks"].values()), default=0)
     return template.render(
-        summary=summary,
+        summary=content,
         split_names=splits.SPLITS,
         largest=max(1, largest),
         colours={genre: pictures.colour(genre, settings.genres) for genre in settings.genres},
-        drawn=drawn,
-        rejected=[{**one, "text": _reason(one)} for one in summary["rejected"]],
+        drawn=figures,
+        rejected=[{**one, "text": _reason(one)} for one in content["rejected"]],
         clip_seconds=settings.audio.clip_seconds,
         sample_rate_hz=settings.audio.sample_rate_hz,
     )
 
 
 def _reason(rejected: dict[str, Any]) -> str:
-    """Puts reason and detail together without saying one twice."""
+    """Joins reason and detail without repetition."""
     reason, detail = rejected["reason"], rejected["detail"]
     if not detail or detail.startswith(reason):
         return detail or reason

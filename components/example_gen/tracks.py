@@ -1,53 +1,67 @@
-"""One file at a time: is it a track, and what does its record hold?
+"""Examines one audio file at a time and makes its record.
 
-Pure functions from bytes to small facts (`examine`) and to a record (`to_example`). The sound
-itself never leaves them except inside a record that is on its way to a file.
+Pure functions from a file's bytes to a few measurements (`examine`) and to a record (`to_example`).
 """
 
 import dataclasses
 import hashlib
+import math
+from typing import Any
 
 import tensorflow as tf
 
-from components.audio import codec, levels
+from components.audio import codec, fingerprints, levels
+from components.audio.bandwidth import LongTermSpectrum
 from components.audio.settings import AudioSettings
 from components.gtzan import layout
+from components.gtzan.limits import TrackLimits
 
 EMPTY = "empty"
 NOT_AUDIO = "not audio"
 NOT_A_NUMBER = "not a number"
 TOO_SHORT = "under one window long"
+TOO_LONG = "too long"
+BAD_RATE = "unusable sample rate"
 SILENT = "silent"
+MOSTLY_SILENT = "mostly silent"
+TOO_QUIET = "too quiet"
+CLIPPED = "clipped"
 UNREADABLE = "unreadable"
+NOT_UTF8 = "name is not UTF-8"
 UNKNOWN_GENRE = "unknown genre folder"
 DUPLICATE = "duplicate"
 SAME_ID = "same track id"
 NOT_LISTED = "not listed"
+NEAR_DUPLICATE = "near-duplicate"
 
-# Left out for a reason that says nothing against the data.
-NO_FAULT = frozenset({DUPLICATE, SAME_ID, NOT_LISTED})
+# Reasons to leave a file out that do not count as faults.
+NO_FAULT = frozenset({DUPLICATE, SAME_ID, NOT_LISTED, NEAR_DUPLICATE})
 
-# Decoded around the middle: the resampler's edge effects must lie outside of the clip.
+# Decoded on both sides of the clip, so that the resampler's edge effects lie outside it.
 _MARGIN_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Examined:
-    """What is known of a file after it was read once.
+    """What ingest knows of a file after reading it once.
 
     Attributes:
-      path: Relative to the data folder, as `blues/blues.00000.wav`.
+      path: Relative to the genre folders' parent, as `blues/blues.00000.wav`.
       track_id: The track's id, as `blues.00000`.
       genre: Its genre, "" for an unknown folder.
       fault: Why it cannot be used, or "".
       detail: A sentence on the fault.
-      content: Hash of the clip's PCM: equal for exact duplicates.
+      content: Hash of the clips' PCM: equal for exact duplicates.
       duration_seconds: Length of the whole sound, in seconds.
       source_sample_rate_hz: The file's own rate, in hertz.
-      peak: See `components.audio.levels.Levels`, as for the rest.
-      rms_db: In dBFS.
-      silent_fraction: 0 to 1.
-      clipped_fraction: 0 to 1.
+      peak: Largest magnitude, 0 to 1 (see `components.audio.levels.Levels`).
+      rms_db: Root mean square, in dBFS.
+      silent_fraction: Share of silent blocks, 0 to 1.
+      clipped_fraction: Share of samples at full scale, 0 to 1.
+      bandwidth_hz: The highest frequency at which the file's sound still has power, in hertz.
+      audio_bytes: Size of the PCM in its record, in bytes.
+      fingerprint: `components.audio.fingerprints.Fingerprint` of the clips as bytes; only the
+        search for near-duplicates has it, see `ingest.ExamineFiles`.
     """
 
     path: str
@@ -62,36 +76,55 @@ class Examined:
     rms_db: float = levels.FLOOR_DB
     silent_fraction: float = 1.0
     clipped_fraction: float = 0.0
+    bandwidth_hz: float = 0.0
+    audio_bytes: int = 0
+    fingerprint: bytes = b""
+
+
+def to_line(track: Examined) -> dict[str, Any]:
+    """A track without a fingerprint as plain values."""
+    return {name: value for name, value in vars(track).items() if name != "fingerprint"}
+
+
+def from_line(values: dict[str, Any]) -> Examined:
+    """Restores what `to_line` made."""
+    return Examined(**values)
+
+
+def leave_out(track: Examined, reason: str, detail: str) -> Examined:
+    """The track with the reason why it is not used."""
+    return dataclasses.replace(track, fault=reason, detail=detail)
 
 
 def identify(path: str, genres: tuple[str, ...]) -> Examined:
-    """Reads what a file's path says: its genre and its track's id.
+    """Derives genre and track id from a file's path.
 
     Args:
-      path: Relative to the data folder.
-      genres: The genres that there are.
+      path: Relative to the genre folders' parent.
+      genres: Genres in label order.
     """
-    folder, _, file_name = path.rpartition("/")
+    folder, _, below = path.partition("/") if "/" in path else ("", "", path)
     genre = layout.genre_of_folder(folder, genres)
     if genre is None:
-        detail = f"{folder or 'the top folder'} is none of the genres"
-        return Examined(path, layout.track_id(folder, file_name), "", UNKNOWN_GENRE, detail)
-    return Examined(path, layout.track_id(genre, file_name), genre)
+        detail = f"{folder} is none of the genres" if folder else "in no genre's folder"
+        return Examined(path, layout.track_id(folder, below), "", UNKNOWN_GENRE, detail)
+    return Examined(path, layout.track_id(genre, below), genre)
 
 
 def examine(track: Examined, data: bytes, audio: AudioSettings) -> Examined:
-    """Judges a file by its content.
+    """Measures a file and checks it against the limits.
 
     Args:
-      track: What its path says.
-      data: Its bytes.
-      audio: Rate and length of a clip.
+      track: The result of `identify`.
+      data: The file's bytes.
+      audio: Rate, length and number of clips.
 
     Returns:
-      The track with its measures, or with its fault.
+      The track with its measurements, or with its fault.
     """
+    spectrum = LongTermSpectrum()
     try:
-        sound, pcm = clip(track, data, audio)
+        sound, pcm = clip(track, data, audio, spectrum)
     except codec.AudioError as error:
         return dataclasses.replace(track, fault=error.kind, detail=_without_path(error, track))
     measured = levels.measure(codec.from_pcm16(pcm))
@@ -100,22 +133,70 @@ def examine(track: Examined, data: bytes, audio: AudioSettings) -> Examined:
         content=content_hash(pcm),
         duration_seconds=sound.duration_seconds,
         source_sample_rate_hz=sound.source_sample_rate_hz,
+        audio_bytes=len(pcm),
+        bandwidth_hz=spectrum.bandwidth_hz(),
         **dataclasses.asdict(measured),
     )
-    if sound.duration_seconds < audio.window_seconds:
-        detail = f"{sound.duration_seconds:.2f} s, a window is {audio.window_seconds:g} s"
-        return dataclasses.replace(track, fault=TOO_SHORT, detail=detail)
-    if measured.silent_fraction == 1.0:
-        detail = f"nothing above {levels.SILENCE_DB:g} dBFS, peak {measured.peak:.4f}"
-        return dataclasses.replace(track, fault=SILENT, detail=detail)
-    return track
+    fault, detail = judge(track, TrackLimits.of(audio))
+    if fault:
+        return dataclasses.replace(track, fault=fault, detail=detail)
+    of_sound = fingerprints.fingerprint(codec.from_pcm16(pcm), audio.sample_rate_hz)
+    return dataclasses.replace(track, fingerprint=of_sound.to_bytes())
+
+
+def judge(track: Examined, limits: TrackLimits) -> tuple[str, str]:
+    """Compares a track's measurements with the limits, which the schema states too.
+
+    Args:
+      track: The measured track.
+      limits: Limits of a usable track.
+
+    Returns:
+      The first fault and its detail; two empty strings if there is none.
+    """
+    seconds, rate = track.duration_seconds, track.source_sample_rate_hz
+    if seconds < limits.min_seconds:
+        return TOO_SHORT, f"{seconds:.2f} s, a window is {limits.min_seconds:g} s"
+    if seconds > limits.max_seconds:
+        return TOO_LONG, f"{seconds:.0f} s, at most {limits.max_seconds:g} s"
+    if not limits.min_rate_hz <= rate <= limits.max_rate_hz:
+        return BAD_RATE, f"{rate} Hz, from {limits.min_rate_hz} to {limits.max_rate_hz} Hz"
+    if track.silent_fraction == 1.0:
+        return SILENT, (
+            f"the RMS of every {levels.BLOCK_SAMPLES} samples is under {levels.SILENCE_DB:g} dBFS; "
+            f"the highest sample is at {_decibels(track.peak)}"
+        )
+    if track.silent_fraction > limits.max_silent_fraction:
+        return MOSTLY_SILENT, (
+            f"{track.silent_fraction:.1%} of its blocks are under {levels.SILENCE_DB:g} dBFS, "
+            f"at most {limits.max_silent_fraction:.0%} may be"
+        )
+    if track.peak < limits.min_peak:
+        return TOO_QUIET, (
+            f"the highest sample is at {_decibels(track.peak)}, "
+            f"at least {_decibels(limits.min_peak)} is needed"
+        )
+    if track.rms_db < limits.min_rms_db:
+        return TOO_QUIET, (
+            f"its RMS is {track.rms_db:.1f} dBFS, at least {limits.min_rms_db:g} dBFS is needed"
+        )
+    if track.clipped_fraction > limits.max_clipped_fraction:
+        return CLIPPED, (
+            f"{track.clipped_fraction:.1%} of its samples are at full scale, "
+            f"at most {limits.max_clipped_fraction:.0%} may be"
+        )
+    return "", ""
+
+
+def _decibels(peak: float) -> str:
+    return f"{20 * math.log10(peak):.1f} dBFS" if peak else "digital zero"
 
 
 def to_example(track: Examined, data: bytes, audio: AudioSettings) -> bytes:
     """Makes a track's record, the raw example of DESIGN.md.
 
     Args:
-      track: What `examine` found in the same bytes.
+      track: The result of `examine` for the same bytes.
       data: The file's bytes.
       audio: Rate and length of a clip.
 
@@ -142,37 +223,48 @@ def to_example(track: Examined, data: bytes, audio: AudioSettings) -> bytes:
                 "rms_db": _float(track.rms_db),
                 "silent_fraction": _float(track.silent_fraction),
                 "clipped_fraction": _float(track.clipped_fraction),
+                "bandwidth_hz": _float(track.bandwidth_hz),
+                "content_hash": _bytes(track.content.encode()),
             }
         )
     )
     return example.SerializeToString(deterministic=True)
 
 
-def clip(track: Examined, data: bytes, audio: AudioSettings) -> tuple[codec.DecodedAudio, bytes]:
-    """Decodes a file's middle and cuts or pads it to a clip.
+def clip(
+    track: Examined, data: bytes, audio: AudioSettings, spectrum: LongTermSpectrum | None = None
+) -> tuple[codec.DecodedAudio, bytes]:
+    """Decodes a file and takes its clips.
+
+    A sound no longer than a clip is taken as it is. Of a longer one the middle is taken, or up to
+    `audio.clips_per_track` clips, spread evenly over it (over its middle half hour at most).
 
     Args:
-      track: What its path says.
+      track: The result of `identify`.
       data: The file's bytes.
       audio: Rate and length of a clip.
+      spectrum: If given, gathers the spectrum of what is decoded.
 
     Returns:
-      The decoded sound, and the clip as little-endian 16-bit PCM.
+      The decoded sound, and its clips end to end as little-endian 16-bit PCM.
 
     Raises:
-      AudioError: It is no sound that can be used.
+      AudioError: The file is not audio, or not usable audio.
     """
+    middle_seconds = audio.clip_seconds + 2 * _MARGIN_SECONDS
     sound = codec.decode(
         data,
         name=track.path,
         sample_rate_hz=audio.sample_rate_hz,
-        middle_seconds=audio.clip_seconds + 2 * _MARGIN_SECONDS,
+        middle_seconds=middle_seconds if audio.clips_per_track == 1 else codec.MAXIMUM_SECONDS,
+        observe=spectrum.add if spectrum else None,
     )
-    return sound, codec.to_pcm16(codec.fit_clip(sound.samples, audio.clip_samples))
+    clips = codec.take_clips(sound.samples, audio.clip_samples, audio.clips_per_track)
+    return sound, codec.to_pcm16(clips)
 
 
 def content_hash(pcm: bytes) -> str:
-    """Hashes a clip's PCM."""
+    """Hashes the PCM of a track's clips."""
     return hashlib.blake2b(pcm, digest_size=16).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""ExampleValidator, with the executor that stops the run."""
+"""StrictExampleValidator: TFX's ExampleValidator, failing on anomalies."""
 
 from tfx.components import ExampleValidator
 from tfx.dsl.components.base import executor_spec

@@ -1,8 +1,8 @@
-"""Which features are judged by their statistics: all but the sound itself.
+"""Leaves the audio out of the statistics.
 
-Counting the values of a feature that is a megabyte a track takes longer than ingesting it, and
-says nothing: what can be judged of the sound is in features of its own. The schema leaves it out of
-the environment `STATISTICS`.
+Statistics of a feature that takes a megabyte per track cost more time than ingest and tell nothing:
+levels and lengths are features of their own. The schema therefore excludes `audio` from the
+environment `STATISTICS`.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ ENVIRONMENT = "STATISTICS"
 
 
 def statistics_options(schema_file: Path) -> tfdv.StatsOptions:
-    """Options for StatisticsGen that count the judged features only.
+    """Options for StatisticsGen: statistics of the judged features only.
 
     Args:
       schema_file: The curated schema, in text format.
@@ -27,7 +27,7 @@ def statistics_options(schema_file: Path) -> tfdv.StatsOptions:
 def judged_schema(schema: schema_pb2.Schema) -> schema_pb2.Schema:
     """The schema without the features that are not in the environment `STATISTICS`.
 
-    TFX's ExampleValidator does not hand an environment on to TFDV.
+    TFX's ExampleValidator does not pass an environment to TFDV.
     """
     judged = schema_pb2.Schema()
     judged.CopyFrom(schema)

@@ -37,7 +37,7 @@ def compose_track(genre: str, index: int, seed: int) -> Sound:
 
 
 class _Track:
-    """One track: what was drawn for it, and the buses that its players are mixed on."""
+    """One track: the values drawn for it, and its players."""
 
     def __init__(self, style: styles.Style, rng: np.random.Generator):
         self.style, self.rng = style, rng
@@ -91,7 +91,7 @@ class _Track:
         return bool(self.form[part][bar // 4])
 
     def _start(self, bar: int, step: int) -> int:
-        """Finds the sample of a step: swung, and a few milliseconds off as people are."""
+        """Sample at which a step starts, with swing and a few milliseconds of human timing."""
         grid = self.style.swing_steps
         late = self.swing * grid if (step // grid) % 2 else 0.0
         seconds = (bar * _STEPS + step + late) * self.step_seconds + self.rng.normal() * 0.004
@@ -104,7 +104,7 @@ class _Track:
             bus[start:end] += level * self.rng.uniform(0.8, 1.1) * sound[: end - start]
 
     def _note(self, name: str, midi: int, steps: int) -> Sound:
-        """Renders a note, or takes it from those of this track that were."""
+        """Renders a note, or takes it from the track's cache."""
         key = (name, midi, steps)
         if key not in self.sounds:
             self.sounds[key] = instruments.note(

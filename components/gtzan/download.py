@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from components import progress
-from components.errors import UserError
+from components.common import progress
+from components.common.errors import UserError
 
 # Where the archive's genre folders are, below the folder that it is downloaded to.
 GENRES_FOLDER = "gtzan_genre/genres"
@@ -18,18 +18,18 @@ _COMPLETE = ".complete"
 
 
 class DownloadError(UserError):
-    """GTZAN could not be fetched; the message says why, fit for a user."""
+    """GTZAN could not be fetched; the message tells the user why."""
 
 
 def download_gtzan(folder: Path | str, *, initialize: Callable[..., Any] | None = None) -> Path:
-    """Downloads and unpacks GTZAN (1.2 GB, 1000 tracks) unless it is there already.
+    """Downloads and unpacks GTZAN (1.2 GB, 1000 tracks), unless that was done before.
 
     The archive's and every track's MD5 are compared with mirdata's index. The result can be given
     as `--data`, and so can `folder`.
 
     Args:
-      folder: Where to; made where it is missing.
-      initialize: In the place of `mirdata.initialize`, to read from another source.
+      folder: Where to write; created if missing.
+      initialize: Replaces `mirdata.initialize`, to read from another source.
 
     Returns:
       The folder of the genre folders.
@@ -47,7 +47,7 @@ def download_gtzan(folder: Path | str, *, initialize: Callable[..., Any] | None 
         with _watching(archive):
             missing, invalid = _fetch(folder, initialize)
     except OSError as error:  # mirdata's bad checksum is one, and so is every failure of urllib
-        # An interrupted download would be taken for the whole file, and fail for ever.
+        # mirdata would take the rest of an interrupted download for the whole file, every time.
         archive.unlink(missing_ok=True)
         if left_over:
             return download_gtzan(folder, initialize=initialize)
@@ -69,12 +69,12 @@ def download_gtzan(folder: Path | str, *, initialize: Callable[..., Any] | None 
 def _fetch(folder: Path, initialize: Callable[..., Any] | None) -> tuple[list[str], list[str]]:
     """Downloads, unpacks and verifies; returns the audio files missing and those that differ."""
     if initialize is None:
-        import mirdata  # slow, and needed by nobody else
+        import mirdata  # slow to import
 
         initialize = mirdata.initialize
     silence = io.StringIO()
     disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # the errors above say what matters of what mirdata logs
+    logging.disable(logging.CRITICAL)  # the raised errors say all that matters of mirdata's log
     try:
         with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
             dataset = initialize("gtzan_genre", data_home=str(folder))
@@ -104,7 +104,7 @@ def _watching(archive: Path) -> Iterator[None]:
         thread.join()
 
 
-def _audio(found: dict[str, Any]) -> list[str]:
-    """Picks the tracks: mirdata's index names annotations too, which are another download."""
-    paths = [path for files in found.get("tracks", {}).values() for path in files]
+def _audio(index: dict[str, Any]) -> list[str]:
+    """Lists the audio files; mirdata's index also names annotations, a separate download."""
+    paths = [path for files in index.get("tracks", {}).values() for path in files]
     return sorted(path for path in paths if path.endswith(".wav"))

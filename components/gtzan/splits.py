@@ -1,47 +1,41 @@
-"""Which split a track belongs to: pure functions from names to `train`, `validation` and `test`.
+"""Assigns tracks to `train`, `validation` and `test`: pure functions on names.
 
 Three methods (docs/splits.md):
 
 * `stratified`: a seeded hash of each track's id; every genre in every split.
-* `artist`: the same hash, of the artist; no artist on two sides.
-* `listed`: the published text files say it.
+* `artist`: the same hash, of the artist; no artist in two splits.
+* `listed`: as published text files list the tracks.
 """
 
 import collections
-import csv
 import dataclasses
 import hashlib
-import io
 import itertools
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
-from components.errors import UserError
-from components.gtzan import layout
+from components.common.errors import UserError
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 METHODS = ("stratified", "artist", "listed")
 
-_LIST_NAME = re.compile(
-    r"(?P<split>train|training|valid|validation|val|test|testing|eval)"
-    r"(?:[_.-]+(?P<family>.+?))?\.txt",
-    re.IGNORECASE,
-)
-_Group = tuple[str, str]  # what kind of name it is (artist or track), and the name
-_LIST_SPLITS = {"tr": TRAIN, "va": VALIDATION, "te": TEST, "ev": TEST}
+# What is kept on one side: "artist" or "track", and its name. Two name spaces, so that an artist
+# named like a track does not swallow it.
+Group = tuple[str, str]
+# Number of tracks by genre and split.
+Counts = Mapping[tuple[str, str], int]
 
 
 class SplitError(UserError):
-    """The tracks cannot be split as asked; the message says why, fit for a user."""
+    """The tracks cannot be split as asked; the message tells the user why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ratios:
-    """The part of the tracks that each split is to have; train has the rest.
+    """Shares of the validation and test splits; train has the rest.
 
     Attributes:
-      validation: Part for validation, above 0.
-      test: Part for the test, above 0.
+      validation: Share of the validation split, above 0.
+      test: Share of the test split, above 0.
     """
 
     validation: float = 0.15
@@ -56,7 +50,7 @@ class Ratios:
 
 
 def position(name: str, *, seed: int) -> float:
-    """Hashes a name to a place in [0, 1) that depends on nothing but the name and the seed."""
+    """Hashes a name and a seed to a number in [0, 1)."""
     digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2.0**64
 
@@ -66,20 +60,29 @@ def stratified(
 ) -> dict[str, str]:
     """Splits by a seeded hash of the track's id, with every genre in every split.
 
-    A track's place in [0, 1) decides alone: the lowest part is the test split, the highest the
-    validation split. So a track keeps its split when others are added. Only where this leaves a
-    split of a genre under its minimum (`minimum_tracks`), as happens in small genres, are tracks
-    moved there: those nearest to that split's end of the line. They go back once enough others
-    fall there by themselves.
+    The track's hash in [0, 1) decides: the lowest values are the test split, the highest the
+    validation split. So a track keeps its split when others are added. Only if a genre then has
+    fewer tracks in a split than its minimum (`minimum_tracks`), as small genres may, are tracks
+    moved there: those whose hash is nearest to that split's range. They move back once enough other
+    tracks hash to that split.
 
     Args:
       genres: Genre by track id.
-      seed: Another seed is another split.
-      ratios: Parts of the splits; 70/15/15 unless told.
+      seed: Seed of the hash.
+      ratios: Shares of the splits; 70/15/15 by default.
 
     Returns:
       Split by track id, for every track. A genre of under three tracks cannot be in every split;
       `missing` finds it.
+
+    Example:
+      >>> genres = {f"blues.{number:05d}": "blues" for number in range(100)}
+      >>> split = stratified(genres, seed=0)
+      >>> split["blues.00000"], [list(split.values()).count(name) for name in SPLITS]
+      ('train', [77, 15, 8])
+      >>> grown = stratified({**genres, "blues.00100": "blues"}, seed=0)
+      >>> all(grown[track] == split[track] for track in genres)
+      True
     """
     return by_artist(genres, {}, seed=seed, ratios=ratios)
 
@@ -91,51 +94,78 @@ def by_artist(
     seed: int,
     ratios: Ratios | None = None,
 ) -> dict[str, str]:
-    """Splits by a seeded hash of the artist, so that none is on two sides.
+    """Splits by a seeded hash of the artist, so that no artist is in two splits.
 
-    As `stratified`, with whole artists in the place of tracks. An artist is moved for a genre's
-    sake only where that takes no split of any genre below its minimum.
+    Works as `stratified`, on artists instead of tracks. An artist is moved only if that takes no
+    split of any genre below its minimum.
 
     Args:
       genres: Genre by track id.
-      artists: Artist by track id; a track without one counts as an artist of its own.
-      seed: Another seed is another split.
-      ratios: Parts of the splits, 70/15/15 unless told; by artists, so only roughly by tracks.
+      artists: Artist by track id; a track without an artist counts as an artist of its own.
+      seed: Seed of the hash.
+      ratios: Shares of artists (and so roughly of tracks); 70/15/15 by default.
 
     Returns:
       Split by track id, for every track.
+
+    Example:
+      >>> genres = {"jazz.0": "jazz", "jazz.1": "jazz", "jazz.2": "jazz", "jazz.3": "jazz"}
+      >>> artists = {"jazz.0": "Ella", "jazz.1": "Ella", "jazz.2": "Miles", "jazz.3": "Nina"}
+      >>> split = by_artist(genres, artists, seed=0)
+      >>> split["jazz.0"] == split["jazz.1"], sorted(set(split.values()))
+      (True, ['test', 'train', 'validation'])
     """
     ratios = ratios or Ratios()
-    # Two name spaces, so that an artist named like a track does not swallow it.
-    groups: dict[_Group, list[str]] = collections.defaultdict(list)
-    for track in sorted(genres):
-        groups[("artist", artists[track]) if track in artists else ("track", track)].append(track)
-    places = {group: position(group[1], seed=seed) for group in groups}
-    splits = {group: _split_at(place, ratios) for group, place in places.items()}
-    _fill_up(
-        {group: [genres[track] for track in tracks] for group, tracks in groups.items()},
-        places,
-        splits,
-        ratios,
-    )
-    return {track: splits[group] for group, tracks in groups.items() for track in tracks}
+    group_of = {track: group(track, artists.get(track, "")) for track in genres}
+    held: dict[Group, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for track, genre in genres.items():
+        held[group_of[track]][genre] += 1
+    hashed = {one: by_hash(one, seed=seed, ratios=ratios) for one in held}
+    counts: collections.Counter[tuple[str, str]] = collections.Counter()
+    for one, members in held.items():
+        counts.update({(genre, hashed[one]): number for genre, number in members.items()})
+    moved = fill_up(held, counts, seed=seed, ratios=ratios)
+    return {track: moved.get(one, hashed[one]) for track, one in group_of.items()}
 
 
-def listed(
-    track_ids: Iterable[str], lists: Mapping[str, Iterable[str]]
-) -> tuple[dict[str, str], list[str]]:
-    """Splits as published lists say.
+def group(track: str, artist: str = "") -> Group:
+    """What a track is kept together with: all of its artist, or itself if it has none."""
+    return ("artist", artist) if artist else ("track", track)
+
+
+def by_hash(one: Group, *, seed: int, ratios: Ratios) -> str:
+    """The split that a group's hash says: test at the low end of [0, 1), validation at the high."""
+    place = position(one[1], seed=seed)
+    if place < ratios.test:
+        return TEST
+    return VALIDATION if place >= 1.0 - ratios.validation else TRAIN
+
+
+def distance(one: Group, split: str, *, seed: int, ratios: Ratios) -> float:
+    """How far a group's hash is from the one farthest inside a split's range; the nearest moves."""
+    return _distance(position(one[1], seed=seed), split, ratios)
+
+
+def _distance(place: float, split: str, ratios: Ratios) -> float:
+    inside = {TEST: 0.0, VALIDATION: 1.0, TRAIN: (ratios.test + 1.0 - ratios.validation) / 2}
+    return abs(place - inside[split])
+
+
+def listed(lists: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Splits by published lists.
 
     Args:
-      track_ids: The tracks that there are.
       lists: Track ids by split.
 
     Returns:
-      Split by track id for the tracks that a list names, and the sorted ids of listed tracks that
-      are not there. Tracks that no list names are left out.
+      Split by track id; a track that is not in it is on no list.
 
     Raises:
       SplitError: A track is on two lists.
+
+    Example:
+      >>> listed({"train": ["pop.0"], "validation": ["pop.1"], "test": ["pop.2"]})
+      {'pop.0': 'train', 'pop.1': 'validation', 'pop.2': 'test'}
     """
     splits: dict[str, str] = {}
     for split, members in lists.items():
@@ -145,11 +175,7 @@ def listed(
                     f"track {track} is on the lists of two splits. "
                     f"Received: {splits[track]} and {split}"
                 )
-    present = set(track_ids)
-    return (
-        {track: split for track, split in splits.items() if track in present},
-        sorted(splits.keys() - present),
-    )
+    return splits
 
 
 def missing(splits: Mapping[str, str], genres: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -168,110 +194,18 @@ def absent(seen: Iterable[tuple[str, str]], genres: Iterable[str]) -> list[tuple
     return [(g, split) for g in sorted(set(genres)) for split in SPLITS if (g, split) not in pairs]
 
 
-def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") -> dict[str, str]:
-    """Picks the three list files out of a folder's: `train_filtered.txt` and so on.
-
-    Args:
-      names: Names of the files in the folder, without their path.
-      family: What stands between the split's name and the suffix (`filtered`); may be left out
-        where the folder has one family only.
-      folder: What to call the folder in an error.
-
-    Returns:
-      File name by split.
-
-    Raises:
-      SplitError: There is no such family, more than one to choose from, or a list is missing.
-    """
-    families: dict[str, dict[str, str]] = collections.defaultdict(dict)
-    for name in sorted(names):
-        match = _LIST_NAME.fullmatch(name)
-        if match:
-            split = _LIST_SPLITS[match["split"][:2].lower()]
-            known = families[(match["family"] or "").lower()].setdefault(split, name)
-            if known != name:
-                raise SplitError(
-                    f"two split lists for {split} in {folder or 'the folder'}. "
-                    f"Received: {known} and {name}"
-                )
-    found = ", ".join(repr(one) for one in sorted(families)) or "no lists"
-    if family:
-        if family.lower() not in families:
-            raise SplitError(
-                f"no split lists train_{family}.txt, valid_{family}.txt, test_{family}.txt in "
-                f"{folder or 'the folder'}. Received: {found}"
-            )
-        chosen = families[family.lower()]
-    elif len(families) == 1:
-        chosen = next(iter(families.values()))
-    elif families:
-        raise SplitError(
-            f"{folder or 'the folder'} has several families of split lists: name one, as in "
-            f"--split-family {sorted(families)[0] or 'NAME'}. Received: {found}"
-        )
-    else:
-        raise SplitError(
-            f"no split lists (train*.txt, valid*.txt, test*.txt) in {folder or 'the folder'}. "
-            f"Received: {', '.join(sorted(names)[:5]) or 'no files'}"
-        )
-    lacking = [split for split in SPLITS if split not in chosen]
-    if lacking:
-        raise SplitError(
-            f"no split list for {' and '.join(lacking)} in {folder or 'the folder'}. "
-            f"Received: {', '.join(sorted(chosen.values()))}"
-        )
-    return {split: chosen[split] for split in SPLITS}
-
-
-def parse_list(text: str) -> list[str]:
-    """Reads a split list: one `genre/genre.NNNNN.wav` a line; blank lines and # are passed over."""
-    lines = (line.strip() for line in text.lstrip("\ufeff").splitlines())
-    return [layout.listed_track_id(line) for line in lines if line and not line.startswith("#")]
-
-
-def parse_artists(text: str, *, name: str) -> dict[str, str]:
-    """Reads a CSV file with the columns `track_id` and `artist`.
-
-    Args:
-      text: The file.
-      name: What to call it in an error.
-
-    Returns:
-      Artist by track id; rows without an artist are left out.
-
-    Raises:
-      SplitError: A column is missing, or one track has two artists.
-    """
-    rows = csv.DictReader(io.StringIO(text.lstrip("\ufeff")), skipinitialspace=True)
-    columns = [(column or "").strip() for column in rows.fieldnames or ()]
-    rows.fieldnames = columns
-    if not {"track_id", "artist"} <= set(columns):
-        raise SplitError(
-            f"{name} needs a first line with the columns track_id and artist. "
-            f"Received: {', '.join(columns) or 'an empty file'}"
-        )
-    artists: dict[str, str] = {}
-    for row in rows:
-        track, artist = (row["track_id"] or "").strip(), (row["artist"] or "").strip()
-        if track and artist and artists.setdefault(track, artist) != artist:
-            raise SplitError(
-                f"{name} gives track {track} two artists. Received: {artists[track]} and {artist}"
-            )
-    return artists
-
-
 def minimum_tracks(tracks: int, ratios: Ratios) -> dict[str, int]:
-    """Says how few of a genre's tracks each split may have.
+    """Minimum number of a genre's tracks in each split.
 
-    Far enough below the expected share (at 100 tracks: 6 of 15, 56 of 70, both about 2.5 to 3
-    standard deviations) that hashing alone nearly always keeps it, and every track its place.
+    The minimum is so far below the expected number (at 100 tracks 6 for 15 and 56 for 70, about 2.5
+    to 3 standard deviations) that hashing alone nearly always reaches it and no track has to move.
 
     Args:
       tracks: Tracks of the genre.
-      ratios: Parts of the splits.
+      ratios: Shares of the splits.
 
     Returns:
-      Number by split: at least one.
+      Number by split, at least one.
     """
     train = 1.0 - ratios.validation - ratios.test
     return {
@@ -281,51 +215,96 @@ def minimum_tracks(tracks: int, ratios: Ratios) -> dict[str, int]:
     }
 
 
-def _split_at(place: float, ratios: Ratios) -> str:
-    """Names the split of a place in [0, 1): test from below, validation from above."""
-    if place < ratios.test:
-        return TEST
-    return VALIDATION if place >= 1.0 - ratios.validation else TRAIN
+def short_genres(
+    counts: Counts, shared: Iterable[tuple[str, str]], ratios: Ratios
+) -> frozenset[str]:
+    """Genres in which `fill_up` may move tracks.
 
+    Those are the genres with under a minimum in a split, and those that share an artist with one
+    of them, directly or through others: moving that artist may take them below a minimum.
 
-def _fill_up(
-    group_genres: Mapping[_Group, Sequence[str]],
-    places: Mapping[_Group, float],
-    splits: dict[_Group, str],
-    ratios: Ratios,
-) -> None:
-    """Moves groups, in place, until every genre has its minimum in every split or no move is left.
-
-    First a track in every split, then the minimum: else the second could use up what the first
-    needs. A move never takes a split of a genre below what is being filled up to, so each mends
-    something and breaks nothing, and the loop ends.
+    Args:
+      counts: By the hash alone.
+      shared: Pairs of genres that share an artist.
+      ratios: Shares of the splits.
     """
-    held = {group: collections.Counter(members) for group, members in group_genres.items()}
-    counts: collections.Counter[tuple[str, str]] = collections.Counter()
-    sizes: collections.Counter[str] = collections.Counter()
-    for group, members in held.items():
-        sizes.update(members)
-        counts.update({(genre, splits[group]): number for genre, number in members.items()})
-    # Where each split's part of the line is at its purest.
-    ends = {TEST: 0.0, VALIDATION: 1.0, TRAIN: (ratios.test + 1.0 - ratios.validation) / 2}
-    minimums = {genre: minimum_tracks(size, ratios) for genre, size in sizes.items()}
+    minimums = _minimums(counts, ratios)
+    short = {
+        genre
+        for genre, by_split in minimums.items()
+        if any(counts.get((genre, split), 0) < least for split, least in by_split.items())
+    }
+    pairs = {frozenset(pair) for pair in shared}
+    while reached := {genre for pair in pairs if pair & short for genre in pair} - short:
+        short |= reached
+    return frozenset(short)
+
+
+def fill_up(
+    candidates: Mapping[Group, Mapping[str, int]],
+    counts: Counts,
+    *,
+    seed: int,
+    ratios: Ratios,
+) -> dict[Group, str]:
+    """Moves groups until every genre has its minimum in every split or none can move.
+
+    The first pass gives every split one track, the second the minimum; in one pass, filling up to
+    the minimum could use tracks that another split needs. A move never takes a split of a genre
+    below the floor of its pass, so the loop ends.
+
+    Args:
+      candidates: Groups that may be moved, with their number of tracks by genre. To leave out
+        those without one of the `short_genres` changes nothing.
+      counts: Of all groups, by the hash alone.
+      seed: Seed of the hash.
+      ratios: Shares of the splits.
+
+    Returns:
+      The new split of each group that moved.
+    """
+    held = collections.Counter(counts)
+    splits = {one: by_hash(one, seed=seed, ratios=ratios) for one in candidates}
+    places = {one: position(one[1], seed=seed) for one in candidates}
+    moved: dict[Group, str] = {}
+    minimums = _minimums(counts, ratios)
     for floors in ({genre: dict.fromkeys(SPLITS, 1) for genre in minimums}, minimums):
-        for genre, split in itertools.product(sorted(sizes), SPLITS):
-            while counts[genre, split] < floors[genre][split]:
-                movable = [
-                    (abs(places[group] - ends[split]), group)
-                    for group, members in held.items()
-                    if genre in members
-                    and splits[group] != split
-                    and all(
-                        counts[one, splits[group]] - number >= floors[one][splits[group]]
-                        for one, number in members.items()
-                    )
-                ]
+        for genre, split in itertools.product(sorted(minimums), SPLITS):
+            while held[genre, split] < floors[genre][split]:
+                movable = _movable(candidates, splits, genre, split, held, floors)
                 if not movable:
                     break
-                moved = min(movable)[1]
-                for one, number in held[moved].items():
-                    counts[one, splits[moved]] -= number
-                    counts[one, split] += number
-                splits[moved] = split
+                one = min((_distance(places[one], split, ratios), one) for one in movable)[1]
+                for other, number in candidates[one].items():
+                    held[other, splits[one]] -= number
+                    held[other, split] += number
+                splits[one] = moved[one] = split
+    return moved
+
+
+def _movable(
+    candidates: Mapping[Group, Mapping[str, int]],
+    splits: Mapping[Group, str],
+    genre: str,
+    split: str,
+    held: Counts,
+    floors: Mapping[str, Mapping[str, int]],
+) -> Collection[Group]:
+    """Groups of a genre that may move to a split without taking another one below its floor."""
+    return [
+        one
+        for one, members in candidates.items()
+        if genre in members
+        and splits[one] != split
+        and all(
+            held[other, splits[one]] - number >= floors[other][splits[one]]
+            for other, number in members.items()
+        )
+    ]
+
+
+def _minimums(counts: Counts, ratios: Ratios) -> dict[str, dict[str, int]]:
+    sizes: collections.Counter[str] = collections.Counter()
+    for (genre, _), number in counts.items():
+        sizes[genre] += number
+    return {genre: minimum_tracks(size, ratios) for genre, size in sizes.items()}

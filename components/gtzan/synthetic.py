@@ -1,4 +1,4 @@
-"""Writes the sample that Gatefold brings along: a GTZAN-shaped folder of composed music."""
+"""Writes the built-in sample: composed music in GTZAN's folder layout."""
 
 import concurrent.futures
 import json
@@ -8,20 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from components.audio import codec
-from components.errors import UserError
+from components.common.errors import UserError
 from components.gtzan.composer import COMPOSER_VERSION, compose_track
 from components.gtzan.genres import GENRES
 from components.gtzan.instruments import RATE_HZ
+from components.gtzan.manifest import MANIFEST
 
 __all__ = ["TRACKS_PER_GENRE", "compose_track", "write_sample"]
 
 TRACKS_PER_GENRE = 12
 
-_MANIFEST = "sample.json"
-
 
 class SampleError(UserError):
-    """The sample cannot be written there; the message says why, fit for a user."""
+    """The sample cannot be written there; the message tells the user why."""
 
 
 def write_sample(
@@ -34,16 +33,16 @@ def write_sample(
 ) -> Path:
     """Writes `<folder>/<genre>/<genre>.NNNNN.wav` for the ten genres: 22 050 Hz, 16 bits, 30 s.
 
-    The folder's `sample.json` says what was asked for and whether it is complete, and a track gets
-    its name only once it is whole. So an interrupted call is completed by the next one, and a call
-    that finds everything there does nothing.
+    The folder's `sample.json` holds the arguments and whether the sample is complete, and a track
+    gets its name only once it is written. So the next call completes an interrupted one, and does
+    nothing if the sample is complete.
 
     Args:
-      folder: Where to write; made where it is missing.
+      folder: Where to write; created if missing.
       tracks_per_genre: Tracks in each genre.
-      seed: Another seed is another sample.
-      workers: Processes that compose; all the machine's cores unless told.
-      progress: Called with the tracks that are done and their total.
+      seed: Seed of the sample.
+      workers: Processes that compose; one per core by default.
+      progress: Called with the numbers of finished and of all tracks.
 
     Returns:
       The folder.
@@ -52,20 +51,20 @@ def write_sample(
       SampleError: The folder holds something that is not a sample.
     """
     folder = Path(folder)
-    wanted = {"composer": COMPOSER_VERSION, "seed": seed, "tracks_per_genre": tracks_per_genre}
+    requested = {"composer": COMPOSER_VERSION, "seed": seed, "tracks_per_genre": tracks_per_genre}
     tracks = [
         (folder / genre / f"{genre}.{index:05d}.wav", genre, index)
         for genre in GENRES
         for index in range(tracks_per_genre)
     ]
     manifest = _read_manifest(folder)
-    if manifest == {**wanted, "complete": True} and all(path.exists() for path, _, _ in tracks):
+    if manifest == {**requested, "complete": True} and all(path.exists() for path, _, _ in tracks):
         return folder
-    if {**manifest, "complete": False} != {**wanted, "complete": False}:
+    if {**manifest, "complete": False} != {**requested, "complete": False}:
         for path in folder.glob("*/*.wav"):
             path.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / _MANIFEST, json.dumps({**wanted, "complete": False}).encode())
+    _write(folder / MANIFEST, json.dumps({**requested, "complete": False}).encode())
     for genre in GENRES:
         (folder / genre).mkdir(exist_ok=True)
     todo = [(path, genre, index, seed) for path, genre, index in tracks if not path.exists()]
@@ -74,7 +73,7 @@ def write_sample(
         done += 1
         if progress:
             progress(done, len(tracks))
-    _write(folder / _MANIFEST, json.dumps({**wanted, "complete": True}).encode())
+    _write(folder / MANIFEST, json.dumps({**requested, "complete": True}).encode())
     return folder
 
 
@@ -104,8 +103,8 @@ def _compose_file(job: _Job) -> None:
 
 
 def _read_manifest(folder: Path) -> dict[str, object]:
-    """Reads what a folder's sample is; an empty one where there is no folder yet."""
-    path = folder / _MANIFEST
+    """Reads a folder's manifest; empty if there is no folder yet."""
+    path = folder / MANIFEST
     if path.exists():
         try:
             manifest = json.loads(path.read_bytes())
@@ -120,7 +119,7 @@ def _read_manifest(folder: Path) -> dict[str, object]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Writes a file under another name first, so that none is ever half there."""
+    """Writes a file under a temporary name and renames it, so that it is never incomplete."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(data)
     partial.replace(path)

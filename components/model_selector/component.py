@@ -1,4 +1,4 @@
-"""ModelSelector: from several judged models to the one that may be pushed."""
+"""ModelSelector: chooses the model that may be pushed."""
 
 import json
 from collections.abc import Mapping
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import BaseChannel, Channel, ComponentSpec, standard_artifacts
 
-from components.artifacts import Report
-from components.dynamic_spec import spec_class
+from components.common.artifacts import Report
+from components.common.dynamic_spec import spec_class
 from components.model_selector import executor
 
 
 class ModelSelector(base_component.BaseComponent):
-    """Picks the best of the blessed models.
+    """Picks the best of the blessed models, by their validation figures.
 
-    Outputs: `model`, `blessing` (for Pusher) and `selection` (every candidate's figures and the
-    thresholds it missed).
+    Outputs: `model`, `blessing` (for Pusher) and `selection` (every candidate's figures, and why
+    the gate refused it).
     """
 
     SPEC_CLASS = ComponentSpec  # replaced for each instance: its inputs depend on the models
@@ -25,22 +25,22 @@ class ModelSelector(base_component.BaseComponent):
         self,
         *,
         models: Mapping[str, BaseChannel],
-        evaluations: Mapping[str, BaseChannel],
         blessings: Mapping[str, BaseChannel],
+        judgement: BaseChannel,
     ):
         """Creates the node.
 
         Args:
-          models: By catalog name, each branch's `Model` channel.
-          evaluations: The same names, `ModelEvaluation` channels.
-          blessings: The same names, `ModelBlessing` channels.
+          models: `Model` channel of each branch, by the model's name in the catalog.
+          blessings: Gate's `ModelBlessing` channels, by the same names.
+          judgement: Gate's report: figures and verdicts.
         """
-        channels = {"model": models, "evaluation": evaluations, "blessing": blessings}
-        types = {
-            "model": standard_artifacts.Model,
-            "evaluation": standard_artifacts.ModelEvaluation,
-            "blessing": standard_artifacts.ModelBlessing,
-        }
+        inputs: dict[str, tuple[type, BaseChannel]] = {"judgement": (Report, judgement)}
+        for kind, artifact_type, channels in (
+            ("model", standard_artifacts.Model, models),
+            ("blessing", standard_artifacts.ModelBlessing, blessings),
+        ):
+            inputs |= {f"{kind}_{name}": (artifact_type, one) for name, one in channels.items()}
         outputs = {
             "model": standard_artifacts.Model,
             "blessing": standard_artifacts.ModelBlessing,
@@ -49,17 +49,13 @@ class ModelSelector(base_component.BaseComponent):
         self.SPEC_CLASS = spec_class(
             "ModelSelectorSpec",
             parameters={"models": str},
-            inputs={f"{kind}_{name}": types[kind] for kind in types for name in models},
+            inputs={key: artifact_type for key, (artifact_type, _) in inputs.items()},
             outputs=outputs,
         )
         super().__init__(
             spec=self.SPEC_CLASS(
                 models=json.dumps(list(models)),
-                **{
-                    f"{kind}_{name}": channel
-                    for kind, by_model in channels.items()
-                    for name, channel in by_model.items()
-                },
+                **{key: channel for key, (_, channel) in inputs.items()},
                 **{key: Channel(type=kind) for key, kind in outputs.items()},
             )
         )

@@ -1,24 +1,23 @@
-"""Reads every branch's evaluation, picks the best blessed model and hands it on."""
+"""ModelSelector's executor: reads the gate's judgement and copies the best blessed model."""
 
 import dataclasses
 import json
 from typing import Any
 
-from tfx.components.evaluator import constants as evaluator_constants
 from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
-from components.evaluator_figures import figures, missed_thresholds
-from components.model_selector.selection import Candidate, best
+from components.common import blessings, runtime
+from components.model_selector.selection import Candidate, best, from_judgement
 
 SELECTION_FILE = "selection.json"
+JUDGEMENT_FILE = "report.json"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Shell around `selection.best`."""
+    """Chooses a model with `selection.best` and writes the outputs."""
 
     def Do(  # noqa: N802 (the name that TFX calls)
         self,
@@ -26,25 +25,34 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Selects.
+        """Chooses the model.
 
         Args:
-          input_dict: For each model `model_<name>`, `evaluation_<name>` and `blessing_<name>`.
-          output_dict: `model` (a copy of the chosen one's, empty without one), `blessing` and
+          input_dict: For each model `model_<name>` and `blessing_<name>`; `judgement`, Gate's
+            report.
+          output_dict: `model` (a copy of the chosen model; empty if none is chosen), `blessing` and
             `selection` (a `Report` with `selection.json`).
           exec_properties: `models`, a JSON list of names.
         """
-        names = json.loads(exec_properties["models"])
-        candidates = [_candidate(name, input_dict) for name in names]
+        runtime.prepare(input_dict, output_dict, exec_properties)
+        judgement_uri = artifact_utils.get_single_uri(input_dict["judgement"])
+        judgement = json.loads(io_utils.read_string_file(f"{judgement_uri}/{JUDGEMENT_FILE}"))
+        candidates = [
+            _candidate(name, judgement, input_dict)
+            for name in json.loads(exec_properties["models"])
+        ]
         chosen = best(candidates)
-        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        selection = artifact_utils.get_single_uri(output_dict["selection"])
-        _write_blessing(blessing, chosen)
+        blessings.write(
+            artifact_utils.get_single_instance(output_dict["blessing"]),
+            blessed=chosen is not None,
+            model=chosen.model if chosen else "none",
+        )
         if chosen:
             io_utils.copy_dir(
                 artifact_utils.get_single_uri(input_dict[f"model_{chosen.model}"]),
                 artifact_utils.get_single_uri(output_dict["model"]),
             )
+        selection = artifact_utils.get_single_uri(output_dict["selection"])
         io_utils.write_string_file(
             f"{selection}/{SELECTION_FILE}",
             json.dumps(
@@ -57,31 +65,11 @@ class Executor(base_executor.BaseExecutor):
         )
 
 
-def _candidate(name: str, input_dict: dict[str, list[Artifact]]) -> Candidate:
-    evaluation = artifact_utils.get_single_uri(input_dict[f"evaluation_{name}"])
+def _candidate(
+    name: str, judgement: dict[str, Any], input_dict: dict[str, list[Artifact]]
+) -> Candidate:
+    """A candidate; the blessing and the report have to agree that it may be released."""
+    candidate = from_judgement(name, judgement["models"][name], tracks=judgement["tracks"]["test"])
     blessing = artifact_utils.get_single_instance(input_dict[f"blessing_{name}"])
-    overall = figures(evaluation)
-    return Candidate(
-        model=name,
-        tracks=int(overall["example_count"]),
-        accuracy=overall["sparse_categorical_accuracy"],
-        macro_f1=overall["macro_f1"],
-        blessed=model_utils.is_model_blessed(blessing),
-        reasons=missed_thresholds(evaluation),
-    )
-
-
-def _write_blessing(blessing: Artifact, chosen: Candidate | None) -> None:
-    """Marks the artifact as TFX's Pusher expects it."""
-    name = (
-        evaluator_constants.BLESSED_FILE_NAME
-        if chosen
-        else evaluator_constants.NOT_BLESSED_FILE_NAME
-    )
-    fileio.makedirs(blessing.uri)
-    # Object stores drop empty files, so it says who.
-    io_utils.write_string_file(f"{blessing.uri}/{name}", chosen.model if chosen else "none")
-    blessing.set_int_custom_property(
-        evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY,
-        evaluator_constants.BLESSED_VALUE if chosen else evaluator_constants.NOT_BLESSED_VALUE,
-    )
+    blessed = candidate.blessed and model_utils.is_model_blessed(blessing)
+    return dataclasses.replace(candidate, blessed=blessed)

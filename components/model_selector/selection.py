@@ -1,33 +1,115 @@
-"""Which of the judged models is released: the best of those that are blessed."""
+"""Chooses the model to release: the best on the validation split among the blessed ones.
+
+The test split decides whether a model may be released, never which one: if it chose the winner, the
+winner's test figures would be too good.
+"""
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Validation losses that are no farther apart, in nats, count as equal.
+LOSS_TIE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A trained model and its judgement on the test split, at track level.
+    """A judged model with its figures, at track level; None where a figure does not exist.
 
     Attributes:
       model: Its name in the catalog.
-      tracks: Tracks it was judged on.
+      validation_accuracy: Share of validation tracks that are right, in [0, 1].
+      validation_loss: Mean cross-entropy of the validation tracks, in nats.
+      validation_tracks: Number of validation tracks.
+      tracks: Number of test tracks.
       accuracy: Share of them that are right, in [0, 1].
-      macro_f1: Mean of the genres' F1, in [0, 1].
-      blessed: Whether it passed every threshold.
-      reasons: One sentence for each threshold that it missed.
+      accuracy_interval: Its 95 % interval.
+      macro_f1: Mean of the genres' F1 on the test split, in [0, 1].
+      macro_f1_interval: Its 95 % interval.
+      latency_ms: 95th percentile of the time that the served model takes for a clip.
+      blessed: Whether it passed every gate.
+      failed: Names of the gates that it did not pass.
+      reasons: One sentence for each of them.
     """
 
     model: str
+    validation_accuracy: float | None
+    validation_loss: float | None
+    validation_tracks: int
     tracks: int
-    accuracy: float
-    macro_f1: float
+    accuracy: float | None
+    accuracy_interval: tuple[float, float] | None
+    macro_f1: float | None
+    macro_f1_interval: tuple[float, float] | None
+    latency_ms: float | None
     blessed: bool
+    failed: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
 
 def best(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The blessed candidate of the highest accuracy, then macro-F1, then the first; or None."""
+    """Picks the blessed candidate with the best validation figures.
+
+    Returns:
+      The candidate with the highest validation accuracy; of equal ones that with the lowest
+      validation loss; of those within `LOSS_TIE` of it the fastest one when served, then the first.
+      None if none is blessed.
+    """
     blessed = [candidate for candidate in candidates if candidate.blessed]
-    return max(
-        blessed, key=lambda candidate: (candidate.accuracy, candidate.macro_f1), default=None
+    if not blessed:
+        return None
+    highest = max(_or(one.validation_accuracy, -math.inf) for one in blessed)
+    accurate = [one for one in blessed if _or(one.validation_accuracy, -math.inf) == highest]
+    lowest = min(_or(one.validation_loss, math.inf) for one in accurate)
+    tied = [one for one in accurate if _or(one.validation_loss, math.inf) <= lowest + LOSS_TIE]
+    return min(tied, key=lambda one: _or(one.latency_ms, math.inf))
+
+
+def from_judgement(model: str, judgement: Mapping[str, Any], *, tracks: int) -> Candidate:
+    """Reads a candidate from the gate's report.
+
+    Args:
+      model: Its name.
+      judgement: What `report.json` says of the model.
+      tracks: Number of test tracks.
+    """
+    figures, validation = judgement["figures"], judgement["validation"]
+    accuracy, macro_f1 = (figures.get(name) or {} for name in ("accuracy", "macro_f1"))
+    failed = [row for row in judgement["gates"] if not row["passed"]]
+    return Candidate(
+        model=model,
+        validation_accuracy=validation["accuracy"],
+        validation_loss=validation["loss"],
+        validation_tracks=validation["tracks"],
+        tracks=tracks,
+        accuracy=accuracy.get("value"),
+        accuracy_interval=accuracy.get("interval"),
+        macro_f1=macro_f1.get("value"),
+        macro_f1_interval=macro_f1.get("interval"),
+        latency_ms=judgement["latency"]["p95_ms"],
+        blessed=judgement["blessed"],
+        failed=tuple(row["gate"] for row in failed),
+        reasons=tuple(map(reason, failed)),
     )
+
+
+def reason(row: Mapping[str, Any]) -> str:
+    """Says why a gate failed: figure, interval, threshold and detail in one sentence."""
+    figure, interval, threshold = row["figure"], row["interval"], row["threshold"]
+    if figure is None:
+        return f"{row['title']}: {row['detail']}"
+    text = f"{row['title']}: {_short(figure)}"
+    if interval:
+        text += f" ({interval[0]:.2f} to {interval[1]:.2f})"
+    if threshold is not None:
+        text += f", {row['direction']} {_short(threshold)} is needed"
+    return f"{text}; {row['detail']}" if row["detail"] else text
+
+
+def _short(value: float) -> str:
+    return f"{value:d}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None or math.isnan(value) else value

@@ -1,44 +1,72 @@
-"""The models that exist and the feature that each reads, known without importing Keras."""
+"""The models that a user can choose from, in the order in which they are listed: one line a model.
 
-import dataclasses
+Whoever trains a model finds it by name (`components.trainer.models`) and does not read this list,
+so that adding a model leaves what was computed for the others in the cache. Imports no Keras.
+
+A run may train a model several times, each with a seed of its own, for an ensemble: its branches
+are `crnn`, `crnn-2`, `crnn-3`.
+"""
+
+import re
 from collections.abc import Iterable
 
+from components.trainer.model_entry import ModelEntry
+from components.trainer.models import entry
+from components.trainer.settings import TrainingSettings
 
-@dataclasses.dataclass(frozen=True)
-class ModelEntry:
-    """One model of the catalog.
+_NAMES = (
+    "ann",
+    "cnn",
+    "lstm",
+    "crnn",
+    "vgg16",
+    "vgg19",
+    "efficientnetb0",
+    "inceptionv3",
+    "mobilenetv2",
+    "musicnn",
+    "musicvgg",
+    "embedding",
+    "ensemble",
+)
 
-    Attributes:
-      name: What `--models` and `components.trainer.models.build` call it.
-      feature: Name of the feature that it reads; empty for the ensemble, which reads the others.
-      backbone: Whether its body is a `keras.applications` network that takes `--weights`.
-    """
+CATALOG: dict[str, ModelEntry] = {name: entry(name) for name in _NAMES}
 
-    name: str
-    feature: str
-    backbone: bool = False
-
-
-CATALOG: dict[str, ModelEntry] = {
-    entry.name: entry
-    for entry in (
-        ModelEntry("ann", "descriptors"),
-        ModelEntry("cnn", "log_mel"),
-        ModelEntry("lstm", "mfcc"),
-        ModelEntry("crnn", "log_mel"),
-        ModelEntry("vgg16", "log_mel", backbone=True),
-        ModelEntry("vgg19", "log_mel", backbone=True),
-        ModelEntry("efficientnetb0", "log_mel", backbone=True),
-        ModelEntry("inceptionv3", "log_mel", backbone=True),
-        ModelEntry("mobilenetv2", "log_mel", backbone=True),
-        ModelEntry("musicnn", "music_mel"),
-        ModelEntry("musicvgg", "music_mel"),
-        ModelEntry("ensemble", ""),
-    )
-}
+_ANOTHER_SEED = re.compile(r"(.+)-([2-9]|[1-9]\d)")
 
 
-def feature_names(models: Iterable[str]) -> tuple[str, ...]:
-    """Names of the features that `models` read, without repetition, in the order of the models."""
-    names = (CATALOG[model].feature for model in models)
+def model_of(branch: str) -> str:
+    """The model that a branch trains: `crnn` of both `crnn` and `crnn-2`."""
+    match = _ANOTHER_SEED.fullmatch(branch)
+    return match[1] if match and branch not in CATALOG else branch
+
+
+def seed_offset(branch: str) -> int:
+    """What a branch adds to the run's seed: nothing for `crnn`, 1 for `crnn-2`."""
+    return 0 if model_of(branch) == branch else int(branch.rpartition("-")[2]) - 1
+
+
+def is_branch(name: str) -> bool:
+    """Whether a run can have a branch of that name. There is one ensemble at most."""
+    model = model_of(name)
+    return name in CATALOG or (model in CATALOG and CATALOG[model].recommended is not None)
+
+
+def feature_names(branches: Iterable[str]) -> tuple[str, ...]:
+    """Names of the features that `branches` read, without repetition, in their order."""
+    names = (CATALOG[model_of(branch)].feature for branch in branches)
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def recommended(name: str) -> TrainingSettings:
+    """The settings that a model is trained with unless others are given.
+
+    Raises:
+      ValueError: The catalog has no model of that name, or it is the ensemble, which is not
+        trained.
+    """
+    settings = CATALOG[name].recommended if name in CATALOG else None
+    if settings is None:
+        trained = tuple(model.name for model in CATALOG.values() if model.recommended)
+        raise ValueError(f"no such model to train: expected one of {trained}. Received: {name!r}")
+    return settings

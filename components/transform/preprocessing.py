@@ -1,9 +1,8 @@
-"""Transform: features of a clip, in the graph, standardised by full-pass statistics.
+"""Transform: computes and standardises the features of a track's clips, in the graph.
 
-`preprocessing_fn` is what TFX's Transform calls by dotted path. Statistics come from the split
-that Transform analyses (training) and travel with every transformed example as
-`<feature>_mean` and `<feature>_std`, so that the served graph can apply the very same numbers
-to sound of any length.
+TFX's Transform calls `preprocessing_fn` by its dotted path. Mean and standard deviation are those
+of the training split. Every transformed example contains them as `<feature>_mean` and
+`<feature>_std`, so that the served graph applies the same numbers.
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ import tensorflow_transform as tft
 from components.audio import extraction
 from components.audio.features import Feature, feature
 from components.audio.settings import AudioSettings
-from components.gtzan.genres import GENRES
+from components.common.labels import genre_index
 
 LABEL = "label"
 TRACK_ID = "track_id"
@@ -28,45 +27,45 @@ def preprocessing_fn(
 
     Args:
       inputs: Raw features of DESIGN.md's schema, each of shape [batch, 1].
-      custom_config: `audio` (fields of `AudioSettings`) and `features` (names to compute).
+      custom_config: `audio` (fields of `AudioSettings`), `features` (names to compute) and
+        `genres` (names in label order).
 
     Returns:
       `label` int64 [batch], `track_id` string [batch], and for each feature its matrix
-      float32 [batch, frames, bins]; for a standardised one also `<name>_mean` and `<name>_std`,
-      float32 [batch, bins], the same in every row.
+      float32 [batch, clips_per_track * frames_per_clip, bins], zero in the frames that fill a clip
+      up, and `<name>_frames` int64 [batch, clips_per_track], how many of each clip's frames are of
+      sound; for a standardised one also `<name>_mean` and `<name>_std`, float32 [batch, bins], the
+      same in every row. Only frames of sound count in these statistics.
     """
     settings = AudioSettings(**custom_config["audio"])
-    matrices = extraction.extract_pcm16(custom_config["features"], inputs["audio"][:, 0], settings)
+    matrices, frames = extraction.extract_pcm16(
+        custom_config["features"], inputs["audio"][:, 0], settings
+    )
     outputs = {
-        LABEL: genre_index(inputs["genre"][:, 0]),
+        LABEL: genre_index(inputs["genre"][:, 0], custom_config["genres"]),
         TRACK_ID: inputs["track_id"][:, 0],
     }
     for name, matrix in matrices.items():
-        outputs |= _scaled(matrix, feature(name, settings))
+        outputs |= _scaled(matrix, frames[name], feature(name, settings))
     return outputs
 
 
-def genre_index(genre: tf.Tensor) -> tf.Tensor:
-    """Position of each name of `genre` (string [batch]) in GENRES, as int64 [batch].
-
-    Comparison instead of a lookup table: tables hold state that TF Serving's loader must
-    initialise. ExampleValidator has made sure that the name is one of the ten.
-    """
-    return tf.argmax(tf.equal(genre[:, tf.newaxis], tf.constant(GENRES)), axis=1)
-
-
-def _scaled(matrix: tf.Tensor, described: Feature) -> dict[str, tf.Tensor]:
-    matrix = tf.ensure_shape(matrix, [None, *described.clip_shape])
-    if not described.standardised:
-        return {described.name: matrix}
-    rows = tf.reshape(matrix, [-1, described.bins])
+def _scaled(matrix: tf.Tensor, frames: tf.Tensor, feature: Feature) -> dict[str, tf.Tensor]:
+    matrix = tf.ensure_shape(matrix, [None, *feature.track_shape])
+    frames = tf.ensure_shape(frames, [None, feature.clips_per_track])
+    outputs = {feature.name: matrix, f"{feature.name}_frames": frames}
+    if not feature.standardised:
+        return outputs
+    of_sound = extraction.is_sound(frames, feature.frames_per_clip)
+    rows = tf.boolean_mask(matrix, of_sound)
     mean = tft.mean(rows, reduce_instance_dims=False)
     deviation = tf.sqrt(tft.var(rows, reduce_instance_dims=False))
+    standardised = extraction.standardise(matrix, mean, deviation)
     batch = tf.shape(matrix)[0]
-    return {
-        described.name: extraction.standardise(matrix, mean, deviation),
-        f"{described.name}_mean": _repeat(mean, batch, described.bins),
-        f"{described.name}_std": _repeat(deviation, batch, described.bins),
+    return outputs | {
+        feature.name: tf.where(of_sound[:, :, tf.newaxis], standardised, 0.0),
+        f"{feature.name}_mean": _repeat(mean, batch, feature.bins),
+        f"{feature.name}_std": _repeat(deviation, batch, feature.bins),
     }
 
 

@@ -1,24 +1,22 @@
 """The client's command line."""
 
 import argparse
-import json
+import math
 import pathlib
-import sys
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from components.audio.codec import SUFFIXES
-from components.errors import UserError
+from components.common.errors import UserError
+from serving.client import output, songs
 from serving.client.connection import Tls
 from serving.client.genre_client import FileResult, GenreClient
-from serving.client.results import GenrePrediction
-from serving.client.tables import song_table, songs_table
+from serving.client.releases import find_release
 
 _EPILOG = """\
 Exit codes: 0 every song was classified, 1 some were not (each with a line on standard error),
-2 the command line is wrong.
+2 the command line is wrong, 141 whoever read the output went away.
 """
 
 
@@ -35,36 +33,47 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         type=pathlib.Path,
         metavar="SONG",
-        help="an audio file, or a folder to search for them (.wav .au .flac .mp3 .ogg)",
+        help=f"an audio file, or a folder to search for them ({' '.join(songs.SUFFIXES)})",
     )
-    parser.add_argument(
-        "--server", default="localhost:8500", metavar="HOST:PORT", help="(default: localhost:8500)"
-    )
-    parser.add_argument("--model", default="genre", help="(default: genre)")
+    add_server_flags(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--version", type=int, metavar="N", help="ask this version (default: latest)"
     )
     which.add_argument("--label", metavar="NAME", help="the version of this label")
+    output.add_output_flags(parser)
     parser.add_argument(
-        "--json", action="store_true", help="one JSON object a song on standard output"
-    )
-    parser.add_argument(
-        "--concurrency", type=int, default=4, metavar="N", help="songs at a time (default: 4)"
+        "--concurrency", type=positive, default=4, metavar="N", help="songs at a time (default: 4)"
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=positive_seconds,
         default=30.0,
         metavar="S",
         help="deadline of a call in seconds, retries included (default: 30)",
     )
     parser.add_argument(
         "--attempts",
-        type=int,
+        type=positive,
         default=5,
         metavar="N",
         help="tries while the server is unavailable (default: 5)",
+    )
+    return parser
+
+
+def add_server_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say where the server is and how to speak to it."""
+    parser.add_argument(
+        "--server", default="localhost:8500", metavar="HOST:PORT", help="(default: localhost:8500)"
+    )
+    parser.add_argument("--model", default="genre", help="(default: genre)")
+    parser.add_argument(
+        "--releases",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="the folder that the served versions were pushed to (output/serving/genre): with it "
+        "a version's network and data are named",
     )
     tls = parser.add_argument_group("encryption")
     tls.add_argument("--tls", action="store_true", help="speak TLS, trusting the system's issuers")
@@ -72,48 +81,36 @@ def build_parser() -> argparse.ArgumentParser:
     tls.add_argument("--tls-certificate", type=pathlib.Path, metavar="PEM", help="show this one")
     tls.add_argument("--tls-key", type=pathlib.Path, metavar="PEM", help="its private key")
     tls.add_argument("--tls-server-name", metavar="NAME", help="expect this name of the server")
-    return parser
 
 
-def expand(songs: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
-    """The files that are named, and those under the folders that are named, in order.
-
-    Raises:
-      UserError: A folder holds no audio files.
-    """
-    for song in songs:
-        if not song.is_dir():
-            yield song
-            continue
-        found = sorted(
-            path for path in song.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
-        )
-        if not found:
-            raise UserError(f"{song} holds no audio files ({' '.join(SUFFIXES)})")
-        yield from found
-
-
-def _client(parsed: argparse.Namespace) -> GenreClient:
-    if parsed.concurrency < 1 or parsed.attempts < 1 or not parsed.timeout > 0:
-        raise UserError("--concurrency, --attempts and --timeout must be positive")
+def read_tls(parsed: argparse.Namespace) -> Tls | None:
+    """What the flags say of encryption; None for plain text."""
     files = (parsed.tls_ca, parsed.tls_certificate, parsed.tls_key)
-    tls = None
-    if parsed.tls or any(files) or parsed.tls_server_name:
-        tls = Tls(*files, server_name=parsed.tls_server_name)
-    return GenreClient(
-        parsed.server,
-        model=parsed.model,
-        version=parsed.version,
-        label=parsed.label,
-        tls=tls,
-        timeout_seconds=parsed.timeout,
-        attempts=parsed.attempts,
-    )
+    if not (parsed.tls or any(files) or parsed.tls_server_name):
+        return None
+    return Tls(*files, server_name=parsed.tls_server_name)
 
 
-def _results(
-    client: GenreClient, paths: Sequence[pathlib.Path], concurrency: int
-) -> Iterator[FileResult]:
+def positive(text: str) -> int:
+    """A whole number from 1 up, as argparse's type."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 up. Received: {text!r}")
+    return int(text)
+
+
+def positive_seconds(text: str) -> float:
+    """Seconds over 0, as argparse's type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds over 0. Received: {text!r}")
+    return value
+
+
+def with_progress(results: Iterator[FileResult], total: int) -> Iterator[FileResult]:
+    """Passes results on, and shows on a terminal how many there are."""
     console = Console(stderr=True)
     with Progress(
         TextColumn("listening"),
@@ -122,10 +119,10 @@ def _results(
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=len(paths) < 2 or not console.is_terminal,
+        disable=total < 2 or not console.is_terminal,
     ) as progress:
-        task = progress.add_task("", total=len(paths))
-        for result in client.stream(paths, concurrency=concurrency):
+        task = progress.add_task("", total=total)
+        for result in results:
             progress.advance(task)
             yield result
 
@@ -136,39 +133,40 @@ def run(parsed: argparse.Namespace) -> int:
     Raises:
       UserError: Nothing can be classified.
     """
-    paths = list(expand(parsed.songs))
+    paths = list(songs.find_songs(parsed.songs))
+    client = GenreClient(
+        parsed.server,
+        model=parsed.model,
+        version=parsed.version,
+        label=parsed.label,
+        tls=read_tls(parsed),
+        timeout_seconds=parsed.timeout,
+        attempts=parsed.attempts,
+    )
     failed = 0
-    predictions: list[GenrePrediction] = []
-    with _client(parsed) as client:
+    with client:
         client.versions()  # one clear line, rather than one a file, where no server answers
-        for result in _results(client, paths, parsed.concurrency):
-            if result.prediction is None:
-                failed += 1
-                print(f"error: {_line(result)}", file=sys.stderr)
-                if parsed.json:
-                    print(json.dumps({"file": str(result.path), "error": result.error}), flush=True)
-            elif parsed.json:
-                print(json.dumps(result.prediction.as_json()), flush=True)
-            else:
-                predictions.append(result.prediction)
-    if predictions:
-        shown = song_table(predictions[0]) if len(paths) == 1 else songs_table(predictions)
-        Console().print(shown)
+        report = output.make_report(
+            parsed, lambda prediction: find_release(parsed.releases, prediction.version)
+        )
+        results = client.stream(paths, concurrency=parsed.concurrency)
+        for result in with_progress(results, len(paths)):
+            failed += result.prediction is None
+            report.add(result)
+        report.finish()
     return 1 if failed else 0
-
-
-def _line(result: FileResult) -> str:
-    name = str(result.path)
-    return result.error if result.error.startswith(name) else f"{name}: {result.error}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the client. Returns the exit code."""
     parsed = build_parser().parse_args(arguments)
+    output.make_output_safe()
     try:
         return run(parsed)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        output.print_error(str(error))
         return 1
+    except BrokenPipeError:
+        return output.end_by_broken_pipe()
     except KeyboardInterrupt:
         return 130

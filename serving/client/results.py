@@ -4,9 +4,36 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from components.audio.features import FEATURE_NAMES, feature
+from components.audio.catalog import FEATURE_NAMES
+from components.audio.features import feature
 from components.audio.settings import AudioSettings
+from components.common.temperature import merged
+
+# A runner-up that reaches this part of the best genre's probability makes it a close call.
+CLOSE_RATIO = 0.8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model says of one part of a song.
+
+    Attributes:
+      model: Name of the model.
+      version: The version that answered.
+      genres: Names in label order.
+      probabilities: float32 [genres], of the whole part.
+      window_probabilities: float32 [windows, genres]; windows that do not count are zero.
+      temperature: What the model's probabilities are scaled by; 1 where a model does not say.
+    """
+
+    model: str
+    version: int
+    genres: tuple[str, ...]
+    probabilities: np.ndarray
+    window_probabilities: np.ndarray
+    temperature: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,7 +50,7 @@ class GenrePrediction:
       window_starts_seconds: float64 [windows], where each begins.
       window_seconds: How long each is.
       duration_seconds: Length of the song.
-      call_seconds: Time that the server's answer took.
+      call_seconds: Time that the model's answers took.
     """
 
     name: str
@@ -47,10 +74,21 @@ class GenrePrediction:
         """Its probability."""
         return float(np.max(self.probabilities))
 
+    @property
+    def close(self) -> bool:
+        """Whether the second genre is nearly as likely as the first (0.8 times or more)."""
+        second = self.ranked()[1:2]
+        return bool(second) and second[0][1] >= CLOSE_RATIO * self.probability
+
     def ranked(self) -> list[tuple[str, float]]:
         """Genres and probabilities, the likeliest first."""
         order = np.argsort(-self.probabilities, kind="stable")
         return [(self.genres[i], float(self.probabilities[i])) for i in order]
+
+    def verdict(self) -> str:
+        """The genre in words: "jazz 81 %", or "disco 25 %, pop 23 %: close"."""
+        named = [f"{genre} {100 * value:.0f} %" for genre, value in self.ranked()[:2]]
+        return f"{', '.join(named)}: close" if self.close else named[0]
 
     def timeline(self) -> list[tuple[float, str, float]]:
         """Start in seconds, likeliest genre and its probability, window by window."""
@@ -68,6 +106,7 @@ class GenrePrediction:
             "file": self.name,
             "genre": self.genre,
             "probability": round(self.probability, 6),
+            "close": self.close,
             "probabilities": {name: round(value, 6) for name, value in self.ranked()},
             "windows": [
                 {"start_seconds": round(start, 3), "genre": name, "probability": round(value, 6)}
@@ -81,15 +120,87 @@ class GenrePrediction:
         }
 
 
-def window_seconds(samples: int, windows: int, settings: AudioSettings) -> float:
-    """Length of a window of a model that cut `samples` samples into `windows` of them.
+class PredictionBuilder:
+    """Joins the answers to a song's parts, in their order.
 
-    Models read features of slightly different frame rates (2.97 s or 2.99 s a window), and an
-    answer does not say which: the count does, and where it fits several the difference is small.
+    Attributes:
+      version: The version that answered the first part; None before it.
     """
+
+    def __init__(self, name: str, settings: AudioSettings) -> None:
+        self.version: int | None = None
+        self._name = name
+        self._settings = settings
+        self._answers: list[Answer] = []
+        self._windows: list[np.ndarray] = []
+        self._starts: list[np.ndarray] = []
+        self._length = 0.0
+        self._samples = 0
+
+    def add(self, samples: int, answer: Answer) -> None:
+        """Adds the answer to the next part, `samples` samples long."""
+        counting = answer.window_probabilities[answer.window_probabilities.any(axis=1)]
+        starts, length = window_starts(samples, len(counting), self._settings)
+        self.version = answer.version
+        self._length = self._length or length
+        self._starts.append(starts + self._samples / self._settings.sample_rate_hz)
+        self._windows.append(counting)
+        self._answers.append(answer)
+        self._samples += samples
+
+    def prediction(self, call_seconds: float) -> GenrePrediction:
+        """The whole song's, once every part is answered."""
+        first = self._answers[0]
+        windows = np.concatenate(self._windows)
+        return GenrePrediction(
+            name=self._name,
+            model=first.model,
+            version=first.version,
+            genres=first.genres,
+            # One version answers all parts, so one temperature.
+            probabilities=first.probabilities
+            if len(self._answers) == 1
+            else merged(windows, first.temperature),
+            window_probabilities=windows,
+            window_starts_seconds=np.concatenate(self._starts),
+            window_seconds=self._length,
+            duration_seconds=self._samples / self._settings.sample_rate_hz,
+            call_seconds=call_seconds,
+        )
+
+
+def window_starts(
+    samples: int, windows: int, settings: AudioSettings
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Says when each window of an answer begins.
+
+    A model takes sound in clips of `clip_seconds`, end to end, and cuts each into windows; what is
+    left at the end of a clip is in no window. Models read features of slightly different frame
+    rates (2.97 s or 2.99 s a window), and an answer does not say which: the count does, and where
+    it fits several the difference is small.
+
+    Args:
+      samples: Samples that were sent.
+      windows: Windows that were answered.
+      settings: The analysis settings.
+
+    Returns:
+      Where the windows begin, float64 [windows], and how long each is, in seconds.
+    """
+    whole, rest = divmod(samples, settings.clip_samples)
+    clips = [settings.clip_samples] * whole
+    if rest >= settings.minimum_samples:
+        clips.append(rest)
     for name in FEATURE_NAMES:
-        described = feature(name, settings)
-        frames = -(-samples * described.frames_per_second // settings.sample_rate_hz)
-        if int(frames) // described.window_frames == windows:
-            return described.window_frames / described.frames_per_second
-    return samples / settings.sample_rate_hz / max(windows, 1)
+        entry = feature(name, settings)
+        seconds = entry.window_frames / entry.frames_per_second
+        hop = settings.sample_rate_hz / entry.frames_per_second
+        counts = [int(-(-length // hop)) // entry.window_frames for length in clips]
+        if sum(counts) == windows:
+            starts = [
+                clip * settings.clip_seconds + seconds * np.arange(count)
+                for clip, count in enumerate(counts)
+            ]
+            return np.concatenate(starts), seconds
+    seconds = samples / settings.sample_rate_hz / max(windows, 1)
+    return seconds * np.arange(windows), seconds

@@ -1,4 +1,4 @@
-"""The player: the sound, its waveform in the colours of its genres, and the genres' timeline.
+"""The player: sound, waveform, genres over time and spectrogram, with one playhead through all.
 
 Streamlit's own player does not tell where it is, and a timeline without a moving hand is only half
 of one, so this is a small page of its own (player.html) that is given its data as JSON.
@@ -7,67 +7,70 @@ of one, so this is a small page of its own (player.html) that is given its data 
 import base64
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from components.audio import codec
+from components.audio.settings import AudioSettings
 from serving.client import GenrePrediction
-from serving.client.tables import GENRE_COLOURS, colour
+from serving.page.sound import SoundPicture, note_heights
 
 _TEMPLATE = pathlib.Path(__file__).with_name("player.html")
 _PLACE = "/*DATA*/null"
-_PEAKS = 400
-# What every browser plays as it is; other formats, and what would be larger so, go as WAV.
-_PLAYABLE = {".mp3": "audio/mpeg", ".flac": "audio/flac", ".wav": "audio/wav"}
 
 
-def peaks(samples: np.ndarray, count: int = _PEAKS) -> np.ndarray:
-    """The largest magnitude in each of `count` equal parts, relative to the loudest: [count]."""
-    edges = np.linspace(0, len(samples), count, endpoint=False).astype(int)
-    highest = np.maximum.reduceat(np.abs(samples), edges)
-    return highest / max(float(highest.max()), 1e-6)
-
-
-def sound_url(data: bytes, name: str, samples: np.ndarray, sample_rate_hz: int) -> str:
-    """The sound as a data: URL that a browser plays."""
-    kind = _PLAYABLE.get(pathlib.PurePath(name).suffix.lower())
-    if kind is None or len(data) > 2 * len(samples) + 44:
-        data, kind = codec.encode_wav(samples, sample_rate_hz), "audio/wav"
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def player_html(url: str, samples: np.ndarray, predictions: Sequence[GenrePrediction]) -> str:
+def player_html(
+    url: str,
+    picture: SoundPicture,
+    predictions: Sequence[GenrePrediction],
+    titles: Sequence[str],
+    colours: Mapping[str, str],
+    settings: AudioSettings,
+) -> str:
     """The player's page.
 
     Args:
-      url: Where the sound is, see `sound_url`.
-      samples: float32 [n], for the waveform.
+      url: Where the sound is.
+      picture: What it looks like.
       predictions: One timeline each; the waveform takes the first one's colours.
+      titles: What the models are called, one a prediction.
+      colours: Of every genre, as #rrggbb.
+      settings: The analysis settings.
     """
-    genres = {genre for prediction in predictions for genre in prediction.genres}
+    png = base64.b64encode(picture.spectrogram_png).decode()
     data = {
         "sound": url,
-        "seconds": predictions[0].duration_seconds,
-        "peaks": [round(float(peak), 3) for peak in peaks(samples)],
-        "colours": {**GENRE_COLOURS, **{genre: colour(genre) for genre in genres}},
+        "seconds": picture.duration_seconds,
+        "peaks": picture.peaks,
+        "picture": f"data:image/png;base64,{png}",
+        "notes": [{"name": name, "height": height} for name, height in note_heights(settings)],
+        "colours": dict(colours),
         "timelines": [
-            {
-                "name": f"{prediction.model} {prediction.version}",
-                "length": prediction.window_seconds,
-                "windows": [
-                    {"start": round(start, 3), "genre": genre, "probability": round(value, 4)}
-                    for start, genre, value in prediction.timeline()
-                ],
-            }
-            for prediction in predictions
+            _timeline(prediction, title)
+            for prediction, title in zip(predictions, titles, strict=True)
         ],
     }
-    # "</" would end the script element, whatever string it stands in.
-    text = json.dumps(data).replace("</", "<\\/")
+    # "</" would end the script element, and "<!--" begin a comment, whatever string they stand in.
+    text = json.dumps(data).replace("<", "\\u003c")
     return _TEMPLATE.read_text(encoding="utf-8").replace(_PLACE, text)
 
 
-def player_height(timelines: int) -> int:
-    """Pixels that the player takes with so many timelines."""
-    return 284 if timelines == 1 else 250 + 52 * timelines
+def _timeline(prediction: GenrePrediction, title: str) -> dict[str, object]:
+    mean = prediction.window_probabilities.mean(axis=0)
+    order = [prediction.genres[i] for i in (-mean).argsort()]
+    rows = zip(prediction.timeline(), prediction.window_probabilities, strict=True)
+    return {
+        "name": title,
+        "length": prediction.window_seconds,
+        "order": order,
+        "windows": [
+            {
+                "start": round(start, 3),
+                "genre": genre,
+                "probability": round(value, 4),
+                "all": {
+                    name: round(float(part), 3)
+                    for name, part in zip(prediction.genres, row, strict=True)
+                },
+            }
+            for (start, genre, value), row in rows
+        ],
+    }

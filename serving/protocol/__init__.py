@@ -19,13 +19,16 @@ from serving.protocol.messages import (
     new_pool,
     pool,
 )
-from serving.protocol.tensors import TensorError, decode_tensor, encode_tensor
+from serving.protocol.tensors import TensorError, decode_tensor, encode_tensor, tensor_shape
+from serving.protocol.wire import WireError, check_parsed_size
 
 __all__ = [
     "MODEL_SERVICE",
     "PREDICTION_SERVICE",
     "Method",
     "TensorError",
+    "WireError",
+    "check_parsed_size",
     "decode_tensor",
     "encode_tensor",
     "error_code_name",
@@ -33,4 +36,5 @@ __all__ = [
     "methods",
     "new_pool",
     "pool",
+    "tensor_shape",
 ]

@@ -1,12 +1,20 @@
 """numpy arrays as TensorProto and back, as TensorFlow does it but without TensorFlow."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from serving.protocol.messages import message
 
+# What a string takes beside its characters: numpy's pointer, Python's object, TensorFlow's string.
+STRING_BYTES = 64
+MAX_RANK = 32  # numpy's
+
 _STRING = 7
+# Values leave and enter a message through Python objects. In portions, they take little memory and
+# other threads get their turn in between.
+_VALUES_AT_ONCE = 65_536
 
 # tensorflow.DataType number → (numpy dtype, the field that holds values one by one).
 _TYPES: dict[int, tuple[Any, str]] = {
@@ -73,11 +81,40 @@ def encode_tensor(array: Any, *, as_fields: bool = False) -> Any:
             item.encode() if isinstance(item, str) else bytes(item) for item in elements
         )
     elif as_fields:
-        getattr(proto, _TYPES[number][1]).extend(values.ravel().tolist())
+        field, flat = getattr(proto, _TYPES[number][1]), values.ravel()
+        for start in range(0, flat.size, _VALUES_AT_ONCE):
+            field.extend(flat[start : start + _VALUES_AT_ONCE].tolist())
     else:
         little = values.astype(values.dtype.newbyteorder("<"), copy=False)
         proto.tensor_content = little.tobytes()
     return proto
+
+
+def tensor_shape(proto: Any, *, max_bytes: int | None = None) -> tuple[int, ...]:
+    """The shape that a `tensorflow.TensorProto` claims, checked without unfolding its values.
+
+    Args:
+      proto: The message, of any pool.
+      max_bytes: Refuse what would be larger than this once unfolded; a string counts as
+        `STRING_BYTES`, whatever its length.
+
+    Raises:
+      TensorError: The shape is unknown or too large, or the type is not one that is served.
+    """
+    if proto.dtype not in _TYPES:
+        raise TensorError(f"cannot read a tensor of this type. Received: DataType {proto.dtype}")
+    if proto.tensor_shape.unknown_rank:
+        raise TensorError("a tensor's shape must be known. Received: unknown rank")
+    if len(proto.tensor_shape.dim) > MAX_RANK:
+        raise TensorError(
+            f"a tensor has at most {MAX_RANK} dimensions. Received: {len(proto.tensor_shape.dim)}"
+        )
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if any(size < 0 for size in shape):
+        raise TensorError(f"a tensor's sizes must be known. Received: {list(shape)}")
+    if max_bytes is not None and math.prod(shape) * _item_bytes(proto.dtype) > max_bytes:
+        raise TensorError(f"the tensor is too large. Received: shape {list(shape)}")
+    return shape
 
 
 def decode_tensor(proto: Any, *, max_bytes: int | None = None) -> np.ndarray:
@@ -88,28 +125,18 @@ def decode_tensor(proto: Any, *, max_bytes: int | None = None) -> np.ndarray:
 
     Args:
       proto: The message, of any pool.
-      max_bytes: Refuse what would be larger than this once unfolded.
+      max_bytes: As of `tensor_shape`.
 
     Raises:
       TensorError: The shape is unknown, too large or does not fit the values, or the type is not
         one that is served.
     """
-    if proto.dtype not in _TYPES:
-        raise TensorError(f"cannot read a tensor of this type. Received: DataType {proto.dtype}")
-    if proto.tensor_shape.unknown_rank:
-        raise TensorError("a tensor's shape must be known. Received: unknown rank")
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if any(size < 0 for size in shape):
-        raise TensorError(f"a tensor's sizes must be known. Received: {list(shape)}")
+    shape = tensor_shape(proto, max_bytes=max_bytes)
     dtype, field = _TYPES[proto.dtype]
-    count = 1
-    for size in shape:
-        count *= size
-    item_bytes = 8 if dtype is object else np.dtype(dtype).itemsize
-    if len(shape) > 32 or (max_bytes is not None and count * item_bytes > max_bytes):
-        raise TensorError(f"the tensor is too large. Received: shape {list(shape)}")
+    count = math.prod(shape)
     if proto.tensor_content and dtype is not object:
         content = proto.tensor_content
+        item_bytes = _item_bytes(proto.dtype)
         if len(content) != count * item_bytes:
             raise TensorError(
                 f"shape {list(shape)} needs {count * item_bytes} bytes. Received: {len(content)}"
@@ -117,11 +144,18 @@ def decode_tensor(proto: Any, *, max_bytes: int | None = None) -> np.ndarray:
         if dtype is np.bool_:
             return (np.frombuffer(content, np.uint8) != 0).reshape(shape)
         return np.frombuffer(content, np.dtype(dtype).newbyteorder("<")).reshape(shape)
-    values = list(getattr(proto, field))
-    if len(values) > count:
-        raise TensorError(f"shape {list(shape)} needs {count} values. Received: {len(values)}")
+    values = getattr(proto, field)
+    sent = len(values)
+    if sent > count:
+        raise TensorError(f"shape {list(shape)} needs {count} values. Received: {sent}")
     array = np.empty(count, dtype)
-    array[: len(values)] = values
-    if len(values) < count:
-        array[len(values) :] = values[-1] if values else (b"" if dtype is object else 0)
+    for start in range(0, sent, _VALUES_AT_ONCE):
+        stop = min(start + _VALUES_AT_ONCE, sent)
+        array[start:stop] = values[start:stop]
+    if sent < count:
+        array[sent:] = values[-1] if sent else (b"" if dtype is object else 0)
     return array.reshape(shape)
+
+
+def _item_bytes(number: int) -> int:
+    return STRING_BYTES if number == _STRING else int(np.dtype(_TYPES[number][0]).itemsize)

@@ -3,10 +3,9 @@
 import dataclasses
 import datetime
 import json
-import pathlib
-import sys
-import threading
-from typing import TextIO
+import os
+
+from serving.server.line_writer import LineWriter
 
 
 @dataclasses.dataclass
@@ -45,27 +44,34 @@ class CallRecord:
 
 
 class AccessLog:
-    """Writes call records to standard error, to a file, or nowhere."""
+    """Writes call records to standard error, to a file, or nowhere, without ever waiting."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, standard_error: LineWriter) -> None:
         """Opens the log.
 
         Args:
           target: "-" for standard error, a path to append to, or "" for none.
+          standard_error: Writes to it.
 
         Raises:
           OSError: The file cannot be opened.
         """
-        self._lock = threading.Lock()
-        self._stream: TextIO | None = None
+        self._file: int | None = None
+        self._writer: LineWriter | None = None
         if target == "-":
-            self._stream = sys.stderr
+            self._writer = standard_error
         elif target:
-            self._stream = pathlib.Path(target).open("a", encoding="utf-8")  # noqa: SIM115
+            self._file = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            self._writer = LineWriter(self._file)
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written."""
+        return self._writer.lost if self._writer else 0
 
     def write(self, record: CallRecord) -> None:
         """Writes one line; what is empty is left out."""
-        if self._stream is None:
+        if self._writer is None:
             return
         fields: dict[str, object] = {
             "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
@@ -75,11 +81,9 @@ class AccessLog:
                 value = round(value, 2)
             if value not in ("", None):
                 fields[name] = value
-        line = json.dumps(fields, ensure_ascii=False)
-        with self._lock:
-            print(line, file=self._stream, flush=True)
+        self._writer.write(json.dumps(fields, ensure_ascii=False))
 
     def close(self) -> None:
-        """Closes the file, if it is one."""
-        if self._stream is not None and self._stream is not sys.stderr:
-            self._stream.close()
+        """Writes what is left and closes the file, if it is one and takes it."""
+        if self._file is not None and self._writer is not None and self._writer.close(1.0):
+            os.close(self._file)

@@ -1,16 +1,25 @@
 """The server's command line. It answers --help and mistakes without TensorFlow."""
 
 import argparse
+import ctypes
 import os
 import pathlib
-import socket
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 
-from components.errors import UserError
-from serving.server.settings import MEBIBYTE, BatchingSettings, ServerSettings, TlsSettings
+from components.common.errors import UserError
+from serving.server.settings import (
+    MEBIBYTE,
+    BatchingSettings,
+    SamplingSettings,
+    ServerSettings,
+    TlsSettings,
+    listening_socket,
+)
 
+_M_ARENA_MAX = -8  # of glibc's malloc.h
 _EPILOG = """\
 The port speaks TF Serving's gRPC API (PredictionService, ModelService) with health checking and
 reflection; the REST port speaks its REST API. New versions under the base path are loaded, warmed
@@ -39,6 +48,18 @@ def _not_negative(text: str) -> float:
         value = -1.0
     if not 0 <= value < 1e9:
         raise argparse.ArgumentTypeError(f"expected a number from 0 up. Received: {text!r}")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(
+            f"expected a number over 0 and up to 1. Received: {text!r}"
+        )
     return value
 
 
@@ -101,6 +122,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="several models: TF Serving's models.config, in place of the flags above",
     )
     model.add_argument(
+        "--allow-reload",
+        action="store_true",
+        help="let callers change what is served (HandleReloadConfigRequest)",
+    )
+    model.add_argument(
         "--poll-seconds",
         type=_not_negative,
         default=2.0,
@@ -126,6 +152,12 @@ def build_parser() -> argparse.ArgumentParser:
     network.add_argument("--tls-key", type=pathlib.Path, metavar="PEM", help="its private key")
     network.add_argument(
         "--tls-client-ca", type=pathlib.Path, metavar="PEM", help="ask clients for a certificate"
+    )
+    network.add_argument(
+        "--trusted-proxies",
+        default="",
+        metavar="IP,IP",
+        help="believe X-Forwarded-For of these addresses (default: of none)",
     )
     load = parser.add_argument_group("how much to take on")
     load.add_argument(
@@ -154,7 +186,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=_positive,
         default=batching.queue_length,
         metavar="N",
-        help="requests that may wait; more are refused with RESOURCE_EXHAUSTED "
+        help="requests that may wait; more are refused with UNAVAILABLE "
         f"(default: {batching.queue_length})",
     )
     load.add_argument(
@@ -163,6 +195,21 @@ def build_parser() -> argparse.ArgumentParser:
         default=64,
         metavar="MIB",
         help="largest request (default: 64: 25 minutes of sound as WAV)",
+    )
+    load.add_argument(
+        "--memory-mib",
+        type=_positive,
+        default=1024,
+        metavar="MIB",
+        help="all requests that are held, together; more are refused with RESOURCE_EXHAUSTED "
+        "(default: 1024)",
+    )
+    load.add_argument(
+        "--read-seconds",
+        type=_not_negative,
+        default=30.0,
+        metavar="S",
+        help="how long a request may take to arrive (default: 30)",
     )
     load.add_argument(
         "--intra-op-threads",
@@ -183,6 +230,36 @@ def build_parser() -> argparse.ArgumentParser:
         default="-",
         metavar="FILE",
         help="JSON lines, one a call: a file, - for standard error (default), or off",
+    )
+    parser.add_argument(
+        "--shadow-log",
+        default="-",
+        metavar="FILE",
+        help="JSON lines, one a disagreement with the shadow version, at most 10 MiB and as much "
+        "before: a file, - for standard error (default), or off",
+    )
+    sampling = parser.add_argument_group("samples for python -m serving.monitor")
+    sampling.add_argument(
+        "--sample-requests",
+        type=_share,
+        metavar="SHARE",
+        help="describe this part of the requests: 0.1 for one in ten (default: none)",
+    )
+    sampling.add_argument(
+        "--sample-folder",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="local folder that the descriptions are written to, as JSON lines",
+    )
+    sampling.add_argument(
+        "--sample-mib",
+        type=_positive,
+        default=64,
+        metavar="MIB",
+        help="most that the descriptions take, and as much the sounds; the oldest go (default: 64)",
+    )
+    sampling.add_argument(
+        "--sample-sound", action="store_true", help="keep the sampled sound, too (30 s of each)"
     )
     return parser
 
@@ -225,6 +302,19 @@ def _quote(text: str) -> str:
     return f'"{escaped}"'
 
 
+def _sampling(arguments: argparse.Namespace) -> SamplingSettings | None:
+    share, folder = arguments.sample_requests, arguments.sample_folder
+    if (share is None) != (folder is None):
+        raise UserError("samples need both --sample-requests SHARE and --sample-folder DIR")
+    if share is None:
+        if arguments.sample_sound:
+            raise UserError("--sample-sound needs --sample-requests SHARE and --sample-folder DIR")
+        return None
+    if ":/" in str(folder):  # a path folds the slashes of s3://
+        raise UserError(f"--sample-folder must be a local folder. Received: {str(folder)!r}")
+    return SamplingSettings(share, folder, arguments.sample_mib * MEBIBYTE, arguments.sample_sound)
+
+
 def _tls(arguments: argparse.Namespace) -> TlsSettings | None:
     files = {
         "--tls-certificate": arguments.tls_certificate,
@@ -258,8 +348,13 @@ def parse(arguments: Sequence[str] | None = None) -> ServerSettings:
         metrics_port=parsed.metrics_port,
         poll_seconds=max(parsed.poll_seconds, 0.1),
         max_message_bytes=parsed.max_message_mib * MEBIBYTE,
+        memory_bytes=parsed.memory_mib * MEBIBYTE,
+        read_seconds=max(parsed.read_seconds, 0.1),
         grace_seconds=parsed.grace_seconds,
         access_log="" if parsed.access_log == "off" else parsed.access_log,
+        shadow_log="" if parsed.shadow_log == "off" else parsed.shadow_log,
+        trusted_proxies=tuple(filter(None, parsed.trusted_proxies.replace(" ", "").split(","))),
+        allow_reload=parsed.allow_reload,
         intra_op_threads=parsed.intra_op_threads,
         batching=BatchingSettings(
             max_batch_size=parsed.max_batch_size,
@@ -267,6 +362,7 @@ def parse(arguments: Sequence[str] | None = None) -> ServerSettings:
             queue_length=parsed.queue_length,
             batch_threads=parsed.batch_threads,
         ),
+        sampling=_sampling(parsed),
         tls=_tls(parsed),
     )
 
@@ -286,11 +382,23 @@ def _check_ports(settings: ServerSettings) -> None:
         if not port:  # off, or any that is free
             continue
         try:
-            socket.create_server((settings.host, port)).close()
+            listening_socket(settings.host, port).close()
         except OSError as error:
             raise UserError(
                 f"{flag} {port} on {settings.host} cannot be had: {error.strerror}"
             ) from error
+
+
+def _keep_few_arenas() -> None:
+    """Lets threads share memory that was freed, instead of each keeping its own: glibc's arenas."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries do without
+    if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
+        mallopt(_M_ARENA_MAX, 2)
+
+
+def _end_at_once(number: int, frame: object) -> None:
+    os.write(2, b"Stopped.\n")
+    os._exit(0)  # nothing is served yet, and an import cannot be unwound
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -298,7 +406,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = parse(arguments)
         _check_ports(settings)
+        signal.signal(signal.SIGTERM, _end_at_once)  # until the server handles it
         print("Loading TensorFlow …", file=sys.stderr, flush=True)
+        _keep_few_arenas()
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         warnings.simplefilter("ignore")

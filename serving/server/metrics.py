@@ -72,6 +72,35 @@ class Metrics:
             registry=registry,
         )
 
+        self._shadow = prometheus.Counter(
+            "gatefold_shadow_requests",
+            "Calls that a shadow version was to be asked too: agrees, disagrees, dropped, failed.",
+            ("model", "version", "result"),
+            registry=registry,
+        )
+        self._samples = prometheus.Counter(
+            "gatefold_samples",
+            "Calls that were chosen as samples: written, dropped, failed.",
+            ("result",),
+            registry=registry,
+        )
+        self._searches = prometheus.Counter(
+            "gatefold_base_path_searches",
+            "How often the base paths were searched for versions.",
+            registry=registry,
+        )
+        self.access_lines_lost = prometheus.Gauge(
+            "gatefold_access_log_lines_lost",
+            "Lines that the access log could not take.",
+            registry=registry,
+        )
+        self.memory_bytes = prometheus.Gauge(
+            "gatefold_request_memory_bytes",
+            "Bytes of the requests that are held.",
+            registry=registry,
+        )
+        self._shown: tuple[set[tuple[str, ...]], set[tuple[str, ...]]] = (set(), set())
+
     def observe_call(
         self, *, protocol: str, method: str, model: str, status: str, seconds: float
     ) -> None:
@@ -94,15 +123,42 @@ class Metrics:
         self._batch_rows.observe(rows)
         self._run_seconds.observe(seconds)
 
+    def observe_shadow(self, model: str, version: int, result: str) -> None:
+        """Counts one call that a shadow version was to be asked too.
+
+        Args:
+          model: The model.
+          version: The shadow's version.
+          result: "agrees", "disagrees", "dropped" or "failed".
+        """
+        self._shadow.labels(model, str(version), result).inc()
+
+    def observe_sample(self, result: str) -> None:
+        """Counts one call that was chosen as a sample: "written", "dropped" or "failed"."""
+        self._samples.labels(result).inc()
+
+    def observe_search(self) -> None:
+        """Counts one search of the base paths."""
+        self._searches.inc()
+
     def observe_queue(self, seconds: float) -> None:
         """Counts one request's time in the queue."""
         self._queue_seconds.observe(seconds)
 
     def observe_versions(self, models: Registry) -> None:
         """Sets which versions serve."""
-        self._versions.clear()
+        serving: set[tuple[str, ...]] = set()
+        broken: set[tuple[str, ...]] = set()
         for model in models.models():
-            for number in model.numbers():
-                self._versions.labels(model.name, str(number)).set(1)
-            broken = sum(state.code != 0 for state in model.states().values())
-            self._broken.labels(model.name).set(broken)
+            serving |= {(model.name, str(number)) for number in model.numbers()}
+            broken.add((model.name,))
+            count = sum(state.code != 0 for state in model.states().values())
+            self._broken.labels(model.name).set(count)
+        for labels in serving:
+            self._versions.labels(*labels).set(1)
+        # One by one, not all anew: a scrape in between would find a server without versions.
+        for gone in self._shown[0] - serving:
+            self._versions.remove(*gone)
+        for gone in self._shown[1] - broken:
+            self._broken.remove(*gone)
+        self._shown = serving, broken

@@ -4,7 +4,7 @@ import ctypes
 import gc
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
@@ -12,7 +12,7 @@ from google.protobuf import text_format
 
 from serving.protocol import message
 from serving.server.loading import LoadedVersion
-from serving.server.status import ServingError, invalid, not_found
+from serving.server.status import ServingError, invalid, not_found, short
 from serving.server.versions import ModelVersions
 
 _LOG = logging.getLogger("gatefold.serving")
@@ -73,6 +73,7 @@ class Registry:
         poll_seconds: float,
         intra_op_threads: int = 0,
         on_change: Callable[["Registry"], None] = lambda registry: None,
+        on_search: Callable[["Registry"], None] = lambda registry: None,
     ) -> None:
         """Serves nothing before `start`.
 
@@ -81,16 +82,20 @@ class Registry:
           poll_seconds: How often base paths are searched.
           intra_op_threads: TensorFlow's threads in one operation; 0 leaves it to TensorFlow.
           on_change: Called, in the watching thread, when a version came or went.
+          on_search: Called when all base paths have been searched.
         """
         self._poll_seconds = poll_seconds
         self._intra_op_threads = intra_op_threads
         self._on_change = on_change
-        self._lock = threading.Lock()
-        self._polling = threading.Lock()
-        self._models: dict[str, ModelVersions] = {}
+        self._on_search = on_search
+        # Whoever changes what is served (the watching thread, a reload) holds this lock from
+        # beginning to end. Whoever answers calls reads `_models`, which is replaced, never changed.
+        self._changing = threading.Lock()
+        self._models: Mapping[str, ModelVersions] = {}
+        self._successors: dict[str, ModelVersions] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
-        self._apply(config)
+        self._configure(config)
 
     def start(self) -> None:
         """Loads what there is (this takes a while) and watches from then on."""
@@ -100,15 +105,18 @@ class Registry:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the watching; what is loaded stays."""
+        """Ends the watching; what is loaded stays. Does not wait for what is being loaded."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=self._poll_seconds + 1)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a version is being loaded or unloaded."""
+        return self._changing.locked()
 
     def models(self) -> list[ModelVersions]:
         """All models, in the order of their names."""
-        with self._lock:
-            return [self._models[name] for name in sorted(self._models)]
+        models = self._models
+        return [models[name] for name in sorted(models)]
 
     def ready(self) -> bool:
         """Whether every model has a version that serves."""
@@ -124,10 +132,10 @@ class Registry:
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
         number = self.version_number(spec)
-        with self._lock:
-            model = self._models.get(spec.name)
+        model = self._models.get(spec.name)
         if model is None:
-            which = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
+            name = short(spec.name)
+            which = f"Latest({name})" if number is None else f"Specific({name}, {number})"
             raise not_found(f"Servable not found for request: {which}")
         return model.acquire(number)
 
@@ -144,54 +152,77 @@ class Registry:
             model = self._models.get(spec.name)
             labels = model.config.version_labels if model else {}
             if spec.version_label not in labels:
-                raise invalid(f"Unrecognized servable version label: {spec.version_label}")
+                raise invalid(f"Unrecognized servable version label: {short(spec.version_label)}")
             return int(labels[spec.version_label])
         return None
 
     def find(self, name: str) -> ModelVersions | None:
         """The model `name`, or None."""
-        with self._lock:
-            return self._models.get(name)
+        return self._models.get(name)
 
     def reload(self, config: Any) -> None:
         """Serves what `config` lists, as HandleReloadConfigRequest does: loads before it returns.
+
+        A model whose base path changes goes on with its old versions until one of the new path
+        serves.
 
         Raises:
           ServingError: The configuration is not valid, or a model of it has no version.
         """
         check_config(config)
-        self._apply(config)
-        self.poll()
-        missing = [model.name for model in self.models() if not model.numbers()]
+        with self._changing:
+            self._configure(config)
+            self._poll(always_tell=True)
+            missing = {model.name for model in self.models() if not model.numbers()}
+            missing |= self._successors.keys()
         if missing:
             raise ServingError(
-                grpc.StatusCode.INTERNAL, f"no version could be loaded of: {', '.join(missing)}"
+                grpc.StatusCode.INTERNAL,
+                f"no version could be loaded of: {', '.join(sorted(missing))}",
             )
 
     def poll(self) -> None:
         """Searches every base path once, and loads and unloads."""
-        with self._polling:
-            changed = False
-            for model in self.models():
-                changed |= model.poll()
-            if changed:
-                _release_memory()
-                self._on_change(self)
+        with self._changing:
+            self._poll()
 
-    def _apply(self, config: Any) -> None:
-        with self._lock:
-            models, self._models = self._models, {}
-            for model in config.model_config_list.config:
-                old = models.get(model.name)
-                if old is not None and old.config.base_path == model.base_path:
-                    old.config = model
-                    self._models[model.name] = models.pop(model.name)
-                else:
-                    self._models[model.name] = ModelVersions(
-                        model, intra_op_threads=self._intra_op_threads
-                    )
-        for model in models.values():
-            model.unload_all()
+    def _poll(self, *, always_tell: bool = False) -> None:
+        changed = always_tell
+        for model in self.models():
+            if self._stop.is_set():
+                return
+            if model.name not in self._successors:
+                changed |= model.poll()
+        for name, successor in list(self._successors.items()):
+            changed |= successor.poll()
+            if successor.numbers():
+                replaced = self._models[name]
+                self._models = {**self._models, name: self._successors.pop(name)}
+                replaced.unload_all()
+        if changed:
+            _release_memory()
+            self._on_change(self)
+        self._on_search(self)
+
+    def _configure(self, config: Any) -> None:
+        old, self._successors = self._models, {}
+        models: dict[str, ModelVersions] = {}
+        for setting in config.model_config_list.config:
+            known = old.get(setting.name)
+            if known is not None and known.config.base_path == setting.base_path:
+                known.config = setting
+                models[setting.name] = known
+                continue
+            added = ModelVersions(setting, intra_op_threads=self._intra_op_threads)
+            if known is not None and known.numbers():
+                models[setting.name] = known
+                self._successors[setting.name] = added
+            else:
+                models[setting.name] = added
+        self._models = models
+        for name, model in old.items():
+            if models.get(name) is not model:
+                model.unload_all()
 
     def _watch(self) -> None:
         while not self._stop.wait(self._poll_seconds):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import socket
 
 MEBIBYTE = 1024 * 1024
 
@@ -11,20 +12,22 @@ class BatchingSettings:
     """How requests are run together.
 
     Attributes:
-      max_batch_size: Most examples (rows, not requests) in one run of the model. A single request
-        may hold more and then runs alone.
+      max_batch_size: Most examples (rows, not requests) in one run of the model, and so in one
+        request.
+      max_batch_bytes: Most bytes of input in one run of several requests: they are copied into
+        one array.
       batch_timeout_seconds: How long the oldest request waits for others to fill its batch. With 0
         a batch is whatever had arrived when the model became free, which costs a lone request
         nothing.
-      queue_length: Most requests that wait; a further one is refused with RESOURCE_EXHAUSTED.
-      queue_bytes: Most bytes of input that wait, refused likewise.
+      queue_length: Most requests that wait or are being read; a further one is refused with
+        UNAVAILABLE.
       batch_threads: Batches that run at the same time.
     """
 
     max_batch_size: int = 8
+    max_batch_bytes: int = 64 * MEBIBYTE
     batch_timeout_seconds: float = 0.0
     queue_length: int = 128
-    queue_bytes: int = 512 * MEBIBYTE
     batch_threads: int = 1
 
 
@@ -44,23 +47,47 @@ class TlsSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class SamplingSettings:
+    """Which requests are sampled for `python -m serving.monitor`.
+
+    Attributes:
+      share: Which part of the calls, over 0 and up to 1.
+      folder: Where samples are written.
+      most_bytes: Most bytes of descriptions there, and as many of sounds.
+      sound: Whether sounds are kept, too.
+    """
+
+    share: float
+    folder: pathlib.Path
+    most_bytes: int = 64 * MEBIBYTE
+    sound: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class ServerSettings:
     """All settings of one server process.
 
     Attributes:
       model_config: The models to serve: text of a `tensorflow.serving.ModelServerConfig`, the
         format of TF Serving's --model_config_file.
-      host: Address to listen on; loopback unless told otherwise.
+      host: Address to listen on, of IPv4 or IPv6; loopback unless told otherwise.
       port: gRPC port; 0 takes a free one.
       rest_port: REST port; None serves no REST.
       metrics_port: Port of Prometheus metrics; None serves none of its own.
       poll_seconds: How often base paths are searched for new versions.
-      max_message_bytes: Largest request, gRPC or REST, that is answered; gRPC breaks off at twice
-        as much.
+      max_message_bytes: Largest request, gRPC or REST, and largest input once unfolded.
+      memory_bytes: Most bytes of requests that the server holds, from the first byte that it reads
+        of one to its answer.
+      read_seconds: How long a request's bytes may take to arrive.
       grace_seconds: How long a stop waits for the requests that it holds.
       access_log: "-" for standard error, a path, or "" for none.
+      shadow_log: Where disagreements of a shadow version are written: "-" for standard error, a
+        path, or "" for none.
+      trusted_proxies: Addresses whose X-Forwarded-For names the caller in the access log.
+      allow_reload: Whether callers may change what is served (HandleReloadConfigRequest).
       intra_op_threads: TensorFlow's threads in one operation; 0 leaves it to TensorFlow.
       batching: How requests are run together.
+      sampling: Which requests are sampled; None samples none.
       tls: Encryption; None serves plain text.
     """
 
@@ -71,17 +98,35 @@ class ServerSettings:
     metrics_port: int | None = None
     poll_seconds: float = 2.0
     max_message_bytes: int = 64 * MEBIBYTE
+    memory_bytes: int = 1024 * MEBIBYTE
+    read_seconds: float = 30.0
     grace_seconds: float = 30.0
     access_log: str = "-"
+    shadow_log: str = "-"
+    trusted_proxies: tuple[str, ...] = ()
+    allow_reload: bool = False
     intra_op_threads: int = 0
     batching: BatchingSettings = dataclasses.field(default_factory=BatchingSettings)
+    sampling: SamplingSettings | None = None
     tls: TlsSettings | None = None
 
     @property
     def max_concurrent_calls(self) -> int:
-        """Most calls held at once: a full queue, the batches that run and some for look-ups.
-
-        With twice `max_message_bytes` it bounds what messages can take of memory.
-        """
+        """Most calls held at once: a full queue, the batches that run and some for look-ups."""
         batching = self.batching
         return batching.queue_length + batching.batch_threads * batching.max_batch_size + 64
+
+    @property
+    def url_host(self) -> str:
+        """`host` as it stands in an address: IPv6 in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens on an address of IPv4 or IPv6 ("::" takes both).
+
+    Raises:
+      OSError: The address or port cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")

@@ -27,15 +27,29 @@ HTTP_STATUS = {
 }
 
 
+# gRPC sends a sentence as a header, in three letters for a byte that is not ASCII, and its clients
+# refuse headers of 8 KiB.
+_MOST_TEXT_BYTES = 1000
+_MOST_NAME_LETTERS = 200
+
+
+def short(name: str) -> str:
+    """The beginning of a name that a caller sent, for a sentence or a log."""
+    return name if len(name) <= _MOST_NAME_LETTERS else f"{name[:_MOST_NAME_LETTERS]}…"
+
+
 class ServingError(Exception):
     """A call that cannot be answered.
 
     Attributes:
       code: The gRPC status code.
-      text: What is wrong, for whoever sent it.
+      text: What is wrong, for whoever sent it: at most 1,000 bytes and an ellipsis.
     """
 
     def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        beginning = text[:_MOST_TEXT_BYTES].encode(errors="backslashreplace")[:_MOST_TEXT_BYTES]
+        if len(text) > len(cut := beginning.decode(errors="ignore")):
+            text = f"{cut}…"
         super().__init__(text)
         self.code = code
         self.text = text
@@ -74,6 +88,10 @@ def from_exception(error: BaseException) -> ServingError:
             _BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN),
             _without_place(text.removeprefix(_PYTHON_PREFIX)),
         )
+    if isinstance(error, MemoryError):
+        return ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, "there is not enough memory")
+    if isinstance(error, OSError) and error.errno is None:  # TensorFlow's "this is no SavedModel"
+        return ServingError(grpc.StatusCode.FAILED_PRECONDITION, str(error))
     if isinstance(error, OSError):
         return ServingError(grpc.StatusCode.UNAVAILABLE, str(error))
     return ServingError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")

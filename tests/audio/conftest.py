@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from components.audio.features import FEATURE_NAMES
+from components.audio.catalog import FEATURE_NAMES
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import tensorflow as tf
 from components.audio import frame_descriptors
 from components.audio.descriptors import COLUMNS, FRAME_COLUMNS, STATISTICS
 from components.audio.extraction import features_of_clip
-from components.audio.features import DESCRIPTOR_COUNT
+from components.audio.features.descriptors import COLUMN_COUNT
 from components.audio.settings import AudioSettings
 from tests.audio import signals
 
@@ -77,7 +77,7 @@ def test_bands_of_contrast_are_octaves_from_200_hz(settings):
 
 
 @pytest.mark.parametrize("beats_per_minute", [80, 100, 120, 140])
-def test_tempo_of_clicks_is_theirs(beats_per_minute, settings, features_of):
+def test_tempo_of_clicks_is_their_rate(beats_per_minute, settings, features_of):
     rows = features_of(signals.clicks(beats_per_minute, settings)[np.newaxis])["descriptors"]
     tempo = column(rows, "clip_tempo")
     assert np.ptp(tempo) == 0
@@ -122,7 +122,7 @@ def test_a_row_is_the_windows_statistics_then_the_clips(settings, features_of, f
 
 
 def test_columns_are_as_many_as_the_feature_says_and_each_has_one_name():
-    assert len(COLUMNS) == DESCRIPTOR_COUNT == len(set(COLUMNS))
+    assert len(COLUMNS) == COLUMN_COUNT == len(set(COLUMNS))
     assert len(COLUMNS) == 2 * len(STATISTICS) + 1
 
 

@@ -1,8 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.audio import codec
+from components.audio import codec, extraction
+from components.audio.catalog import FEATURE_NAMES
 from components.audio.extraction import (
     cut_windows,
     decode_pcm16,
@@ -11,8 +14,9 @@ from components.audio.extraction import (
     features_of_clip,
     standardise,
 )
-from components.audio.features import FEATURE_NAMES, feature
+from components.audio.features import feature
 from tests.audio import signals
+from tests.conftest import chord
 
 
 def test_a_clip_alone_equals_the_same_clip_among_louder_ones(clips, features_of):
@@ -24,7 +28,7 @@ def test_a_clip_alone_equals_the_same_clip_among_louder_ones(clips, features_of)
             np.testing.assert_array_equal(alone[name][0], together[name][index], err_msg=name)
 
 
-def test_going_clip_by_clip_equals_each_clip_by_itself(clips, features_of, settings):
+def test_a_batch_equals_its_clips_one_by_one(clips, features_of, settings):
     together = features_of(clips)
     for index, clip in enumerate(clips):
         directly = features_of_clip(FEATURE_NAMES, tf.constant(clip), settings)
@@ -37,15 +41,51 @@ def test_going_clip_by_clip_equals_each_clip_by_itself(clips, features_of, setti
 def test_pcm_decoded_on_the_way_gives_the_same_features(clips, features_of, settings):
     encoded = tf.constant([codec.to_pcm16(clip) for clip in clips[:2]])
     expected = features_of(clips[:2])
-    for name, matrix in extract_pcm16(FEATURE_NAMES, encoded, settings).items():
+    matrices, frames = extract_pcm16(FEATURE_NAMES, encoded, settings)
+    for name, matrix in matrices.items():
         np.testing.assert_allclose(matrix, expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
+        assert frames[name].numpy().tolist() == [[matrix.shape[1]]] * 2
 
 
 def test_decoded_pcm_is_what_ingest_wrote(clips, settings):
-    decoded = decode_pcm16(tf.constant([codec.to_pcm16(clips[0])]), settings.clip_samples)
-    np.testing.assert_array_equal(decoded[0], clips[0])
-    short = decode_pcm16(tf.constant([np.array([-32768, 16384], "<i2").tobytes()]), 4)
-    np.testing.assert_array_equal(short, [[-1.0, 0.5, 0.0, 0.0]])
+    np.testing.assert_array_equal(decode_pcm16(codec.to_pcm16(clips[0])), clips[0])
+    short = decode_pcm16(np.array([-32768, 16384], "<i2").tobytes())
+    np.testing.assert_array_equal(short, [-1.0, 0.5])
+
+
+@pytest.mark.parametrize("clips_per_track", [1, 4])
+def test_each_clip_of_a_record_has_the_features_of_its_own_sound(clips_per_track, settings):
+    """Records of one short clip, two and a half, two and too short a rest, and six."""
+    rate, several = (
+        settings.sample_rate_hz,
+        dataclasses.replace(settings, clips_per_track=clips_per_track),
+    )
+    sounds = [
+        codec.from_pcm16(codec.to_pcm16(chord(seed, settings, seconds)))
+        for seed, seconds in enumerate((4.4, 75.0, 62.9, 180.0))
+    ]
+    encoded = tf.constant([codec.to_pcm16(sound) for sound in sounds])
+    matrices, frames = extract_pcm16(FEATURE_NAMES, encoded, several)
+    alone = tf.function(
+        lambda sound: features_of_clip(FEATURE_NAMES, sound, settings),
+        input_signature=[tf.TensorSpec([None], tf.float32)],
+    )
+    for row, lengths in enumerate(([4.4], [30, 30, 15], [30, 30], [30] * 6)):
+        expected = [
+            alone(sounds[row][30 * rate * clip :][: int(seconds * rate)])
+            for clip, seconds in enumerate(lengths[:clips_per_track])
+        ]
+        for name in FEATURE_NAMES:
+            described = feature(name, several)
+            by_clip = matrices[name][row].numpy().reshape(clips_per_track, *described.clip_shape)
+            counts = [len(matrix[name]) for matrix in expected]
+            assert frames[name][row].numpy().tolist() == (counts + [0] * 4)[:clips_per_track]
+            for clip, count in enumerate(frames[name][row].numpy()):
+                assert not by_clip[clip, count:].any()
+                if count:
+                    np.testing.assert_allclose(
+                        by_clip[clip, :count], expected[clip][name], rtol=1e-4, atol=1e-5
+                    )
 
 
 def test_features_stay_finite_at_the_edges(settings, features_of):
@@ -67,6 +107,7 @@ def test_any_length_from_one_window_up_has_its_frames(seconds, settings, feature
         "mfcc": (1, frames, 20),
         "descriptors": (1, samples // 65_536, feature("descriptors", settings).bins),
         "music_mel": (1, -(-samples // 353), 96),
+        "waveform": (1, -(-samples // 441), 320),
     }
 
 
@@ -157,3 +198,22 @@ def test_windows_lie_end_to_end_and_drop_the_remainder():
     assert known.shape == (2, 3, 2, 3)
     np.testing.assert_array_equal(known.reshape(2, 6, 3), matrix[:, :6])
     np.testing.assert_array_equal(known, unknown)
+
+
+def test_graphs_share_what_computes_a_clip(settings, monkeypatch):
+    """Transform and an export build many graphs; each would trace hundreds of operations again."""
+    traced = []
+
+    def counting(names, waveform, settings):
+        traced.append(names)
+        return features_of_clip(names, waveform, settings)
+
+    monkeypatch.setattr(extraction, "features_of_clip", counting)
+    few = dataclasses.replace(settings, mel_bins=48)  # of which no other test made a function
+
+    def of_pcm(audio):
+        return extract_pcm16(["log_mel", "mfcc"], audio, few)[0]
+
+    for _ in range(2):
+        tf.function(of_pcm).get_concrete_function(tf.TensorSpec([None], tf.string))
+    assert len(traced) == 1

@@ -8,10 +8,10 @@ import pytest
 
 from benchmarks import accuracy, protocols, sources
 from benchmarks.results import read
-from components import progress
 from components.audio import codec
 from components.audio.settings import AudioSettings
-from components.errors import UserError
+from components.common import progress
+from components.common.errors import UserError
 from components.gtzan.genres import GENRES
 
 
@@ -47,7 +47,8 @@ def test_random_segments_score_the_track_and_not_the_genre(spectrograms, tmp_pat
 def quick(name):
     import dataclasses
 
-    from components.trainer.settings import AugmentationSettings, recommended
+    from components.trainer.catalog import recommended
+    from components.trainer.settings import AugmentationSettings
 
     return dataclasses.replace(
         recommended(name),
@@ -122,7 +123,7 @@ def test_spectrograms_take_real_musics_distribution(spectrograms):
         np.testing.assert_allclose(np.quantile(mapped, quantile, axis=(0, 1)), wanted, rtol=0.1)
 
 
-def test_a_models_ensemble_and_peer_are_scored_beside_it(tmp_path, capsys):
+def test_ensemble_and_peer_are_scored_beside_the_models(tmp_path, capsys):
     rng = np.random.default_rng(0)
     path = tmp_path / "features.csv"
     with path.open("w", newline="") as file:
@@ -148,7 +149,7 @@ def test_a_models_ensemble_and_peer_are_scored_beside_it(tmp_path, capsys):
     assert figures["svm"] >= 0.8
 
 
-def test_tracks_are_taken_in_as_the_pipeline_does(tmp_path, capsys):
+def test_tracks_are_read_as_the_pipeline_reads_them(tmp_path, capsys):
     """What is no track and what is there twice is named; names need not be GTZAN's."""
     rng = np.random.default_rng(0)
     rate = AudioSettings().sample_rate_hz
@@ -169,7 +170,7 @@ def test_tracks_are_taken_in_as_the_pipeline_does(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "rock/notes.mp3 is not audio" in printed
     assert "rock/again.wav is duplicate" in printed and "blues/one.wav" in printed
-    assert ("files examined", 0, 4) in reports and ("tracks described", 1, 2) in reports
+    assert ("files examined", 0, 4) in reports and ("tracks computed", 1, 2) in reports
 
 
 def test_a_mistake_in_the_data_ends_without_a_stack_trace(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import results_table
 from benchmarks.results import read
-from components.errors import UserError
+from components.common.errors import UserError
 from tests.conftest import ROOT
 
 TABLE = ROOT / "requirements.txt"
@@ -39,7 +39,7 @@ def test_cells_are_means_over_rounds_with_the_spread_over_seeds():
         "| model | audio: folds, track level | audio: segment, window level (leaks) "
         "| other projects report |"
     )
-    assert "| `cnn` | 0.600 ± 0.100 | – | 0.63 |" in lines
+    assert "| `cnn` | 0.600 (0.42–0.75) ± 0.100 | – | 0.63 |" in lines
     assert lines[-1] == "| `svm` | – | 0.900 | – |"
 
 
@@ -53,7 +53,8 @@ def test_what_was_measured_in_two_ways_does_not_share_a_cell():
     with pytest.raises(UserError, match=r"vgg16 under track .*weights=none"):
         results_table.table([*rows, row("vgg16", "track", "1", "0.6")])
     again = row("vgg16", "track", "0", "0.2", settings="weights=none")
-    assert "| `vgg16` | 0.200 | – |" in results_table.table([*rows, again])  # the last one counts
+    table = results_table.table([*rows, again])  # the last one counts
+    assert "| `vgg16` | 0.200 (0.08–0.48) | – |" in table
 
 
 def test_a_missing_or_another_file_is_named(tmp_path, capsys):

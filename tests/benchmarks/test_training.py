@@ -1,10 +1,16 @@
+import re
+
 from benchmarks import training
 
 
-def test_input_is_timed_beside_training(capsys):
+def test_input_and_memory_are_measured_beside_training(capsys):
     training.main(["--model", "lstm", "--tracks", "8", "--steps", "3"])
     printed = capsys.readouterr().out
     assert "waiting for input" in printed
-    found = training.measure("ann", tracks=8, steps=3)
-    assert 0.0 <= found["waiting"] < 1.0
-    assert found["streamed"] > 0 and found["in_memory"] > 0
+    assert float(re.search(r"peak memory ([\d.]+) GiB", printed)[1]) > 0.1
+    assert "over the cache limit" not in printed
+
+
+def test_a_split_over_the_cache_limit_is_measured_with_one_window_a_read_too(capsys):
+    training.main(["--model", "lstm", "--tracks", "8", "--steps", "3", "--cache-megabytes", "0"])
+    assert re.search(r"over the cache limit: \d+ windows/s", capsys.readouterr().out)

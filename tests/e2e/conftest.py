@@ -1,13 +1,21 @@
 """A small synthetic sample, and the pipeline as its users start it: a process of its own."""
 
+import contextlib
 import dataclasses
+import fcntl
+import json
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.permissive_gate import PERMISSIVE
+from tests.warm import WarmProcess
 
 TRACKS_PER_GENRE = 4
 
@@ -29,7 +37,12 @@ class Run:
         return notes
 
 
-def start(*arguments: str, screen: int = subprocess.PIPE) -> subprocess.Popen:
+def start(*arguments: str) -> WarmProcess:
+    return WarmProcess("local_runner", arguments, cwd=ROOT, env=os.environ)
+
+
+def start_cold(*arguments: str, screen: int = subprocess.PIPE) -> subprocess.Popen:
+    """Starts it as a user's shell does, with all imports ahead."""
     return subprocess.Popen(
         [sys.executable, "local_runner.py", *arguments],
         cwd=ROOT,
@@ -39,27 +52,53 @@ def start(*arguments: str, screen: int = subprocess.PIPE) -> subprocess.Popen:
     )
 
 
-def run(*arguments: str) -> Run:
-    process = start(*arguments)
+def run(*arguments: str, process: WarmProcess | subprocess.Popen | None = None) -> Run:
+    process = process or start(*arguments)
     screen, _ = process.communicate(timeout=900)
     return Run(process.returncode, screen)
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory) -> Path:
-    """Forty short synthetic tracks, four a genre."""
-    from components.gtzan.synthetic import write_sample
+def shared(tmp_path_factory) -> Path:
+    """A folder that all processes of this test session share."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    (folder / "e2e").mkdir(exist_ok=True)
+    return folder / "e2e"
 
-    return write_sample(tmp_path_factory.mktemp("sample"), tracks_per_genre=TRACKS_PER_GENRE)
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps the session's other processes out meanwhile."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
-def arguments(sample, tmp_path_factory) -> list[str]:
+def sample(shared) -> Path:
+    """Forty synthetic tracks, four a genre."""
+    from components.gtzan.synthetic import write_sample
+
+    with alone(shared):
+        return write_sample(shared / "sample", tracks_per_genre=TRACKS_PER_GENRE)
+
+
+@pytest.fixture(scope="session")
+def permissive(tmp_path_factory) -> str:
+    """The file of a gate that any model passes."""
+    file = tmp_path_factory.mktemp("gate") / "permissive.yaml"
+    file.write_text(PERMISSIVE)
+    return str(file)
+
+
+@pytest.fixture(scope="session")
+def arguments(sample, permissive, shared) -> list[str]:
     """A quick run that the gate lets pass."""
-    output = tmp_path_factory.mktemp("output")
     return [
-        *("--data", str(sample), "--output", str(output), "--epochs", "1"),
-        *("--min-accuracy", "0", "--min-macro-f1", "0"),
+        *("--data", str(sample), "--output", str(shared / "output"), "--epochs", "1"),
+        *("--gate", permissive),
         *("--set", "training.windows_per_track=1", "--models", "cnn"),
     ]
 
@@ -70,5 +109,26 @@ def output(arguments) -> Path:
 
 
 @pytest.fixture(scope="session")
-def first_run(arguments) -> Run:
-    return run(*arguments)
+def first_run(arguments, output, shared) -> Run:
+    """That run, as the first of its output folder; only once, whichever process needs it first."""
+    with alone(shared):
+        told = shared / "first_run.json"
+        if not told.is_file():
+            first = run(process=start_cold(*arguments))
+            # What the folder holds now, for those who run on while others change it.
+            shutil.copytree(output, shared / "first", ignore=shutil.ignore_patterns("pipeline"))
+            told.write_text(json.dumps(dataclasses.asdict(first)))
+        return Run(**json.loads(told.read_text()))
+
+
+@pytest.fixture
+def branched_off(first_run: Run, arguments, shared, tmp_path) -> list[str]:
+    """The first run's arguments, with an output folder of one's own as that run left its.
+
+    Its artifacts are those of the first run: everything is in the cache.
+    """
+    assert first_run.code == 0, first_run.screen
+    own = tmp_path / "output"
+    shutil.copytree(shared / "first", own)
+    place = arguments.index("--output") + 1
+    return [*arguments[:place], str(own), *arguments[place + 1 :]]

@@ -1,5 +1,6 @@
 """A small world of music: ten genres, five four-second tracks each, and every kind of bad file."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ from components.audio import codec
 from components.audio.settings import AudioSettings
 from components.example_gen.settings import IngestSettings, SplitSettings
 from components.gtzan.genres import GENRES
+from pipeline.beam_runners import BeamConfig
 
 SHORT = AudioSettings(clip_seconds=4, window_seconds=3.0)
 PER_GENRE = 5
-BEAM_ARGS = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
+BEAM_ARGS = BeamConfig().pipeline_args()
 
 
 def sound(seed: int, seconds: float = 4.2) -> np.ndarray:
@@ -45,26 +47,36 @@ def music(tmp_path_factory) -> Path:
 def ingest_settings(**changes) -> IngestSettings:
     """Settings for the four-second world."""
     split = changes.pop("split", SplitSettings(seed=0))
-    return IngestSettings(**{"audio": SHORT, "split": split, "tracks_per_shard": 8, **changes})
+    base = {"genres": GENRES, "audio": SHORT, "split": split, "tracks_per_shard": 8}
+    return IngestSettings(**{**base, **changes})
 
 
-def run_executor(data: Path | str, output: Path, settings: IngestSettings):
-    """Runs the real executor on Beam's direct runner; returns the artifacts."""
+def run_executor(
+    data: Path | str,
+    output: Path,
+    settings: IngestSettings,
+    beam_args: list[str] = BEAM_ARGS,
+    *,
+    as_user=contextlib.nullcontext,
+):
+    """Runs the real executor, on Beam's direct runner by default; returns the artifacts."""
     from tfx.types import standard_artifacts
 
-    from components.artifacts import Report
+    from components.common.artifacts import Report
     from components.example_gen.executor import Executor
 
     examples, report = standard_artifacts.Examples(), Report()
     examples.uri, report.uri = str(output / "examples"), str(output / "report")
     context = Executor.Context(
-        beam_pipeline_args=list(BEAM_ARGS), tmp_dir=str(output / "tmp"), unique_id="1"
+        beam_pipeline_args=list(beam_args), tmp_dir=str(output / "tmp"), unique_id="1"
     )
-    Executor(context).Do(
-        {},
-        {"examples": [examples], "ingest_report": [report]},
-        {"input_base": str(data), "settings": settings.to_json(), "data_fingerprint": ""},
-    )
+    executor = Executor(context)
+    with as_user():
+        executor.Do(
+            {},
+            {"examples": [examples], "ingest_report": [report]},
+            {"input_base": str(data), "settings": settings.to_json(), "data_fingerprint": ""},
+        )
     return examples, report
 
 

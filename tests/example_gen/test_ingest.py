@@ -12,9 +12,9 @@ import pytest
 import soundfile
 from apache_beam.testing.util import assert_that, equal_to
 
-from components import progress
 from components.audio import codec
-from components.example_gen import files, ingest, tracks
+from components.common import progress
+from components.example_gen import files, ingest, lists, tracks
 from components.example_gen.component import GtzanExampleGen, fingerprint
 from components.example_gen.files import IngestError
 from components.example_gen.settings import IngestSettings, SplitSettings
@@ -60,15 +60,18 @@ def test_a_record_holds_the_file_s_own_samples_and_levels(records, music):
         rms = 10 * np.log10(np.mean((clip / 32768) ** 2))
         assert record["rms_db"] == pytest.approx(rms, abs=1e-3)
         assert record["silent_fraction"] == record["clipped_fraction"] == 0.0
+        assert record["bandwidth_hz"] == pytest.approx(11_025, abs=100)  # noise, up to the end
+        assert record["content_hash"].decode() == tracks.content_hash(record["audio"])
 
 
-def test_artifacts_say_what_tfx_asks_of_them(ingested):
+def test_artifacts_have_the_properties_that_tfx_reads(ingested):
     from tfx.components.util import examples_utils, tfxio_utils
 
     examples, report, _ = ingested
     assert examples.splits == list(SPLITS)
     assert examples_utils.get_payload_format_string(examples) == "FORMAT_TF_EXAMPLE"
     assert report.get_int_custom_property("tracks") == len(GENRES) * world.PER_GENRE
+    assert json.loads(report.get_string_custom_property("reasons")) == {}
     factory = tfxio_utils.get_tfxio_factory_from_artifact([examples], ["test"])
     source = factory(str(Path(examples.uri, "Split-test", "*")))
     with beam.Pipeline(argv=world.BEAM_ARGS) as pipeline:
@@ -76,7 +79,7 @@ def test_artifacts_say_what_tfx_asks_of_them(ingested):
         assert_that(rows, equal_to([report.get_int_custom_property("test")]))
 
 
-def test_progress_is_told_to_whoever_listens(ingested):
+def test_progress_is_reported_to_listeners(ingested):
     total = len(GENRES) * world.PER_GENRE
     told = ingested[2]
     assert ("tracks examined", total, total) in told
@@ -88,7 +91,8 @@ def test_the_report_is_json_csv_and_a_page_with_a_picture_a_genre(ingested):
     assert sorted(path.name for path in folder.iterdir()) == [
         "index.html",
         "report.json",
-        "tracks.csv",
+        "tracks-00000-of-00001.csv",
+        "training_tracks-00000-of-00001.txt",
     ]
     summary = json.loads((folder / "report.json").read_text())
     assert summary["accepted"] == sum(summary["splits"].values()) == 50
@@ -96,7 +100,14 @@ def test_the_report_is_json_csv_and_a_page_with_a_picture_a_genre(ingested):
     page = (folder / "index.html").read_text()
     assert page.count("data:image/webp;base64") == len(GENRES)
     assert "http://" not in page and "https://" not in page
-    assert len((folder / "tracks.csv").read_text().splitlines()) == 51
+    assert len((folder / "tracks-00000-of-00001.csv").read_text().splitlines()) == 51
+
+
+def test_the_report_lists_the_sound_that_is_trained_on(ingested, records):
+    path = Path(ingested[1].uri, "training_tracks-00000-of-00001.txt")
+    lines = path.read_text().splitlines()
+    assert lines == sorted(record["content_hash"].decode() for record in records["train"])
+    assert not {record["content_hash"].decode() for record in records["test"]} & set(lines)
 
 
 def test_the_same_data_gives_the_same_files(ingested, music, tmp_path):
@@ -127,7 +138,6 @@ def mixed(music, tmp_path_factory):
     nan = io.BytesIO()
     soundfile.write(nan, np.full(99_000, np.nan), 22_050, format="WAV", subtype="FLOAT")
     (data / "rock" / "rock.00090.wav").write_bytes(nan.getvalue())
-    (data / "rock" / "rock.00091.wav").mkdir()
     (data / "rock" / "rock.00092.wav").symlink_to("gone.wav")
     shutil.copy(data / "jazz" / "jazz.00000.wav", data / "metal" / "metal.00090.wav")
     for number, kind in enumerate(("au", "flac", "mp3", "ogg")):
@@ -145,7 +155,7 @@ def test_each_kind_of_bad_file_is_rejected_with_its_reason(mixed):
     reasons = {one["path"]: one["reason"] for one in mixed[1]["rejected"]}
     expected = {name: reason for name, (_, reason) in BAD.items()}
     expected["rock/rock.00090.wav"] = tracks.NOT_A_NUMBER
-    expected["rock/rock.00091.wav"] = expected["rock/rock.00092.wav"] = tracks.UNREADABLE
+    expected["rock/rock.00092.wav"] = tracks.UNREADABLE
     expected["metal/metal.00090.wav"] = tracks.DUPLICATE
     assert reasons == expected
     assert mixed[1]["faulty"] == len(expected) - 1
@@ -209,17 +219,39 @@ def test_lists_and_artists_are_read_from_files(music, tmp_path):
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
 
 
-def test_examining_is_a_transform_that_runs_by_itself(music):
-    settings = world.ingest_settings()
-    folder, found = files.find_tracks(str(music), GENRES)
+def examine(music: Path, listing: Path) -> beam.PTransform:
+    found = files.find_tracks(str(music), GENRES)
+    lists.save_lines(str(listing), [files.to_line(file) for file in found.files])
+    return ingest.ExamineFiles(
+        folder=found.folder,
+        listing=str(listing),
+        total=len(found.files),
+        settings=world.ingest_settings(),
+    )
+
+
+def test_examining_is_a_transform_that_runs_by_itself(music, tmp_path):
     with beam.Pipeline(argv=world.BEAM_ARGS) as pipeline:
         ids = (
             pipeline
-            | ingest.ExamineFiles(folder=folder, found=found, settings=settings)
+            | examine(music, tmp_path / "list [of] files")
             | beam.Filter(lambda track: track.genre == "jazz")
             | beam.Map(lambda track: (track.track_id, track.fault))
         )
         assert_that(ids, equal_to([(f"jazz.{i:05d}", "") for i in range(world.PER_GENRE)]))
+
+
+def test_the_job_that_an_engine_is_sent_does_not_grow_with_the_music(tmp_path):
+    sizes = []
+    for count in (1, 500):
+        folder = tmp_path / str(count).zfill(3) / "jazz"
+        folder.mkdir(parents=True)
+        for index in range(count):
+            (folder / f"jazz.{index:05d}.wav").touch()
+        pipeline = beam.Pipeline(argv=world.BEAM_ARGS)
+        pipeline | examine(folder.parent, tmp_path / str(count).zfill(3) / "list")
+        sizes.append(pipeline.to_runner_api().ByteSize())
+    assert sizes[1] - sizes[0] < 50  # the number of files is in it
 
 
 def test_a_file_that_changes_under_way_is_noticed(music):
@@ -259,15 +291,18 @@ def test_the_fingerprint_follows_the_content_and_not_the_clock(music, tmp_path):
 
 
 def test_the_component_serialises_with_its_settings():
-    node = GtzanExampleGen(input_base="gs://bucket/music", data_fingerprint="abc")
+    settings = IngestSettings(("köln", "新 音"))
+    node = GtzanExampleGen(
+        input_base="gs://bucket/music", settings=settings, data_fingerprint="abc"
+    )
     assert node.exec_properties["input_base"] == "gs://bucket/music"
-    assert IngestSettings.from_json(node.exec_properties["settings"]) == IngestSettings()
+    assert IngestSettings.from_json(node.exec_properties["settings"]) == settings
     assert node.outputs["examples"].type_name == "Examples"
 
 
 def test_the_real_tracks_are_all_accepted(real_music, tmp_path):
     data = real_music / "genres_original"
-    settings = IngestSettings()
+    settings = IngestSettings(GENRES)
     examples, report = world.run_executor(data, tmp_path, settings)
     summary = json.loads(Path(report.uri, "report.json").read_text())
     assert summary["accepted"] == 70 and summary["rejected"] == []

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from components.audio import levels
-from components.errors import UserError
+from components.common.errors import UserError
 from components.gtzan import composer, instruments, styles, synthetic
 from components.gtzan.genres import GENRES
 
@@ -29,7 +29,7 @@ def test_a_sample_has_the_layout_and_format_of_gtzan(sample):
         assert 30.0 <= info.duration <= 30.6
 
 
-def test_every_track_is_music_that_no_other_is(sample):
+def test_all_composed_tracks_differ(sample):
     seen = set()
     for path in sorted(sample.glob("*/*.wav")):
         sound, _ = soundfile.read(path, dtype="float32")

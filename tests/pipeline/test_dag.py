@@ -1,18 +1,24 @@
 """The DAG: its nodes, its edges, and what each change would redo."""
 
 import dataclasses
+import json
 
 import pytest
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 
 from components.audio.settings import AudioSettings
+from components.common import runtime
 from pipeline.config import DataConfig, PipelineConfig
 from pipeline.pipeline import create_pipeline
 
 CONFIG = PipelineConfig(data=DataConfig("music"), output="out", models=("cnn",))
 
 
-def build(config: PipelineConfig = CONFIG, fingerprint: str = "f"):
-    return create_pipeline(config, data_fingerprint=fingerprint)
+TRANSFORMS = {"Transform-log-mel", "Transform-descriptors"}
+
+
+def build(config: PipelineConfig = CONFIG, fingerprint: str = "f", run_id: str = "run"):
+    return create_pipeline(config, data_fingerprint=fingerprint, run_id=run_id)
 
 
 def edges(dag) -> set[tuple[str, str]]:
@@ -25,28 +31,73 @@ def test_nodes_stand_in_the_order_of_the_data():
         "SchemaImport",
         "StatisticsGen",
         "StrictExampleValidator",
-        "Transform-log_mel",
+        "StressExamples",
+        "Transform-descriptors",
+        "Transform-log-mel",
+        "Floor",
         "Trainer-cnn",
         "Evaluator-cnn",
+        "TestAnswers-cnn",
+        "ServingCheck-cnn",
+        "Gate",
         "ModelSelector",
+        "ReleaseReport",
         "Pusher",
+        "RunRecorder",
     ]
 
 
 def test_edges_are_those_of_the_design():
-    assert edges(build()) == {
+    found = edges(build())
+    assert {edge for edge in found if edge[1] not in ("Gate", "ReleaseReport", "RunRecorder")} == {
         ("GtzanExampleGen", "StatisticsGen"),
         ("StatisticsGen", "StrictExampleValidator"),
         ("SchemaImport", "StrictExampleValidator"),
-        ("GtzanExampleGen", "Transform-log_mel"),
-        ("SchemaImport", "Transform-log_mel"),
-        ("StrictExampleValidator", "Transform-log_mel"),
-        ("Transform-log_mel", "Trainer-cnn"),
+        *(
+            (up, down)
+            for up in ("GtzanExampleGen", "SchemaImport", "StrictExampleValidator")
+            for down in ("Transform-log-mel", "Transform-descriptors")
+        ),
+        ("GtzanExampleGen", "StressExamples"),
+        ("StrictExampleValidator", "StressExamples"),
+        ("Transform-descriptors", "Floor"),
+        ("Transform-log-mel", "Trainer-cnn"),
         ("GtzanExampleGen", "Evaluator-cnn"),
         ("Trainer-cnn", "Evaluator-cnn"),
+        *((up, "TestAnswers-cnn") for up in ("GtzanExampleGen", "StressExamples", "Trainer-cnn")),
+        *((up, "ServingCheck-cnn") for up in ("GtzanExampleGen", "TestAnswers-cnn", "Trainer-cnn")),
         ("Trainer-cnn", "ModelSelector"),
-        ("Evaluator-cnn", "ModelSelector"),
+        ("Gate", "ModelSelector"),
         ("ModelSelector", "Pusher"),
+        ("GtzanExampleGen", "Pusher"),
+        ("ReleaseReport", "Pusher"),
+        ("StatisticsGen", "Pusher"),
+    }
+
+
+def test_the_gate_sees_everything_that_is_known_of_a_model_and_blesses_it():
+    found = edges(build())
+    assert {up for up, down in found if down == "Gate"} == {
+        "GtzanExampleGen",
+        "Floor",
+        *(f"{node}-cnn" for node in ("Trainer", "Evaluator", "TestAnswers", "ServingCheck")),
+    }
+    (selector,) = (node for node in build().components if node.id == "ModelSelector")
+    assert selector.inputs["blessing_cnn"].producer_component_id == "Gate"
+    assert {up for up, down in found if down == "ReleaseReport"} >= {"Gate", "ModelSelector"}
+    assert {up for up, down in found if down == "RunRecorder"} >= {"Gate", "Pusher"}
+
+
+def test_infra_validator_is_a_node_a_model_and_evidence_where_it_is_chosen():
+    config = dataclasses.replace(CONFIG, models=("cnn", "lstm"), infra_validator="docker")
+    assert edges(build(config)) - edges(build(dataclasses.replace(config, infra_validator=""))) == {
+        edge
+        for model in ("cnn", "lstm")
+        for edge in (
+            (f"Trainer-{model}", f"InfraValidator-{model}"),
+            ("GtzanExampleGen", f"InfraValidator-{model}"),
+            (f"InfraValidator-{model}", "Gate"),
+        )
     }
 
 
@@ -54,14 +105,30 @@ def test_each_model_is_a_branch_and_the_ensemble_takes_the_others():
     models = ("cnn", "lstm", "ensemble")
     found = edges(build(dataclasses.replace(CONFIG, models=models)))
     assert {up for up, down in found if down == "Trainer-ensemble"} == {
-        "Transform-log_mel",
+        "Transform-log-mel",
         "Transform-mfcc",
         "Trainer-cnn",
         "Trainer-lstm",
     }
     for model in models:
         assert (f"Trainer-{model}", f"Evaluator-{model}") in found
-        assert (f"Evaluator-{model}", "ModelSelector") in found
+        assert (f"Evaluator-{model}", "Gate") in found
+
+
+def test_a_model_with_another_seed_is_a_branch_of_its_own():
+    config = dataclasses.replace(CONFIG, models=("cnn", "cnn-2", "ensemble"))
+    dag = build(config)
+    found = edges(dag)
+    assert ("Transform-log-mel", "Trainer-cnn-2") in found
+    assert ("Trainer-cnn-2", "Trainer-ensemble") in found
+    nodes = {node.id: node for node in dag.components}
+    first, second = (
+        json.loads(nodes[f"Trainer-{name}"].exec_properties["custom_config"])
+        for name in ("cnn", "cnn-2")
+    )
+    assert (second["model"], second["branch"]) == ("cnn", "cnn-2")
+    assert second["training"] == {**first["training"], "seed": first["training"]["seed"] + 1}
+    assert second["code"] == first["code"]
 
 
 def test_a_search_feeds_its_trainer_and_nothing_else_changes():
@@ -70,8 +137,16 @@ def test_a_search_feeds_its_trainer_and_nothing_else_changes():
     searched = dataclasses.replace(config, trials=3)
     plain, found = edges(build(config)), edges(build(searched))
     assert found - plain == {
-        *(("Transform-log_mel", "Tuner-cnn"), ("Tuner-cnn", "Trainer-cnn")),
-        *(("Transform-mfcc", "Tuner-lstm"), ("Tuner-lstm", "Trainer-lstm")),
+        *(
+            ("Transform-log-mel", "Tuner-cnn"),
+            ("Tuner-cnn", "Trainer-cnn"),
+            ("Tuner-cnn", "RunRecorder"),
+        ),
+        *(
+            ("Transform-mfcc", "Tuner-lstm"),
+            ("Tuner-lstm", "Trainer-lstm"),
+            ("Tuner-lstm", "RunRecorder"),
+        ),
     }
     assert plain < found
     assert changed(build(searched), build(dataclasses.replace(searched, trials=4))) == {
@@ -93,19 +168,26 @@ def test_another_model_leaves_the_other_branches_and_their_features_as_they_are(
     one, both = build(), build(dataclasses.replace(CONFIG, models=("cnn", "lstm")))
     assert changed(one, both) == {
         *("Transform-mfcc", "Trainer-lstm", "Evaluator-lstm"),
-        "ModelSelector",  # has one more to choose from
+        *("TestAnswers-lstm", "ServingCheck-lstm"),
+        *("Gate", "ModelSelector"),  # have one more to judge
     }
 
 
 def test_statistics_come_from_the_training_split_only():
-    (transform,) = (node for node in build().components if node.id == "Transform-log_mel")
+    (transform,) = (node for node in build().components if node.id == "Transform-log-mel")
     assert '"analyze": [\n    "train"\n  ]' in transform.exec_properties["splits_config"]
 
 
 def changed(before, after) -> set[str]:
-    """Ids of the nodes whose own parameters differ, which is what TFX's cache looks at."""
+    """Ids of the nodes whose own parameters differ, which is what TFX's cache looks at.
+
+    RunRecorder and ReleaseReport, which hold the run's whole configuration and follow what is never
+    cached, are left out.
+    """
     parameters = {node.id: node.exec_properties for node in before.components}
-    return {node.id for node in after.components if parameters.get(node.id) != node.exec_properties}
+    return {
+        node.id for node in after.components if parameters.get(node.id) != node.exec_properties
+    } - {"RunRecorder", "ReleaseReport"}
 
 
 @pytest.mark.parametrize(
@@ -117,24 +199,78 @@ def changed(before, after) -> set[str]:
         (
             dataclasses.replace(CONFIG, audio=AudioSettings(mel_bins=64)),
             "f",
-            {"Transform-log_mel", "Trainer-cnn"},
+            {*TRANSFORMS, "Trainer-cnn"},
+        ),
+        (
+            dataclasses.replace(CONFIG, audio=AudioSettings(clips_per_track=2)),
+            "f",
+            {"GtzanExampleGen", "StressExamples", *TRANSFORMS, "Trainer-cnn"},
         ),
         (dataclasses.replace(CONFIG, epochs=1), "f", {"Trainer-cnn"}),
         (
             dataclasses.replace(CONFIG, gate=dataclasses.replace(CONFIG.gate, min_accuracy=0.9)),
             "f",
-            {"Evaluator-cnn"},
+            {"Gate"},
         ),
-        (dataclasses.replace(CONFIG, seed=1), "f", {"GtzanExampleGen", "Trainer-cnn"}),
+        # The budget is one of the served model's checks, too.
+        (
+            dataclasses.replace(CONFIG, gate=dataclasses.replace(CONFIG.gate, max_memory_mib=99)),
+            "f",
+            {"ServingCheck-cnn", "Gate"},
+        ),
+        (dataclasses.replace(CONFIG, replace_incompatible=True), "f", {"Gate"}),
+        # The shortest track is one window, in ingest and in the schema alike.
+        (
+            dataclasses.replace(CONFIG, audio=AudioSettings(window_seconds=4.0)),
+            "f",
+            {"GtzanExampleGen", "SchemaImport", "StressExamples", *TRANSFORMS, "Trainer-cnn"},
+        ),
+        # A release says both seeds.
+        (dataclasses.replace(CONFIG, seed=1), "f", {"Trainer-cnn", "Gate", "Pusher"}),
+        (
+            dataclasses.replace(CONFIG, data=DataConfig("music", split_seed=1)),
+            "f",
+            {"GtzanExampleGen", "Gate", "Pusher"},
+        ),
+        (
+            dataclasses.replace(CONFIG, data=DataConfig("music", duplicates="drop")),
+            "f",
+            {"GtzanExampleGen"},
+        ),
     ],
 )
 def test_a_change_reaches_only_the_nodes_that_it_is_about(config, fingerprint, redone):
     assert changed(build(), build(config, fingerprint)) == redone
 
 
-def test_changed_feature_code_reaches_transform_and_nothing_before(monkeypatch):
-    before = build()
-    from pipeline import fingerprint
+def test_gate_pusher_and_recorder_alone_have_the_run_s_id():
+    one, another = ({node.id: node for node in build(run_id=name).components} for name in "ab")
+    always = {name for name in one if one[name].exec_properties != another[name].exec_properties}
+    assert always == {"Gate", "Pusher", "RunRecorder"}
 
-    monkeypatch.setattr(fingerprint, "feature_fingerprint", lambda: "new")
-    assert changed(before, build()) == {"Transform-log_mel"}
+
+def test_every_executor_prepares_its_process_before_anything_else(monkeypatch):
+    """Sentinels for arguments: whatever else an executor did with them would fail otherwise."""
+
+    class PreparedError(Exception):
+        pass
+
+    def prepare(*arguments):
+        assert arguments == ({}, {}, {"custom_config": '{"model": "cnn"}'})
+        raise PreparedError
+
+    monkeypatch.setattr(runtime, "prepare", prepare)
+    models = ("cnn", "lstm", "ensemble")
+    for node in build(dataclasses.replace(CONFIG, models=models, trials=2)).components:
+        executor = node.executor_spec.executor_class()
+        with pytest.raises(PreparedError):
+            executor.Do({}, {}, {"custom_config": '{"model": "cnn"}'})
+
+
+def test_beam_nodes_take_the_arguments_of_beam():
+    beam = {
+        node.id.partition("-")[0]
+        for node in build().components
+        if isinstance(node.executor_spec, BeamExecutorSpec)
+    }
+    assert beam == {"GtzanExampleGen", "StatisticsGen", "StressExamples", "Transform", "Evaluator"}

@@ -4,6 +4,8 @@ Starting a server costs an import of TensorFlow, so tests share it: `genre` with
 two labels, and `swapping`, whose base path a test may fill as it likes.
 """
 
+import datetime
+import ipaddress
 import pathlib
 from collections.abc import Iterator
 
@@ -76,9 +78,58 @@ def server(
             *("--poll-seconds", "0.2"),
             *("--metrics-port", "0"),
             *("--max-message-mib", "32"),
+            "--allow-reload",
         ],
     )
     try:
         yield process.wait_ready()
     finally:
         process.stop()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with ca.pem, and server and client certificates that it signed."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    folder = tmp_path_factory.mktemp("certificates")
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = {
+        who: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)])
+        for who in ("ca", "server", "client")
+    }
+    keys = {who: ec.generate_private_key(ec.SECP256R1()) for who in names}
+    for who, name in names.items():
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(names["ca"])
+            .public_key(keys[who].public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=who == "ca", path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectAlternativeName(
+                    [
+                        x509.DNSName("localhost"),
+                        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                    ]
+                ),
+                critical=False,
+            )
+        )
+        certificate = builder.sign(keys["ca"], hashes.SHA256())
+        encoding = serialization.Encoding.PEM
+        (folder / f"{who}.pem").write_bytes(certificate.public_bytes(encoding))
+        (folder / f"{who}.key").write_bytes(
+            keys[who].private_bytes(
+                encoding,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+    return folder

@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Sequence
+
+from prometheus_client.parser import text_string_to_metric_families
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 _START_SECONDS = 120.0
@@ -77,6 +80,28 @@ class ServerProcess:
         while text not in self.output:
             assert time.monotonic() < end, f"{text!r} is not in:\n{self.output}"
             time.sleep(0.05)
+
+    def metric(self, name: str, url: str = "", **labels: str) -> float:
+        """The sum of a metric's samples that have these labels."""
+        with urllib.request.urlopen(url or self.metrics_url, timeout=10) as response:
+            text = response.read().decode()
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def wait_metric(self, name: str, wanted: float, *, seconds: float = 30.0) -> None:
+        """Waits until a metric has the value `wanted`."""
+        end = time.monotonic() + seconds
+        while (value := self.metric(name)) != wanted:
+            assert time.monotonic() < end, f"{name} is {value}, not {wanted}:\n{self.output}"
+            time.sleep(0.02)
+
+    def threads(self) -> int:
+        """How many threads it has."""
+        return len(os.listdir(f"/proc/{self.pid}/task"))  # noqa: PTH208
 
     def send(self, number: signal.Signals) -> None:
         """Sends it a signal."""

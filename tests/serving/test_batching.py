@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from serving.protocol import decode_tensor, encode_tensor, message
 from serving.server.batching import BatchQueue
+from serving.server.calls import Call, Limits
 from serving.server.loading import LoadedVersion
-from serving.server.prediction import Call, prepare_predict
+from serving.server.prediction import prepare_predict
 from serving.server.settings import BatchingSettings
 from serving.server.status import ServingError
 from tests.serving.tone_model import SETTINGS, tone
@@ -89,8 +90,8 @@ def queued_behind_one(version: Gate, calls: list[Call], **settings):
     tickets = [queue.submit(call, timeout_seconds=None) for call in calls]
     version.open.set()
     queue.close()
-    first.future.result()
-    return [ticket.future for ticket in tickets], runs.sizes[1:]
+    first.result()
+    return list(tickets), runs.sizes[1:]
 
 
 def test_queued_requests_share_a_run_and_get_their_own_answers(version: Gate) -> None:
@@ -112,12 +113,15 @@ def test_batch_size_is_kept(version: Gate) -> None:
     assert sizes == [(2, 2), (2, 2), (1, 1)]
 
 
-def test_request_larger_than_a_batch_runs_alone(version: Gate) -> None:
-    large = call_of(version, "classify_audio", audio=np.stack([tone("rock")] * 5))
-    small = audio_call(version, tone("jazz"))
-    futures, sizes = queued_behind_one(version, [small, large], max_batch_size=4)
-    assert sizes == [(1, 1), (1, 5)]
-    assert futures[1].result()["probabilities"].shape == (5, 10)
+def test_request_larger_than_a_batch_is_refused_as_tf_serving_does(version: Gate) -> None:
+    request = message("PredictRequest")()
+    request.model_spec.signature_name = "classify_audio"
+    request.inputs["audio"].CopyFrom(encode_tensor(np.stack([tone("rock")] * 5)))
+    assert prepare_predict(version, request, limits=Limits(1 << 30, 5)).rows == 5
+    with pytest.raises(ServingError) as caught:
+        prepare_predict(version, request, limits=Limits(1 << 30, 4))
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "Task size 5 is larger than maximum input batch size 4" in caught.value.text
 
 
 def test_different_lengths_do_not_share_a_run(version: Gate) -> None:
@@ -154,27 +158,48 @@ def test_full_queue_refuses_and_recovers(version: Gate) -> None:
     waiting = [queue.submit(call, timeout_seconds=None) for _ in range(2)]
     with pytest.raises(ServingError) as caught:
         queue.submit(call, timeout_seconds=None)
-    assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+    assert "queue to which this task was submitted is full" in caught.value.text
     version.open.set()
     for ticket in (first, *waiting):
-        assert ticket.future.result(30)
-    assert queue.submit(call, timeout_seconds=None).future.result(30)
+        assert ticket.result(30)
+    assert queue.submit(call, timeout_seconds=None).result(30)
     queue.close()
     with pytest.raises(ServingError) as caught:
         queue.submit(call, timeout_seconds=None)
     assert caught.value.code is grpc.StatusCode.UNAVAILABLE
 
 
-def test_queue_is_bounded_in_bytes_too(version: Gate) -> None:
+def test_a_place_is_kept_for_a_request_that_is_being_read(version: Gate) -> None:
+    queue = BatchQueue(BatchingSettings(queue_length=2), Runs())
     call = audio_call(version, tone("pop"))
-    queue = BatchQueue(BatchingSettings(queue_bytes=int(1.5 * call.input_bytes)), Runs())
-    queue.submit(call, timeout_seconds=None)
+    first = queue.submit(call, timeout_seconds=None)
     assert version.entered.wait(30)
-    queue.submit(call, timeout_seconds=None)
-    with pytest.raises(ServingError, match="full"):
-        queue.submit(call, timeout_seconds=None)
+    places = [queue.reserve() for _ in range(2)]
+    for refused in (queue.reserve, lambda: queue.submit(call, timeout_seconds=None)):
+        with pytest.raises(ServingError) as caught:
+            refused()
+        assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+    second = queue.submit(call, timeout_seconds=None, place=places[0])
+    for place in places:  # one has become a request, which stays; the other is free
+        place.release()
+        place.release()
+    third = queue.submit(call, timeout_seconds=None, place=queue.reserve())
+    with pytest.raises(ServingError):
+        queue.reserve()
     version.open.set()
+    for ticket in (first, second, third):
+        assert ticket.result(30)
     queue.close()
+    with pytest.raises(ServingError):
+        queue.reserve()
+
+
+def test_a_run_of_several_requests_is_bounded_in_bytes(version: Gate) -> None:
+    calls = [audio_call(version, tone("rock")) for _ in range(5)]
+    size = calls[0].input_bytes
+    _, sizes = queued_behind_one(version, calls, max_batch_bytes=int(2.5 * size))
+    assert sizes == [(2, 2), (2, 2), (1, 1)]
 
 
 def test_request_past_its_deadline_is_not_run(version: Gate) -> None:
@@ -188,7 +213,7 @@ def test_request_past_its_deadline_is_not_run(version: Gate) -> None:
     version.open.set()
     queue.close()
     with pytest.raises(ServingError) as caught:
-        late.future.result()
+        late.result()
     assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert runs.sizes == [(1, 1)]
 
@@ -199,12 +224,12 @@ def test_cancelled_request_leaves_the_queue_and_is_not_run(version: Gate) -> Non
     call = audio_call(version, tone("pop"))
     queue.submit(call, timeout_seconds=None)
     assert version.entered.wait(30)
-    assert queue.submit(call, timeout_seconds=None).future.cancel()
+    assert queue.submit(call, timeout_seconds=None).cancel()
     assert queue.length == 0
     replacing = queue.submit(call, timeout_seconds=None)  # there is room again
     version.open.set()
     queue.close()
-    assert replacing.future.result()
+    assert replacing.result()
     assert runs.sizes == [(1, 1), (1, 1)]
 
 
@@ -214,7 +239,7 @@ def test_batch_waits_for_others_only_as_long_as_told(path: str) -> None:
     queue = BatchQueue(BatchingSettings(max_batch_size=3, batch_timeout_seconds=5.0), runs)
     calls = [audio_call(version, tone("rock")) for _ in range(3)]
     tickets = [queue.submit(call, timeout_seconds=None) for call in calls]
-    concurrent.futures.wait([ticket.future for ticket in tickets], 4.0)
+    concurrent.futures.wait(list(tickets), 4.0)
     assert runs.sizes == [(3, 3)]  # full: it did not wait for the five seconds
     queue.close()
     version.retire()
@@ -232,5 +257,5 @@ def test_retired_version_closes_after_its_last_user_and_leaves_memory(path: str)
     assert not version.acquire()
     gone = weakref.ref(version)
     del version, call
-    gc.collect()
+    gc.collect()  # a TensorFlow graph is a tangle of references of its own
     assert gone() is None

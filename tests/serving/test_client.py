@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from components.errors import UserError
+from components.common.errors import UserError
 from serving.client import CallError, GenreClient
 from serving.client.cli import main
-from serving.client.results import window_seconds
+from serving.client.results import window_starts
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
 
@@ -70,20 +70,37 @@ def test_long_song_goes_in_parts(client: GenreClient) -> None:
     prediction = client.classify_samples(np.concatenate(parts), name="a set")
     genres = [genre for _, genre, _ in prediction.timeline()]
     starts = prediction.window_starts_seconds
-    assert len(genres) == 3 * (420 * SETTINGS.sample_rate_hz // SETTINGS.window_samples)
+    assert len(genres) == 10 * (1260 // SETTINGS.clip_seconds)
     assert np.all(np.diff(starts) > 2.9)
-    assert {g for g, s in zip(genres, starts, strict=True) if s < 620} == {"rock"}
-    assert {g for g, s in zip(genres, starts, strict=True) if s > 640} == {"jazz"}
+    # Windows are cut from clips, so every tenth begins where a clip does.
+    np.testing.assert_allclose(starts[::10], np.arange(0, 1260, SETTINGS.clip_seconds))
+    assert {g for g, s in zip(genres, starts, strict=True) if s < 630} == {"rock"}
+    assert {g for g, s in zip(genres, starts, strict=True) if s >= 630} == {"jazz"}
 
 
 def test_window_length_follows_from_the_count() -> None:
-    minutes = 10 * 60 * SETTINGS.sample_rate_hz
-    log_mel = SETTINGS.window_samples
-    music_mel = 187 * 353
-    for samples_a_window in (log_mel, music_mel):
-        seconds = window_seconds(minutes, minutes // samples_a_window, SETTINGS)
-        assert seconds == pytest.approx(samples_a_window / SETTINGS.sample_rate_hz)
-    assert window_seconds(22_050 * 12, 3, SETTINGS) == pytest.approx(4.0)
+    """12 s hold four windows of either; 29.75 s ten of log_mel and nine of music_mel."""
+    log_mel = SETTINGS.window_samples / SETTINGS.sample_rate_hz
+    music_mel = 187 * 353 / SETTINGS.sample_rate_hz
+    samples = int(29.75 * SETTINGS.sample_rate_hz)
+    assert window_starts(samples, 10, SETTINGS)[1] == pytest.approx(log_mel)
+    assert window_starts(samples, 9, SETTINGS)[1] == pytest.approx(music_mel)
+    assert window_starts(22_050 * 12, 3, SETTINGS)[1] == pytest.approx(4.0)
+
+
+def test_windows_begin_anew_with_each_clip_of_thirty_seconds() -> None:
+    window = SETTINGS.window_samples / SETTINGS.sample_rate_hz
+    starts, _ = window_starts(75 * SETTINGS.sample_rate_hz, 25, SETTINGS)
+    expected = [30 * (i // 10) + window * (i % 10) for i in range(25)]
+    np.testing.assert_allclose(starts, expected)
+    starts, _ = window_starts(62 * SETTINGS.sample_rate_hz, 20, SETTINGS)
+    np.testing.assert_allclose(starts, expected[:20])
+
+
+def test_a_rest_under_a_window_at_the_end_of_a_long_song_is_left_out(client: GenreClient) -> None:
+    prediction = client.classify_samples(tone("rock", seconds=602), name="ten minutes")
+    assert len(prediction.window_probabilities) == 200
+    assert prediction.duration_seconds == pytest.approx(602)
 
 
 def test_version_and_label(server: ServerProcess) -> None:
@@ -95,6 +112,10 @@ def test_version_and_label(server: ServerProcess) -> None:
             (2, "AVAILABLE"),
             (1, "AVAILABLE"),
         ]
+    with GenreClient(server.address) as client:
+        assert client.classify_samples(tone("blues"), version=1).genre == "classical"
+        assert client.classify_samples(tone("blues"), label="stable").genre == "classical"
+        assert client.classify_samples(tone("blues")).genre == "blues"
     with pytest.raises(UserError, match="not both"):
         GenreClient(server.address, version=1, label="stable")
 

@@ -1,13 +1,13 @@
 """Starting, stopping, killing, overloading, encrypting and watching a server."""
 
 import concurrent.futures
-import datetime
-import ipaddress
+import http.client
 import json
-import os
 import pathlib
 import signal
+import socket
 import time
+import urllib.parse
 import urllib.request
 
 import grpc
@@ -44,13 +44,13 @@ def open_channel(address: str) -> grpc.Channel:
     return grpc.insecure_channel(address, options=[("grpc.max_send_message_length", -1)])
 
 
-def test_killed_server_starts_again_and_stops_gracefully(
+def test_killed_server_starts_again_and_its_clients_go_on(
     tmp_path: pathlib.Path, versions: dict[str, pathlib.Path]
 ) -> None:
     base = tmp_path / "genre"
     base.mkdir()
     (base / "1").symlink_to(versions["right"])
-    flags = ["--model-base-path", str(base), "--max-batch-size", "1"]
+    flags = ["--model-base-path", str(base)]
     first = ServerProcess(tmp_path / "first", flags)
     second = None
     try:
@@ -65,72 +65,13 @@ def test_killed_server_starts_again_and_stops_gracefully(
                 second = ServerProcess(tmp_path / "second", [*flags, "--port", first.port])
                 second.wait_ready()
                 assert asked.result(timeout=60).genre == "metal"
-
-        with open_channel(second.address) as channel:
-            predict = stub(channel)
-            held = [predict.future(long_request(), timeout=60) for _ in range(6)]
-            time.sleep(0.3)
-            second.send(signal.SIGTERM)
-            second.wait_output("Stopping")
-            with open_channel(second.address) as other, pytest.raises(grpc.RpcError) as caught:
-                stub(other)(long_request(seconds=3), timeout=10)
-            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-            for future in held:
-                assert future.result().model_spec.version.value == 1
+        second.send(signal.SIGTERM)
         assert second.wait() == 0
         assert "Traceback" not in second.output
     finally:
         first.stop()
         if second is not None:
             second.stop()
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder with ca.pem, and server and client certificates that it signed."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    folder = tmp_path_factory.mktemp("certificates")
-    now = datetime.datetime.now(datetime.timezone.utc)
-    names = {
-        who: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)])
-        for who in ("ca", "server", "client")
-    }
-    keys = {who: ec.generate_private_key(ec.SECP256R1()) for who in names}
-    for who, name in names.items():
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(names["ca"])
-            .public_key(keys[who].public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=who == "ca", path_length=None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName(
-                    [
-                        x509.DNSName("localhost"),
-                        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-                    ]
-                ),
-                critical=False,
-            )
-        )
-        certificate = builder.sign(keys["ca"], hashes.SHA256())
-        encoding = serialization.Encoding.PEM
-        (folder / f"{who}.pem").write_bytes(certificate.public_bytes(encoding))
-        (folder / f"{who}.key").write_bytes(
-            keys[who].private_bytes(
-                encoding,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +92,7 @@ def guarded(
             *("--tls-key", str(certificates / "server.key")),
             *("--tls-client-ca", str(certificates / "ca.pem")),
             *("--queue-length", "2", "--batch-timeout-ms", "500"),
+            *("--metrics-port", "0"),
         ],
     )
     try:
@@ -173,17 +115,37 @@ def test_encrypted_server_takes_only_clients_with_a_certificate(
             assert caught.value.code == "UNAVAILABLE"
 
 
-def test_rest_is_encrypted_too(guarded: ServerProcess, certificates: pathlib.Path) -> None:
+def test_rest_and_metrics_are_encrypted_too(
+    guarded: ServerProcess, certificates: pathlib.Path
+) -> None:
+    import ssl
+
+    urls = (f"{guarded.rest_url}/v1/models/genre", guarded.metrics_url)
+    for url in urls:
+        context = ssl.create_default_context(cafile=certificates / "ca.pem")
+        assert url.startswith("https://")
+        for attempt in (url, url.replace("https", "http")):
+            with pytest.raises((OSError, http.client.HTTPException)):
+                urllib.request.urlopen(attempt, context=context, timeout=10).read()
+        context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
+        with urllib.request.urlopen(url, context=context, timeout=10) as response:
+            text = response.read()
+        assert b"gatefold" in text or json.loads(text)["model_version_status"][0]["version"] == "5"
+
+
+def test_connection_that_says_nothing_does_not_block_the_metrics(
+    guarded: ServerProcess, certificates: pathlib.Path
+) -> None:
     import ssl
 
     context = ssl.create_default_context(cafile=certificates / "ca.pem")
-    url = f"{guarded.rest_url}/v1/models/genre"
-    assert url.startswith("https://")
-    with pytest.raises((OSError, urllib.request.URLError)):
-        urllib.request.urlopen(url, context=context, timeout=10).read()
     context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
-    with urllib.request.urlopen(url, context=context, timeout=10) as response:
-        assert json.load(response)["model_version_status"][0]["version"] == "5"
+    port = urllib.parse.urlsplit(guarded.metrics_url).port
+    with (
+        socket.create_connection(("localhost", port)),
+        urllib.request.urlopen(guarded.metrics_url, context=context, timeout=30) as response,
+    ):
+        assert b"gatefold_request_memory_bytes" in response.read()
 
 
 def test_overload_is_refused_at_once_and_passes(
@@ -199,64 +161,54 @@ def test_overload_is_refused_at_once_and_passes(
         predict = stub(channel)
         futures = [predict.future(long_request(seconds=3), timeout=60) for _ in range(16)]
         codes = [future.code() for future in futures]
-        assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
         assert codes.count(grpc.StatusCode.OK) >= 2
         assert predict(long_request(seconds=3), timeout=30).model_spec.version.value == 5
 
 
-def test_deadline_and_cancellation_end_a_call_at_once(server: ServerProcess) -> None:
-    with open_channel(server.address) as channel:
-        predict = stub(channel)
-        with pytest.raises(grpc.RpcError) as caught:
-            predict(long_request(), timeout=0.05)
-        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        futures = [predict.future(long_request(), timeout=60) for _ in range(8)]
-        time.sleep(0.1)
-        for future in futures:
-            future.cancel()
-        assert predict(long_request(seconds=3), timeout=30).model_spec.version.value == 2
-
-
 def test_metrics_count_what_happened(server: ServerProcess) -> None:
-    from prometheus_client.parser import text_string_to_metric_families
-
-    def value(name: str, url: str = server.metrics_url, **labels: str) -> float:
-        with urllib.request.urlopen(url, timeout=10) as response:
-            text = response.read().decode()
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
-
     calls = {"protocol": "grpc", "method": "Predict", "model": "genre", "status": "OK"}
-    before = value("gatefold_requests_total", **calls)
-    runs = value("gatefold_batch_rows_count")
+    before = server.metric("gatefold_requests_total", **calls)
+    runs = server.metric("gatefold_batch_rows_count")
     with GenreClient(server.address) as client:
         client.classify_samples(tone("pop"))
-    assert value("gatefold_requests_total", **calls) == before + 1
-    assert value("gatefold_batch_rows_count") == runs + 1
-    assert value("gatefold_request_latency_seconds_count", method="Predict") > 0
-    assert value("gatefold_queue_length") == 0
-    assert value("gatefold_model_version", model="genre", version="2") == 1
+    assert server.metric("gatefold_requests_total", **calls) == before + 1
+    assert server.metric("gatefold_batch_rows_count") == runs + 1
+    assert server.metric("gatefold_request_latency_seconds_count", method="Predict") > 0
+    assert server.metric("gatefold_queue_length") == 0
+    assert server.metric("gatefold_model_version", model="genre", version="2") == 1
     monitoring = f"{server.rest_url}/monitoring/prometheus/metrics"  # TF Serving's address
-    assert value("gatefold_model_version", monitoring, model="genre", version="1") == 1
+    assert server.metric("gatefold_model_version", monitoring, model="genre", version="1") == 1
 
 
 def test_access_log_has_a_line_of_json_a_call(server: ServerProcess) -> None:
+    before = len(server.access_log.read_text())
     with GenreClient(server.address) as client:
         client.classify_samples(tone("pop"))
         with pytest.raises(CallError):
             GenreClient(server.address, model="mood").classify_samples(tone("pop"))
-    time.sleep(0.2)
-    good, bad = [json.loads(line) for line in server.access_log.read_text().splitlines()[-2:]]
+    end = time.monotonic() + 30
+    while len(lines := server.access_log.read_text()[before:].splitlines()) < 2:
+        assert time.monotonic() < end, lines
+        time.sleep(0.02)
+    good, bad = map(json.loads, lines)
     assert good["model"] == "genre"
     assert (good["version"], good["signature"], good["rows"]) == (2, "classify_wav", 1)
     assert (good["status"], good["protocol"], good["method"]) == ("OK", "grpc", "Predict")
     assert good["milliseconds"] > 0
     assert bad["status"] == "NOT_FOUND"
     assert bad["error"] == "Servable not found for request: Latest(mood)"
+
+
+def test_stop_while_tensorflow_is_imported_is_a_clean_end(tmp_path: pathlib.Path) -> None:
+    process = ServerProcess(tmp_path, ["--model-base-path", str(tmp_path)])
+    try:
+        process.wait_output("Loading TensorFlow")
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+        assert process.output.splitlines() == ["Loading TensorFlow …", "Stopped."]
+    finally:
+        process.stop()
 
 
 @pytest.mark.parametrize("flag", ["--port", "--rest-port", "--metrics-port"])
@@ -269,13 +221,3 @@ def test_taken_port_is_a_sentence(server: ServerProcess, tmp_path: pathlib.Path,
         assert "Loading TensorFlow" not in process.output
     finally:
         process.stop()
-
-
-def test_idle_server_holds_no_threads_for_callers(server: ServerProcess) -> None:
-    threads = len(os.listdir(f"/proc/{server.pid}/task"))  # noqa: PTH208
-    with open_channel(server.address) as channel:
-        predict = stub(channel)
-        futures = [predict.future(long_request(seconds=3), timeout=60) for _ in range(64)]
-        for future in futures:
-            future.result()
-    assert len(os.listdir(f"/proc/{server.pid}/task")) < threads + 16  # noqa: PTH208

@@ -1,6 +1,7 @@
 """TF Serving's own configuration files say what they should, in TF Serving's own messages."""
 
 import pathlib
+import re
 
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
@@ -106,3 +107,16 @@ def test_compose_file_pins_tf_serving_and_mounts_what_its_flags_name() -> None:
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     default = pathlib.PurePosixPath(models.split(":-")[1].split("}")[0])
     assert (FOLDER / default).resolve() == REPOSITORY / "output" / "serving"
+
+
+def test_every_difference_that_the_docs_name_has_its_test() -> None:
+    page = (REPOSITORY / "docs" / "serving.md").read_text()
+    section = page.partition("### Where it differs from TF Serving")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 10
+    sources = [file.read_text() for file in pathlib.Path(__file__).parent.glob("test_*.py")]
+    for row in rows:
+        names = re.findall(r"`(test_\w+)`", row)
+        assert names, row
+        for name in names:
+            assert any(f"def {name}(" in source for source in sources), name

@@ -1,5 +1,6 @@
 """Versions come, go and fail under the watching server, and no request notices."""
 
+import os
 import pathlib
 import shutil
 import threading
@@ -17,10 +18,12 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.client.releases import newest_version
 from serving.protocol import message
 from serving.server.registry import Registry, parse_config
 from serving.server.status import ServingError
 from serving.server.version_policy import aspired
+from tests.serving.core_in_process import one_model
 from tests.serving.server_process import ServerProcess
 from tests.serving.tone_model import tone
 
@@ -78,7 +81,10 @@ class Load:
 
 
 def test_versions_swap_under_load_and_broken_ones_are_passed_over(
-    server: ServerProcess, swapping_base: pathlib.Path, versions: dict[str, pathlib.Path]
+    server: ServerProcess,
+    swapping_base: pathlib.Path,
+    versions: dict[str, pathlib.Path],
+    tmp_path: pathlib.Path,
 ) -> None:
     with grpc.insecure_channel(server.address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -92,11 +98,13 @@ def test_versions_swap_under_load_and_broken_ones_are_passed_over(
             wait_for(lambda: states(status, "swapping")[1].state == STATE.END)
 
             # A broken one is reported, and the one that runs goes on.
-            shutil.copytree(versions["right"], swapping_base / "3")
-            for file in (swapping_base / "3" / "variables").iterdir():
+            shutil.copytree(versions["right"], tmp_path / "3")
+            for file in (tmp_path / "3" / "variables").iterdir():
                 file.write_bytes(b"")
-            (swapping_base / "4").mkdir()
-            (swapping_base / "4" / "saved_model.pb").write_bytes(b"not a model")
+            (tmp_path / "4").mkdir()
+            (tmp_path / "4" / "saved_model.pb").write_bytes(b"not a model")
+            for broken in ("3", "4"):  # whole at once: it is never there unbroken
+                (tmp_path / broken).rename(swapping_base / broken)
             wait_for(lambda: {3, 4} <= states(status, "swapping").keys())
             wait_for(lambda: states(status, "swapping")[3].status.error_code != 0)
             seen = len(load.versions)
@@ -117,8 +125,12 @@ def test_versions_swap_under_load_and_broken_ones_are_passed_over(
 
             # Nothing is unloaded because its folder went away.
             swapping_base.rename(swapping_base.with_name("away"))
+            looked = server.metric("gatefold_base_path_searches_total")
+            wait_for(lambda: server.metric("gatefold_base_path_searches_total") >= looked + 2)
+            assert states(status, "swapping")[2].state == STATE.AVAILABLE
             seen = len(load.versions)
-            wait_for(lambda: len(load.versions) > seen + 50)
+            wait_for(lambda: len(load.versions) > seen + 10)
+            assert set(load.versions[seen:]) == {2}
             swapping_base.with_name("away").rename(swapping_base)
         assert load.errors == []
     assert "version 3 is passed over" in server.output
@@ -168,6 +180,58 @@ def test_start_beside_a_broken_release_serves_the_one_before(
     model.unload_all()
     with pytest.raises(ServingError, match=r"Servable not found for request: Latest\(g\)"):
         registry.acquire(message("ModelSpec")(name="g"))
+
+
+def test_names_that_are_no_version_are_passed_over(
+    tmp_path: pathlib.Path, versions: dict[str, pathlib.Path]
+) -> None:
+    base = tmp_path / "genre"
+    base.mkdir()
+    (base / "1").symlink_to(versions["right"])
+    os.mkdir(os.fsencode(base) + b"/caf\xe9")  # noqa: PTH102
+    for name in (str(2**63), "9" * 200, "٣", "²", "-5", "5x"):
+        (base / name).mkdir()
+    registry = Registry(parse_config(one_model(base)), poll_seconds=60)
+    registry.poll()
+    [model] = registry.models()
+    assert list(model.states()) == model.numbers() == [1]
+    assert newest_version(base).name == "1"
+    model.unload_all()
+
+
+def test_broken_version_with_a_name_that_is_not_utf_8_stops_no_other_model(
+    tmp_path: pathlib.Path, versions: dict[str, pathlib.Path]
+) -> None:
+    (tmp_path / "a" / "7").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "1").symlink_to(versions["right"])
+    (tmp_path / "a" / "7" / "saved_model.pb").write_bytes(b"not a model")
+    with open(os.fsencode(tmp_path) + b"/a/7/x\xff", "wb"):  # noqa: PTH123
+        pass
+    config = parse_config(one_model(tmp_path / "a", "a"))
+    config.MergeFrom(parse_config(one_model(tmp_path / "b", "b")))
+    registry = Registry(config, poll_seconds=60)
+    registry.poll()
+    registry.poll()
+    broken, other = registry.models()
+    assert broken.states()[7].text
+    assert other.numbers() == [1]
+    other.unload_all()
+
+
+def test_empty_base_path_changes_nothing(
+    tmp_path: pathlib.Path, versions: dict[str, pathlib.Path]
+) -> None:
+    (tmp_path / "genre").mkdir()
+    link = tmp_path / "genre" / "1"
+    link.symlink_to(versions["right"])
+    registry = Registry(parse_config(one_model(tmp_path / "genre")), poll_seconds=60)
+    registry.poll()
+    [model] = registry.models()
+    link.unlink()
+    registry.poll()
+    assert model.numbers() == [1]
+    model.unload_all()
 
 
 def test_warmup_that_fails_breaks_the_version(

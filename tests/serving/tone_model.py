@@ -6,6 +6,7 @@ requests and genres.txt, as every release does.
 """
 
 import pathlib
+from collections.abc import Collection
 
 import numpy as np
 import tensorflow as tf
@@ -59,9 +60,14 @@ class ToneModel(tf.Module):
         ]
         with tf.control_dependencies(checks):
             audio = tf.identity(audio)
-        windows = samples // SETTINGS.window_samples
-        length = SETTINGS.window_samples
-        cut = tf.reshape(audio[:, : windows * length], [-1, windows, length])
+        length, clip = SETTINGS.window_samples, SETTINGS.clip_samples
+        # In clips, as a release takes sound: what is left at a clip's end is in no window.
+        whole, rest = samples // clip, samples % clip
+        last = tf.where(rest >= SETTINGS.minimum_samples, rest // length, 0)
+        windows = whole * (clip // length) + last
+        index = tf.range(windows)
+        starts = index // (clip // length) * clip + index % (clip // length) * length
+        cut = tf.gather(audio, starts[:, tf.newaxis] + tf.range(length), axis=1)
         power = tf.abs(tf.signal.rfft(cut)) ** 2
         width = int(BAND_HZ * length / SETTINGS.sample_rate_hz)
         bands = tf.reshape(power[..., : 10 * width], [-1, windows, 10, width])
@@ -134,13 +140,14 @@ def write_tone_model(path: pathlib.Path, *, rotation: int = 0, classify: bool = 
     genres = path / "assets" / "genres.txt"
     genres.parent.mkdir(exist_ok=True)
     genres.write_text("\n".join(GENRES) + "\n")
-    _write_warmup(path)
+    write_warmup(path, signatures)
     if classify:
         _add_classify_signature(path)
 
 
-def _write_warmup(path: pathlib.Path) -> None:
-    samples = tone("jazz", seconds=3.5)
+def write_warmup(path: pathlib.Path, signatures: Collection[str]) -> None:
+    """Writes a warmup request for each of the signatures."""
+    samples = tone(GENRES[5], seconds=3.5)
     wav = tf.audio.encode_wav(samples[:, np.newaxis], SETTINGS.sample_rate_hz).numpy()
     example = serialized_example(samples)
     requests = {
@@ -152,7 +159,8 @@ def _write_warmup(path: pathlib.Path) -> None:
     extra = path / "assets.extra"
     extra.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
-        for signature, (name, value) in requests.items():
+        for signature in signatures:
+            name, value = requests[signature]
             request = predict_pb2.PredictRequest()
             request.model_spec.name = "genre"
             request.model_spec.signature_name = signature

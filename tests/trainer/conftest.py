@@ -7,9 +7,9 @@ import pytest
 
 from components.audio.features import Feature, feature
 from components.audio.settings import AudioSettings
-from components.trainer.catalog import CATALOG
-from components.trainer.settings import NO_WEIGHTS, AugmentationSettings, recommended
-from components.trainer.windows import Tracks
+from components.trainer.catalog import CATALOG, recommended
+from components.trainer.data.windows import Tracks
+from components.trainer.settings import NO_WEIGHTS, AugmentationSettings
 
 GENRE_NAMES = tuple("abcd")
 

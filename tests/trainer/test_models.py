@@ -10,14 +10,23 @@ import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 
 from components.trainer.catalog import CATALOG
-from components.trainer.inputs import LEAST_MEL_BINS
-from components.trainer.models import backbones, build, heads
+from components.trainer.models import build
+from components.trainer.parts import backbones, heads
 from components.trainer.settings import ModelSettings
-from components.trainer.training import train, window_outputs
+from components.trainer.training.body_outputs import window_outputs
+from components.trainer.training.loop import train
 from components.trainer.weights import WeightsError
 from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
 
-TRAINED = [name for name in CATALOG if name != "ensemble"]
+# Without a SavedModel there is no `embedding`: test_embedding.py has some.
+TRAINED = [name for name in CATALOG if name not in ("ensemble", "embedding")]
+LEAST_MEL_BINS = {
+    name: entry.least_mel_bins for name, entry in CATALOG.items() if entry.least_mel_bins > 1
+}
+APPLICATIONS = {
+    "vgg16": keras.applications.VGG16,
+    "efficientnetb0": keras.applications.EfficientNetB0,
+}
 
 
 def new(name, weights="none"):
@@ -56,6 +65,21 @@ def test_a_backbone_from_scratch_soon_answers_as_it_was_trained():
         trained = step()
     answered = body(windows, training=False)
     assert np.corrcoef(np.ravel(trained), np.ravel(answered))[0, 1] > 0.9
+    keras.backend.clear_session()
+
+
+def test_a_backbone_reads_a_smaller_picture_of_the_same_window():
+    reads = described("mobilenetv2")
+    settings = ModelSettings(shrink=2)
+    model = build("mobilenetv2", feature=reads, genre_count=4, settings=settings)
+    body = model.get_layer(heads.BODY)
+    (shrunk,) = (x for x in body.layers if isinstance(x, keras.layers.AveragePooling2D))
+    (network,) = (x for x in body.layers if isinstance(x, keras.Model))
+    assert network.input_shape == (None, 64, 64, 3)
+    window = np.random.default_rng(0).normal(size=(1, *reads.window_shape)).astype(np.float32)
+    picture = keras.Model(body.input, shrunk.output)(window)
+    means = window.reshape(1, 64, 2, 64, 2).mean(axis=(2, 4))  # of two frames by two bands
+    np.testing.assert_allclose(picture[..., 0], means.transpose(0, 2, 1), atol=1e-6)
     keras.backend.clear_session()
 
 
@@ -112,7 +136,7 @@ def published(network, path):
 def test_a_backbone_starts_from_a_published_file(name, tmp_path):
     """And what came of it is the same network when it is rebuilt from its own weights alone."""
     reads = described(name)
-    network = backbones._NETWORKS[name](
+    network = APPLICATIONS[name](
         include_top=False, weights=None, input_shape=(reads.bins, reads.window_frames, 3)
     )
     rng = np.random.default_rng(0)
@@ -130,10 +154,29 @@ def test_a_backbone_starts_from_a_published_file(name, tmp_path):
     keras.backend.clear_session()
 
 
+@pytest.mark.parametrize("name", ["vgg16", "efficientnetb0"])
+def test_a_backbone_starts_from_what_keras_downloads(name, tmp_path, monkeypatch):
+    reads = described(name)
+    network = APPLICATIONS[name](
+        include_top=False, weights=None, input_shape=(reads.bins, reads.window_frames, 3)
+    )
+    rng = np.random.default_rng(0)
+    network.set_weights([rng.uniform(0.01, 0.02, one.shape) for one in network.get_weights()])
+    path = published(network, tmp_path / "downloaded.h5")
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: path)
+    windows = rng.normal(size=(2, *reads.window_shape)).astype(np.float32)
+    downloaded, from_file = (
+        new(name, weights=weights).get_layer(heads.BODY)(windows) for weights in ("imagenet", path)
+    )
+    np.testing.assert_allclose(downloaded, from_file, rtol=1e-6)
+    assert np.abs(downloaded).max() > 0.0
+    keras.backend.clear_session()
+
+
 def test_efficientnet_preprocesses_as_published_with_imagenets_weights():
     """Red, green and blue from 0 to 1, less ImageNet's mean, by its deviation."""
     picture = np.random.default_rng(0).uniform(0, 255, (1, 4, 4, 3)).astype(np.float32)
-    found = backbones._preprocess("efficientnetb0", keras.ops.convert_to_tensor(picture))
+    found = backbones.preprocess(keras.ops.convert_to_tensor(picture), "torch")
     expected = keras.applications.imagenet_utils.preprocess_input(picture.copy(), mode="torch")
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

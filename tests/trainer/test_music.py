@@ -8,24 +8,25 @@ import pytest
 
 from components.audio.features import feature
 from components.audio.settings import AudioSettings
-from components.trainer.models import music
-from components.trainer.models.filters import PooledFilters
+from components.trainer.models import musicnn, musicvgg
+from components.trainer.parts import published
+from components.trainer.parts.filters import PooledFilters
 
 MUSIC_MEL = feature("music_mel", AudioSettings())
-NETWORKS = ("musicnn", "musicvgg")
+NETWORKS = {"musicnn": musicnn.tagger(), "musicvgg": musicvgg.tagger()}
 
 
 @pytest.fixture(scope="module")
 def taggers():
-    return {name: music.tagger(name, MUSIC_MEL) for name in NETWORKS}
+    return {name: network.whole(MUSIC_MEL) for name, network in NETWORKS.items()}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_published_variable_is_used_once(taggers, name):
     model, used = taggers[name]
-    published = music.published_variables(name)
-    assert Counter(used) == Counter(published.keys())
-    assert sum(value.size for value in published.values()) == model.count_params()
+    variables = published.published_variables(NETWORKS[name].weights.folder(name))
+    assert Counter(used) == Counter(variables.keys())
+    assert sum(value.size for value in variables.values()) == model.count_params()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -46,11 +47,11 @@ def test_listeners_tags_come_first(taggers, name, real_music):
     for track, tags in expected.items():
         path = real_music / "genres_original" / track.split(".")[0] / f"{track}.wav"
         sound = codec.decode(path.read_bytes(), name=track, sample_rate_hz=settings.sample_rate_hz)
-        samples = codec.fit_clip(sound.samples, settings.clip_samples)
+        samples = codec.take_clips(sound.samples, settings.clip_samples)
         matrix = extract(["music_mel"], tf.constant(samples[np.newaxis]), settings)["music_mel"]
         windows = cut_windows(matrix, MUSIC_MEL.window_frames)[0]
         means = taggers[name][0].predict_on_batch(windows).mean(axis=0)
-        first = [music.TAGS[place] for place in means.argsort()[::-1][:4]]
+        first = [published.TAGS[place] for place in means.argsort()[::-1][:4]]
         assert tags & set(first), f"{track}: {first}"
 
 

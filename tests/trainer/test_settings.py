@@ -3,10 +3,16 @@ import json
 
 import pytest
 
-from components.trainer.catalog import CATALOG
-from components.trainer.settings import NO_WEIGHTS, TrainingSettings, from_dict, recommended
-from components.trainer.weights import IMAGENET_MD5, IMAGENET_URLS, WeightsError, check_weights
+from components.trainer.catalog import CATALOG, recommended
+from components.trainer.settings import NO_WEIGHTS, TrainingSettings, from_dict
+from components.trainer.weight_sources import ImageNet
+from components.trainer.weights import WeightsError, check_weights
 
+BACKBONES = {
+    name: entry.weights.url
+    for name, entry in CATALOG.items()
+    if isinstance(entry.weights, ImageNet)
+}
 TRAINED = [name for name in CATALOG if name != "ensemble"]
 
 
@@ -17,7 +23,7 @@ def test_settings_survive_json(name):
 
 
 def test_settings_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match=r"epochs must be at least 1\. Received: 0"):
+    with pytest.raises(ValueError, match=r"epochs must be from 1 to 10000\. Received: 0"):
         TrainingSettings(epochs=0)
     with pytest.raises(ValueError, match=r"weight_decay must be a finite number\. Received: nan"):
         TrainingSettings(weight_decay=float("nan"))
@@ -47,24 +53,25 @@ def test_epochs_of_all_phases_are_counted():
 @pytest.mark.usefixtures("no_network")
 def test_imagenet_out_of_reach_says_what_to_do_instead(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setitem(IMAGENET_URLS, "vgg16", "https://127.0.0.1:9/vgg16.h5")
-    with pytest.raises(WeightsError, match=r"--weights FILE.*--weights none"):
-        check_weights("vgg16", "imagenet", timeout_seconds=1.0)
+    for name in BACKBONES:
+        with pytest.raises(WeightsError, match=rf"{name}.*--weights FILE.*--weights none"):
+            check_weights(name, "imagenet", timeout_seconds=1.0)
 
 
+@pytest.mark.usefixtures("no_network")
 def test_imagenet_weights_that_are_here_need_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setitem(IMAGENET_URLS, "vgg16", "https://127.0.0.1:9/vgg16.h5")
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "vgg16.h5").write_bytes(b"weights")
-    check_weights("vgg16", "imagenet", timeout_seconds=1.0)
+    for name, url in BACKBONES.items():
+        (tmp_path / "models" / url.rsplit("/", 1)[1]).write_bytes(b"weights")
+        check_weights(name, "imagenet", timeout_seconds=1.0)
 
 
 def test_a_weights_file_is_looked_at_before_any_work(tmp_path):
     with pytest.raises(WeightsError, match=r"--weights: .* cannot be read .*no\.h5'"):
         check_weights("vgg16", str(tmp_path / "no.h5"))
     (tmp_path / "notes.h5").write_text("hello")
-    with pytest.raises(WeightsError, match=r"--weights: .* no HDF5 file.*notes\.h5'"):
+    with pytest.raises(WeightsError, match=r"--weights: .* not an HDF5 file.*notes\.h5'"):
         check_weights("vgg16", str(tmp_path / "notes.h5"))
 
 
@@ -78,24 +85,22 @@ def test_weights_that_do_not_suit_the_model_are_refused(name, weights):
 
 
 def test_the_places_of_imagenet_weights_are_those_that_keras_asks(monkeypatch):
-    """keras.applications itself is asked, with the picture that a window is."""
+    """The command line checks the file that Keras will download when the model is built."""
     import keras
 
-    from components.trainer.models import backbones
+    from components.trainer.models import build
     from tests.trainer.conftest import described
 
     asked = {}
 
-    def get_file(fname, origin, file_hash=None, **_):
-        asked[name] = (fname, origin, file_hash)
+    def get_file(fname, origin, **_):
+        asked[name] = (fname, origin)
         raise FileNotFoundError
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
-    for name in IMAGENET_URLS:
-        reads = described(name)
-        shape = (reads.bins, reads.window_frames, 3)
+    for name in BACKBONES:
+        settings = recommended(name).model
         with pytest.raises(FileNotFoundError):
-            backbones._NETWORKS[name](include_top=False, input_shape=shape)
+            build(name, feature=described(name), genre_count=4, settings=settings)
         keras.backend.clear_session()
-    for name, url in IMAGENET_URLS.items():
-        assert asked[name] == (url.rsplit("/", 1)[1], url, IMAGENET_MD5.get(name))
+    assert asked == {name: (url.rsplit("/", 1)[1], url) for name, url in BACKBONES.items()}

@@ -1,14 +1,20 @@
 """Dense layers on a window's descriptors."""
 
-import keras
-from keras import layers
+from typing import TYPE_CHECKING
 
 from components.audio.features import Feature
-from components.trainer.settings import ModelSettings
+from components.trainer.model_entry import ModelEntry
+from components.trainer.settings import AugmentationSettings, ModelSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    import keras
 
 
-def build(name: str, *, feature: Feature, genre_count: int, settings: ModelSettings) -> keras.Model:
+def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "keras.Model":
     """Two hidden layers with dropout before each: there are few tracks and many descriptors."""
+    import keras
+    from keras import layers
+
     window = keras.Input(feature.window_shape, name=feature.name)
     x = layers.Flatten()(window)
     for units in (256, 128):
@@ -18,4 +24,19 @@ def build(name: str, *, feature: Feature, genre_count: int, settings: ModelSetti
         x = layers.Activation("relu")(x)
     x = layers.Dropout(settings.dropout)(x)
     probabilities = layers.Dense(genre_count, activation="softmax", dtype="float32")(x)
-    return keras.Model(window, probabilities, name=name)
+    return keras.Model(window, probabilities, name="ann")
+
+
+ENTRY = ModelEntry(
+    name="ann",
+    feature="descriptors",
+    build=build,
+    recommended=TrainingSettings(
+        model=ModelSettings(dropout=0.5),
+        augmentation=AugmentationSettings(noise=0.3, mixup=0.2),
+        epochs=100,
+        batch_size=128,
+        windows_per_track=10,
+        patience=25,
+    ),
+)

@@ -1,0 +1,204 @@
+"""Fits the temperature that a model's probabilities are scaled by, and measures calibration."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+from tfx.dsl.io import fileio
+
+from components.common.scoring import log_loss
+from components.common.temperature import HIGHEST, LOWEST, scaled
+
+CALIBRATION_FILE = "calibration.json"
+
+BINS = 10  # of confidence, of equal width
+# With fewer tracks nothing is fitted.
+FEWEST_TRACKS = 10
+# ln T is expected to be near 0 by this much before any track is seen, so that a few tracks, all of
+# them right perhaps, do not make a model as sure as the bounds allow. A hundred outweigh it.
+_PRIOR_DEVIATION = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Bin:
+    """Tracks whose confidence, the probability of the most probable genre, lies in a range.
+
+    Attributes:
+      low: Lower end of the range, exclusive but for 0.
+      high: Upper end, inclusive.
+      confidence: Their mean confidence; NaN without tracks.
+      accuracy: Share of them that are right; NaN without tracks.
+      tracks: How many there are.
+    """
+
+    low: float
+    high: float
+    confidence: float
+    accuracy: float
+    tracks: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """How far probabilities can be taken at their word.
+
+    Attributes:
+      ece: Expected calibration error: mean distance of confidence and accuracy over `BINS` bins,
+        weighted by tracks, 0 to 1 (Guo et al. 2017). NaN if it cannot be computed, as the other.
+      log_loss: Mean cross-entropy, in nats.
+    """
+
+    ece: float
+    log_loss: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """A fitted temperature, and what it does to the split that it was fitted on.
+
+    Attributes:
+      temperature: T of `components.common.temperature.scaled`; 1 changes nothing.
+      tracks: Tracks of the split.
+      before: Figures of the network's own probabilities.
+      after: Figures of the scaled ones.
+      note: Why nothing was fitted, or that T is at a bound; "" otherwise.
+    """
+
+    temperature: float
+    tracks: int
+    before: Figures
+    after: Figures
+    note: str = ""
+
+
+def fit(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:
+    """Fits the temperature by the log loss, with a prior that keeps it near 1 for few tracks.
+
+    Minimises the summed log loss plus (ln T)² / (2 · 0.5²) over T from 0.25 to 4.
+
+    Args:
+      probabilities: float [tracks, genres], of the network itself.
+      labels: int [tracks].
+
+    Returns:
+      The calibration. Its temperature is 1, and its note says why, where there are under
+      `FEWEST_TRACKS` tracks, probabilities that are not numbers, tracks of one genre only, or
+      probabilities that are all equal.
+    """
+    tracks = len(labels)
+    before = figures(probabilities, labels)
+    note = _obstacle(probabilities, labels)
+    if note:
+        return Calibration(1.0, tracks, before, before, note)
+
+    def cost(log_temperature: float) -> float:
+        loss = log_loss(scaled(probabilities, float(np.exp(log_temperature))), labels)
+        return tracks * loss + 0.5 * (log_temperature / _PRIOR_DEVIATION) ** 2
+
+    bounds = (np.log(LOWEST), np.log(HIGHEST))
+    found = optimize.minimize_scalar(cost, bounds=bounds, method="bounded")
+    temperature = float(np.exp(found.x))
+    if min(abs(found.x - bound) for bound in bounds) < 1e-3:
+        note = f"the temperature is at its bound ({LOWEST:g} to {HIGHEST:g})"
+    after = figures(scaled(probabilities, temperature), labels)
+    return Calibration(temperature, tracks, before, after, note)
+
+
+def figures(probabilities: np.ndarray, labels: np.ndarray) -> Figures:
+    """Measures calibration.
+
+    Args:
+      probabilities: float [tracks, genres].
+      labels: int [tracks].
+    """
+    if not len(labels) or not np.isfinite(probabilities).all():
+        return Figures(float("nan"), float("nan"))
+    return Figures(ece(reliability(probabilities, labels)), log_loss(probabilities, labels))
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[Bin]:
+    """Compares confidence and accuracy in bins of confidence: the reliability diagram.
+
+    Args:
+      probabilities: float [tracks, genres], finite.
+      labels: int [tracks].
+
+    Returns:
+      `BINS` bins, empty ones included.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0.0, 1.0, BINS + 1)
+    of_bin = np.clip(np.digitize(confidence, edges, right=True) - 1, 0, BINS - 1)
+    bins = []
+    for index in range(BINS):
+        inside = of_bin == index
+        count = int(inside.sum())
+        bins.append(
+            Bin(
+                low=float(edges[index]),
+                high=float(edges[index + 1]),
+                confidence=float(confidence[inside].mean()) if count else float("nan"),
+                accuracy=float(right[inside].mean()) if count else float("nan"),
+                tracks=count,
+            )
+        )
+    return bins
+
+
+def ece(bins: list[Bin]) -> float:
+    """The expected calibration error of a reliability diagram; NaN without tracks."""
+    total = sum(one.tracks for one in bins)
+    if not total:
+        return float("nan")
+    filled = [one for one in bins if one.tracks]
+    return sum(one.tracks * abs(one.confidence - one.accuracy) for one in filled) / total
+
+
+def write(folder: str, calibration: Calibration) -> None:
+    """Writes `calibration.json`; a figure that is not a number is null."""
+    fileio.makedirs(folder)
+    with fileio.open(f"{folder}/{CALIBRATION_FILE}", "wb") as file:
+        file.write(json.dumps(_plain(dataclasses.asdict(calibration)), indent=2).encode())
+
+
+def read(folder: str) -> Calibration | None:
+    """Reads what `write` wrote; None where there is no such file."""
+    path = f"{folder}/{CALIBRATION_FILE}"
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path, "rb") as file:
+        values: dict[str, Any] = json.loads(file.read())
+    before, after = (
+        Figures(*(float("nan") if values[when][name] is None else values[when][name]
+                  for name in ("ece", "log_loss")))
+        for when in ("before", "after")
+    )  # fmt: skip
+    return Calibration(**{**values, "before": before, "after": after})
+
+
+def _obstacle(probabilities: np.ndarray, labels: np.ndarray) -> str:
+    if len(labels) < FEWEST_TRACKS:
+        return f"{len(labels)} validation tracks: at least {FEWEST_TRACKS} are needed to fit it"
+    if not np.isfinite(probabilities).all():
+        return "the network's probabilities are not numbers"
+    if len(np.unique(labels)) == 1:
+        return "the validation tracks are of one genre"
+    if np.ptp(probabilities, axis=1).max() < 1e-6:
+        return "the network gives every genre the same probability"
+    return ""
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with null for what is not a number, which JSON does not know."""
+    return {
+        name: _plain(value)
+        if isinstance(value, Mapping)
+        else None
+        if isinstance(value, float) and not np.isfinite(value)
+        else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,110 @@
+"""Prepares the process that an executor runs in: a stage here, a container, a Beam worker."""
+
+import contextlib
+import functools
+import gc
+import importlib.metadata
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from components.common import record_files
+from components.common.storage import is_remote, open_object_stores
+
+# Places inside parameters, which may be JSON.
+_STORE_URI = re.compile(r"\b(?:s3|gs|hdfs)://[^\s\"',\\]+")
+
+
+def quieten() -> None:
+    """Silences start-up messages of TensorFlow and of Google's packages.
+
+    TensorFlow reads its settings when it is imported, so whoever starts a process calls this first
+    where it can.
+    """
+    # The log file is for what goes wrong, not for how TensorFlow was compiled.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # Google's packages announce the end of Python 3.10; docs/environment.md says why it is used.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\..*")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Imports libraries inside the `with` block in less time.
+
+    TensorFlow, Beam and TFX make over a million objects that live as long as the process. The
+    garbage collector does not look for garbage meanwhile, nor later among what is there by then,
+    which also saves it from copying the memory that a fork shares.
+    """
+    listing = importlib.metadata.packages_distributions
+    # Google's packages call it four times, to say which of them will end their support.
+    importlib.metadata.packages_distributions = functools.cache(listing)
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        importlib.metadata.packages_distributions = listing
+        gc.freeze()
+        if enabled:
+            gc.enable()
+
+
+def prepare(
+    input_dict: Mapping[str, Iterable[Any]],
+    output_dict: Mapping[str, Iterable[Any]],
+    exec_properties: Mapping[str, Any],
+) -> None:
+    """Sets up this process for an executor, from nothing but what the executor is given.
+
+    Bounds Beam's batches by bytes, opens the object stores that artifacts or parameters name, and
+    looks whether the records that the executor reads are whole: a cached file may be years old. The
+    first lines of every executor's `Do` call it: an executor may be started by any runner.
+
+    Args:
+      input_dict: The executor's.
+      output_dict: The executor's.
+      exec_properties: The executor's.
+
+    Raises:
+      UserError: A bucket does not exist, the credentials or the endpoint are wrong, or a file of
+        records is cut off.
+    """
+    from components.common.batching import bound_batches_by_bytes
+
+    quieten()
+    bound_batches_by_bytes()
+    places = object_stores(input_dict, output_dict, exec_properties)
+    if places:
+        open_object_stores(*places)
+    record_files.require_whole(one for artifacts in input_dict.values() for one in artifacts)
+
+
+def object_stores(
+    input_dict: Mapping[str, Iterable[Any]],
+    output_dict: Mapping[str, Iterable[Any]],
+    exec_properties: Mapping[str, Any],
+) -> list[str]:
+    """Lists the object stores that artifacts or parameters name, each bucket once.
+
+    Args:
+      input_dict: Lists of artifacts.
+      output_dict: Lists of artifacts.
+      exec_properties: Values, of which texts are searched.
+
+    Returns:
+      URIs without a path: `s3://bucket`.
+    """
+    uris = [
+        artifact.uri
+        for artifacts in (*input_dict.values(), *output_dict.values())
+        for artifact in artifacts
+        if is_remote(artifact.uri)
+    ]
+    for value in exec_properties.values():
+        if isinstance(value, str):
+            uris += _STORE_URI.findall(value)
+    return sorted({"/".join(uri.split("/")[:3]) for uri in uris})

@@ -1,0 +1,12 @@
+"""Evaluator, with the executor that prepares its process."""
+
+from tfx import components as tfx_components
+from tfx.dsl.components.base import executor_spec
+
+from components.evaluator import executor
+
+
+class Evaluator(tfx_components.Evaluator):
+    """TFX's Evaluator (same inputs, outputs and parameters), in any process."""
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)

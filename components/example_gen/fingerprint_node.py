@@ -1,0 +1,105 @@
+"""DataFingerprint: hashes the music when the run runs, for runs that are compiled long before.
+
+The local runner hashes the music before it builds the DAG, so a run of it has no such node. On
+Kubeflow Pipelines a compiled file runs again and again, and GtzanExampleGen would be served from
+the cache whatever was added to the bucket. This node always runs; its output is GtzanExampleGen's
+parameter `data_fingerprint`, so ingest and all that follows it are cached as long as the music is
+the same.
+"""
+
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.channel import Channel
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.common import runtime
+from components.example_gen import files
+from components.example_gen.settings import IngestSettings
+
+
+def fingerprint(input_base: str, settings: IngestSettings) -> str:
+    """Hashes the music, and the split lists or artists file that the split method reads.
+
+    Args:
+      input_base: Folder of the genre folders; a path, gs:// or s3://.
+      settings: Ingest settings.
+
+    Returns:
+      32 hexadecimal digits.
+
+    Raises:
+      IngestError: There is no music there, or a file is missing.
+    """
+    files.open_file_systems()
+    split_settings = settings.split
+    files_by_method = {"listed": [split_settings.lists], "artist": [split_settings.artists]}
+    others = files_by_method.get(split_settings.method, [])
+    return files.fingerprint(input_base, settings.genres, others=others)
+
+
+class Executor(base_executor.BaseExecutor):
+    """Shell around `fingerprint`."""
+
+    def Do(  # noqa: N802 - TFX's own interface
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Hashes `input_base`.
+
+        Args:
+          input_dict: Empty.
+          output_dict: `fingerprint`, a text.
+          exec_properties: `input_base`, and `settings` as JSON.
+
+        Raises:
+          IngestError: There is no music there, or a file is missing.
+        """
+        runtime.prepare(input_dict, output_dict, exec_properties)
+        settings = IngestSettings.from_json(exec_properties["settings"])
+        artifact = artifact_utils.get_single_instance(output_dict["fingerprint"])
+        artifact.value = fingerprint(exec_properties["input_base"], settings)
+
+
+class DataFingerprintSpec(ComponentSpec):
+    """Output and parameters of `DataFingerprint`."""
+
+    PARAMETERS = {
+        "input_base": ExecutionParameter(type=str),
+        "settings": ExecutionParameter(type=str),
+        "run_id": ExecutionParameter(type=str),
+    }
+    INPUTS: dict[str, ChannelParameter] = {}
+    OUTPUTS = {"fingerprint": ChannelParameter(type=standard_artifacts.String)}
+
+
+class DataFingerprint(base_component.BaseComponent):
+    """Hashes the music; its `run_id` differs in every run, so it is never cached.
+
+    Output `fingerprint`, a text that is another node's parameter by
+    `outputs["fingerprint"].future()[0].value`.
+    """
+
+    SPEC_CLASS = DataFingerprintSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(self, *, input_base: str, settings: IngestSettings, run_id: str):
+        """Creates the node.
+
+        Args:
+          input_base: Folder of the genre folders; a path, gs:// or s3://.
+          settings: Ingest settings.
+          run_id: Id of this run of the pipeline.
+        """
+        super().__init__(
+            spec=DataFingerprintSpec(
+                input_base=input_base,
+                settings=settings.to_json(),
+                run_id=run_id,
+                fingerprint=Channel(type=standard_artifacts.String),
+            )
+        )

@@ -1,0 +1,37 @@
+"""Floor: the simple peer that a network has to beat."""
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import BaseChannel, Channel, ComponentSpec, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+
+from components.common.artifacts import Report
+from components.floor import executor
+
+
+class FloorSpec(ComponentSpec):
+    """Inputs, outputs and parameters of `Floor`."""
+
+    PARAMETERS: dict[str, ExecutionParameter] = {}
+    INPUTS = {"transformed_examples": ChannelParameter(type=standard_artifacts.Examples)}
+    OUTPUTS = {"answers": ChannelParameter(type=Report)}
+
+
+class Floor(base_component.BaseComponent):
+    """Fits logistic regression on clip descriptors and classifies validation and test tracks.
+
+    Output `answers` (see `components.common.answers`): `clean.npz` for the test split,
+    `validation.npz`, and `floor.json`.
+    """
+
+    SPEC_CLASS = FloorSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, *, transformed_examples: BaseChannel):
+        """Creates the node.
+
+        Args:
+          transformed_examples: Output of the Transform that computes descriptors.
+        """
+        super().__init__(
+            spec=FloorSpec(transformed_examples=transformed_examples, answers=Channel(type=Report))
+        )

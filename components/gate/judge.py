@@ -1,0 +1,99 @@
+"""Judges a candidate: figures in, one row a gate out.
+
+It fails closed: a figure that is missing or no finite number fails its gate, and a gate without any
+threshold refuses. What is not judged (a slice with few tracks, production where there is none yet)
+says so in its row.
+"""
+
+import math
+from collections.abc import Sequence
+
+from components.gate.evidence import Evidence
+from components.gate.gates import comparisons, figures, serving
+from components.gate.gates.rows import AT_LEAST, AT_MOST, GateRow, missing
+from components.gate.settings import GateSettings, flat
+from components.gate.statistics import MISSING
+
+# The Evaluator and the gate read the same model in two ways; one track of 200 may be a tie.
+_EVALUATION_TOLERANCE = 0.005
+
+
+def judge(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
+    """Judges a candidate by every gate that is switched on.
+
+    Returns:
+      A row for each gate; the candidate may be released if all of them passed (`is_blessed`).
+    """
+    rows = [_answers(evidence), _evaluation(evidence)]
+    thresholds = [
+        *figures.overall(evidence, settings),
+        *figures.genre_recall(evidence, settings),
+        *figures.slices(evidence, settings),
+        *figures.calibration(evidence, settings),
+        *figures.floor(evidence, settings),
+        *comparisons.production(evidence, settings),
+        *comparisons.robustness(evidence, settings),
+        *serving.thresholds(evidence, settings),
+    ]
+    if not any(row.judged for row in thresholds):
+        thresholds.append(
+            GateRow(
+                *("gate", "The gate judges something", 0, 1, AT_LEAST, False),
+                detail="no threshold is switched on that has anything to judge: an empty gate lets "
+                "nothing pass",
+            )
+        )
+    return [*rows, *thresholds, serving.checks(evidence), *serving.tf_serving(evidence)]
+
+
+def is_blessed(rows: Sequence[GateRow]) -> bool:
+    """Whether a candidate may be released: there are rows, and all of them passed."""
+    return bool(rows) and all(row.passed for row in rows)
+
+
+def waivers(settings: GateSettings, evidence: Sequence[Evidence]) -> list[dict[str, str]]:
+    """What was not asked of the candidates, and why, as `gate` and `reason`."""
+    off = [
+        {"gate": key, "reason": "switched off in the gate's settings"}
+        for key, value in flat(settings).items()
+        if value is None
+    ]
+    problems = {
+        one.against.problem
+        for one in evidence
+        if one.against and one.against.problem and one.against.waived
+    }
+    return off + [
+        {"gate": "production", "reason": f"--replace-incompatible: {problem}"}
+        for problem in sorted(problems)
+    ]
+
+
+def _answers(evidence: Evidence) -> GateRow:
+    expected = evidence.expected_tracks
+    answered = evidence.answered_tracks
+    detail = evidence.problems.get("answers", "")
+    if not expected and not detail:
+        detail = "it is not known how many test tracks there are"
+    return GateRow(
+        *("answers", "Every test track is answered", answered, expected, AT_LEAST),
+        passed=bool(expected) and answered == expected and not detail,
+        detail=detail or f"{answered} of {expected} test tracks have an answer",
+    )
+
+
+def _evaluation(evidence: Evidence) -> GateRow:
+    """Whether the Evaluator's accuracy is that of the answers that are judged."""
+    accuracy = evidence.figures.get("accuracy", MISSING)
+    evaluated = evidence.evaluated_accuracy
+    title = "The Evaluator's accuracy is that of the judged answers"
+    if evaluated is None or not math.isfinite(evaluated) or not accuracy.exists:
+        return missing("evaluation", title, 0.0, AT_MOST, evidence, "evaluation")
+    difference = abs(evaluated - accuracy.value)
+    tracks = evidence.evaluated_tracks
+    return GateRow(
+        *("evaluation", title, difference, _EVALUATION_TOLERANCE, AT_MOST),
+        passed=difference <= _EVALUATION_TOLERANCE and tracks == evidence.answered_tracks,
+        baseline=evaluated,
+        detail=f"the Evaluator has {evaluated:.3f} on {tracks} tracks",
+    )

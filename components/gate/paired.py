@@ -1,0 +1,154 @@
+"""Compares answers of two models, or of one model for two forms of the sound, track by track."""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import stats
+
+from components.common.intervals import CONFIDENCE, share_interval
+from components.gate import statistics
+from components.gate.statistics import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A candidate beside a baseline on the same tracks.
+
+    Attributes:
+      tracks: Number of tracks.
+      only_candidate: Tracks that the candidate alone has right.
+      only_baseline: Tracks that the baseline alone has right.
+      accuracy_difference: The candidate's accuracy minus the baseline's.
+      mcnemar_p: McNemar's exact test, two-sided.
+      accuracy_chance: Probability that of two equally good models the first comes out as far
+        behind the second, or farther (McNemar's exact test, one-sided).
+      log_loss_difference: The candidate's log loss minus the baseline's, in nats.
+      log_loss_chance: Share of the bootstrap's draws in which the candidate's log loss is not the
+        higher one.
+      baseline_accuracy: The baseline's accuracy on these tracks.
+      baseline_log_loss: Its log loss on them, in nats.
+    """
+
+    tracks: int
+    only_candidate: int
+    only_baseline: int
+    accuracy_difference: Figure
+    mcnemar_p: float
+    accuracy_chance: float
+    log_loss_difference: Figure
+    log_loss_chance: float
+    baseline_accuracy: float = math.nan
+    baseline_log_loss: float = math.nan
+
+
+@dataclasses.dataclass(frozen=True)
+class Robustness:
+    """A model's answers for deformed tracks beside those for the tracks as they are.
+
+    Attributes:
+      accuracy: On the deformed tracks; one that could not be answered is wrong.
+      drop: How much lower that is than on the tracks as they are.
+      drop_chance: Probability of so large a drop if the deformation did no harm.
+      changed: Share of tracks whose most probable genre is another one.
+      changed_tracks: Their number.
+      tracks: Number of tracks.
+    """
+
+    accuracy: Figure
+    drop: Figure
+    drop_chance: float
+    changed: Figure
+    changed_tracks: int
+    tracks: int
+
+
+def compare(
+    candidate: np.ndarray, baseline: np.ndarray, labels: np.ndarray, *, seed: int = 0
+) -> Comparison:
+    """Compares two models on the same tracks.
+
+    Args:
+      candidate: Probabilities, finite float [tracks, genres].
+      baseline: The same of the baseline.
+      labels: int [tracks], of at least one track.
+      seed: Of the bootstrap.
+    """
+    right = candidate.argmax(axis=1) == labels
+    baseline_right = baseline.argmax(axis=1) == labels
+    only_candidate = int((right & ~baseline_right).sum())
+    only_baseline = int((baseline_right & ~right).sum())
+    baseline_losses = statistics.log_losses(baseline, labels)
+    increases = statistics.log_losses(candidate, labels) - baseline_losses
+    drawn = statistics.bootstrap_counts(len(labels), seed) @ increases / len(labels)
+    return Comparison(
+        tracks=len(labels),
+        only_candidate=only_candidate,
+        only_baseline=only_baseline,
+        accuracy_difference=_difference(only_candidate, only_baseline, len(labels)),
+        mcnemar_p=_mcnemar(only_candidate, only_baseline, "two-sided"),
+        accuracy_chance=_mcnemar(only_candidate, only_baseline, "less"),
+        log_loss_difference=Figure(float(increases.mean()), statistics.interval(drawn)),
+        log_loss_chance=float((drawn <= 0).mean()),
+        baseline_accuracy=float(baseline_right.mean()),
+        baseline_log_loss=float(baseline_losses.mean()),
+    )
+
+
+def robustness(clean: np.ndarray, deformed: np.ndarray, labels: np.ndarray) -> Robustness:
+    """Compares predictions for deformed tracks with those for the tracks as they are.
+
+    Args:
+      clean: Most probable genre of each track, int [tracks]; at least one track.
+      deformed: The same of the deformed tracks; -1 for one that could not be answered.
+      labels: int [tracks].
+    """
+    tracks = len(labels)
+    right, deformed_right = clean == labels, deformed == labels
+    only_clean = int((right & ~deformed_right).sum())
+    only_deformed = int((deformed_right & ~right).sum())
+    changed = int((clean != deformed).sum())
+    hits = int(deformed_right.sum())
+    return Robustness(
+        accuracy=Figure(hits / tracks, share_interval(hits, tracks)),
+        drop=_difference(only_clean, only_deformed, tracks),
+        drop_chance=_mcnemar(only_deformed, only_clean, "less"),
+        changed=Figure(changed / tracks, share_interval(changed, tracks)),
+        changed_tracks=changed,
+        tracks=tracks,
+    )
+
+
+def chance_of_share(hits: int, tracks: int, limit: float) -> float:
+    """Probability of so many hits or more where each track is one with probability `limit`."""
+    return float(stats.binomtest(hits, tracks, limit, alternative="greater").pvalue)
+
+
+def chance_of_so_few(hits: int, tracks: int, share: float) -> float:
+    """Probability of so few hits or fewer where each track is one with probability `share`."""
+    return float(stats.binomtest(hits, tracks, share, alternative="less").pvalue)
+
+
+def _mcnemar(only_first: int, only_second: int, alternative: str) -> float:
+    """McNemar's exact test: which of the two is alone in being right is a fair coin.
+
+    Source: McNemar, Psychometrika 12 (2), 1947.
+    """
+    discordant = only_first + only_second
+    if not discordant:
+        return 1.0
+    return float(stats.binomtest(only_first, discordant, 0.5, alternative=alternative).pvalue)
+
+
+def _difference(only_first: int, only_second: int, tracks: int) -> Figure:
+    """Difference of two accuracies on the same tracks, with its 95 % interval.
+
+    Half a track is added to each of the four kinds, so that the interval of two models that differ
+    on no track is not a point. Source: Agresti and Min, Statistics in Medicine 24 (5), 2005.
+    """
+    first, second, total = only_first + 0.5, only_second + 0.5, tracks + 2.0
+    middle = (first - second) / total
+    deviation = np.sqrt(first + second - (first - second) ** 2 / total) / total
+    width = float(stats.norm.ppf((1 + CONFIDENCE) / 2) * deviation)
+    low, high = max(-1.0, middle - width), min(1.0, middle + width)
+    return Figure((only_first - only_second) / tracks, (low, high))

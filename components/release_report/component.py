@@ -1,0 +1,84 @@
+"""ReleaseReport: the evidence for or against a release, for people and for machines."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.placeholder import placeholder
+from tfx.types import BaseChannel, Channel, ComponentSpec, standard_artifacts
+
+from components.audio.settings import AudioSettings
+from components.common.artifacts import Report
+from components.common.dynamic_spec import spec_class
+from components.release_report import executor
+
+
+class ReleaseReport(base_component.BaseComponent):
+    """Writes the page, the JSON and the model card of a run, before anything is pushed.
+
+    Output `report`, with `index.html` (one file that needs no network), `report.json` (the gate's
+    judgement and what was chosen) and `model_card.md`. What the push then came to is added where
+    the report is published (`components.common.published_report`).
+    """
+
+    SPEC_CLASS = ComponentSpec  # replaced for each instance: its inputs depend on the models
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        *,
+        judgement: BaseChannel,
+        selection: BaseChannel,
+        answers: Mapping[str, BaseChannel],
+        model_runs: Mapping[str, BaseChannel],
+        examples: BaseChannel,
+        ingest_report: BaseChannel,
+        facts: Mapping[str, Any],
+        audio: AudioSettings,
+        data_fingerprint: str | placeholder.Placeholder,
+    ):
+        """Creates the node.
+
+        Args:
+          judgement: Gate's report.
+          selection: ModelSelector's report.
+          answers: By catalog name, each branch's answers for the test tracks.
+          model_runs: The same names, `ModelRun` channels.
+          examples: Raw examples; the sound of the worst mistakes is read from the test split.
+          ingest_report: GtzanExampleGen's report.
+          facts: Of the run: data, split, seeds, code version.
+          audio: Rate of the examples, lengths of clips and windows.
+          data_fingerprint: Of the music, or the output of a `DataFingerprint`.
+        """
+        inputs: dict[str, tuple[type, BaseChannel]] = {
+            "judgement": (Report, judgement),
+            "selection": (Report, selection),
+            "examples": (standard_artifacts.Examples, examples),
+            "ingest_report": (Report, ingest_report),
+            **{f"answers_{name}": (Report, one) for name, one in answers.items()},
+            **{
+                f"model_run_{name}": (standard_artifacts.ModelRun, one)
+                for name, one in model_runs.items()
+            },
+        }
+        self.SPEC_CLASS = spec_class(
+            "ReleaseReportSpec",
+            parameters={"run": str, "data_fingerprint": str},
+            inputs={key: artifact_type for key, (artifact_type, _) in inputs.items()},
+            outputs={"report": Report},
+        )
+        run = {
+            "models": list(answers),
+            "facts": dict(facts),
+            "audio": dataclasses.asdict(audio),
+        }
+        super().__init__(
+            spec=self.SPEC_CLASS(
+                run=json.dumps(run, sort_keys=True),
+                data_fingerprint=data_fingerprint,
+                report=Channel(type=Report),
+                **{key: channel for key, (_, channel) in inputs.items()},
+            )
+        )

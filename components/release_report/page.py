@@ -1,0 +1,187 @@
+"""Renders the evidence of a run as one HTML page that needs nothing from a network."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from components.audio.settings import AudioSettings
+from components.common.published_report import MARKER
+from components.release_report import charts
+from components.release_report.evidence import Evidence, failed_gates
+from components.release_report.formats import FILTERS, plain
+from components.release_report.sounds import Sound
+from components.release_report.verdict import listed, verdict
+
+_TEMPLATES = Path(__file__).parent / "templates"
+# Under this, one track moves the accuracy by more than two points.
+_FEW_TRACKS = 50
+_SECTIONS = (
+    ("gates", "Gates"),
+    ("models", "All models"),
+    ("production", "Against production"),
+    ("genres", "Genres"),
+    ("calibration", "Calibration"),
+    ("robustness", "Robustness"),
+    ("training", "Learning curves"),
+    ("mistakes", "Worst mistakes"),
+    ("data", "Data"),
+    ("making", "How it was made"),
+)
+
+
+def render(evidence: Evidence, *, audio: AudioSettings) -> str:
+    """Renders the page.
+
+    Args:
+      evidence: What it shows; figures that are None appear as a dash.
+      audio: Length of a window.
+    """
+    judgement = evidence.judgement
+    name = evidence.shown
+    models = judgement.get("models") or {}
+    test_tracks = (judgement.get("tracks") or {}).get("test") or 0
+    template = _environment().get_template("index.html.jinja")
+    return template.render(
+        style=Markup((_TEMPLATES / "style.css").read_text()),
+        marker=Markup(MARKER),
+        verdict=verdict(judgement, evidence.chosen),
+        chosen=evidence.chosen,
+        name=name,
+        models=models,
+        others=[model for model in models if model != name],
+        judgement=judgement,
+        genres=judgement.get("genres") or [],
+        overview=_overview(evidence),
+        sections=_SECTIONS if name else [one for one in _SECTIONS if one[0] in ("models", "data")],
+        synthetic=(judgement.get("release") or {}).get("synthetic"),
+        few_tracks=0 < test_tracks < _FEW_TRACKS,
+        histories=evidence.histories,
+        mistakes=evidence.mistakes,
+        sounds=evidence.sounds,
+        ingest=evidence.ingest,
+        leakage=_leakage(judgement.get("leakage") or evidence.ingest.get("leakage") or {}),
+        facts=_rows(evidence.facts),
+        settings=_rows(judgement.get("settings") or {}),
+        libraries=evidence.libraries,
+        strip=functools.partial(_strip, audio=audio),
+        bar=charts.bar,
+        charts=charts,
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.ChainableUndefined,  # a figure may be missing anywhere
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    return environment
+
+
+def _overview(evidence: Evidence) -> list[dict[str, Any]]:
+    """Rows of the table of models: the shown one first, then the others, floor and production."""
+    judgement = evidence.judgement
+    models = judgement.get("models") or {}
+    rows = []
+    for name in sorted(models, key=lambda model: model != evidence.shown):
+        judged = models[name]
+        titles = [str(gate.get("title") or gate["gate"]) for gate in failed_gates(judged)]
+        rows.append(
+            {
+                "name": name,
+                "note": "chosen" if name == evidence.chosen else "",
+                "passed": bool(judged.get("blessed")),
+                "failed": listed(titles),
+                "unjudged": sum(one.get("judged") is False for one in judged.get("gates") or []),
+                "validation": judged.get("validation") or evidence.validation.get(name) or {},
+                "figures": _figures(judged),
+                "latency": judged.get("latency") or {},
+            }
+        )
+    floor = judgement.get("floor") or {}
+    if floor:
+        rows.append(
+            {
+                "name": "floor",
+                "note": "logistic regression on clip descriptors",
+                "passed": None,
+                "validation": floor.get("validation") or {},
+                "figures": _figures(floor),
+                "latency": {},
+            }
+        )
+    production = judgement.get("production") or {}
+    if production.get("version") is not None:
+        rows.append(
+            {
+                "name": f"production, version {production['version']}",
+                "note": _production_note(production),
+                "passed": None,
+                "validation": {},
+                "figures": _figures(production),
+                "latency": {},
+            }
+        )
+    return rows
+
+
+def _production_note(production: Mapping[str, Any]) -> str:
+    """Its model, and on which tracks its figures are."""
+    note = str(production.get("model") or "")
+    if not production.get("figures") or not production.get("left_out"):
+        return note
+    tracks = f"{production['tracks']} test tracks; it was trained on {production['left_out']} more"
+    return f"{note}, {tracks}" if note else tracks
+
+
+def _figures(judged: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    figures = judged.get("figures") or {}
+    names = ("accuracy", "macro_f1", "log_loss", "ece")
+    return {name: figures.get(name) or {} for name in names}
+
+
+def _rows(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """The leaves of nested dictionaries with names as a person writes them."""
+    rows: list[tuple[str, str]] = []
+    for key, value in tree.items():
+        name = f"{prefix}{str(key).replace('_', ' ').replace('.', ' · ')}"
+        if isinstance(value, Mapping) and value:
+            rows += _rows(value, f"{name} · ")
+        else:
+            rows.append((name, plain(value)))
+    return rows
+
+
+def _leakage(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Divides what ingest says of leakage into single facts and tables."""
+    tables = [
+        (str(key).replace("_", " "), value)
+        for key, value in found.items()
+        if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value)
+    ]
+    named = {title for title, _ in tables}
+    facts = [
+        row
+        for key, value in found.items()
+        if str(key).replace("_", " ") not in named
+        for row in _rows({key: value})
+    ]
+    return {"facts": facts, "tables": tables} if found else {}
+
+
+def _strip(
+    values: Sequence[float], sound: Sound | None, label: str, *, audio: AudioSettings
+) -> Markup:
+    """A window timeline below the spectrogram: of the first clip, as that is what is shown."""
+    window_seconds = audio.window_frames / audio.frames_per_second
+    per_clip = max(1, int(audio.clip_seconds / window_seconds))
+    shown = values[:per_clip]
+    seconds = sound.seconds if isinstance(sound, Sound) else window_seconds * len(shown)
+    return charts.strip(shown, seconds=seconds, window_seconds=window_seconds, label=label)

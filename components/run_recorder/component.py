@@ -1,0 +1,120 @@
+"""RunRecorder: the record of a run in MLflow, its models' versions, and its published report."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.placeholder import placeholder
+from tfx.types import BaseChannel, Channel, ComponentSpec, standard_artifacts
+
+from components.common.artifacts import Report
+from components.common.dynamic_spec import spec_class
+from components.run_recorder import executor
+
+
+class RunRecorder(base_component.BaseComponent):
+    """Writes MLflow's runs: one of the pipeline, and one below it for each branch.
+
+    It also makes every candidate a version of MLflow's registered model, with the gate's verdict,
+    and publishes the release report with what the push came to.
+
+    It has the run's id and so is never cached: branches that come from the cache are in the record
+    too. What a Trainer or Tuner tracked live is completed, not repeated. A store that is down fails
+    no run.
+
+    Output `record`, with the custom properties `missing` (what MLflow lacks, one line each),
+    `error` (why there is no complete record, or ""), `outcome` (what happened to production, in one
+    sentence) and `unpublished` (why the report is not published, or "").
+    """
+
+    SPEC_CLASS = ComponentSpec  # replaced for each instance: its inputs depend on the models
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        *,
+        models: Mapping[str, BaseChannel],
+        model_runs: Mapping[str, BaseChannel],
+        evaluations: Mapping[str, BaseChannel],
+        tuner_results: Mapping[str, BaseChannel],
+        selection: BaseChannel,
+        pushed_model: BaseChannel,
+        judgement: BaseChannel | None = None,
+        report: BaseChannel | None = None,
+        genres: tuple[str, ...],
+        parameters: Mapping[str, Any],
+        tags: Mapping[str, Any],
+        experiment: str,
+        tracking_uri: str,
+        data_fingerprint: str | placeholder.Placeholder,
+        run_id: str,
+        registered_model: str = "",
+        report_folder: str = "",
+    ):
+        """Creates the node.
+
+        Args:
+          models: By catalog name, each branch's `Model` channel.
+          model_runs: The same names, `ModelRun` channels.
+          evaluations: The same names, `ModelEvaluation` channels.
+          tuner_results: Names of the models that were searched, `TunerResults` channels.
+          selection: ModelSelector's report.
+          pushed_model: Pusher's output.
+          judgement: Gate's report; without it no version is registered.
+          report: ReleaseReport's; without it none is published.
+          genres: Names in label order.
+          parameters: MLflow parameters of every run.
+          tags: MLflow tags of every branch.
+          experiment: MLflow's experiment.
+          tracking_uri: MLflow's store; "" for what the environment names (MLFLOW_TRACKING_URI).
+          data_fingerprint: Of the music, or the output of a `DataFingerprint`; an MLflow parameter
+            of every run.
+          run_id: Of this run of the pipeline.
+          registered_model: Name of MLflow's registered model; "" to register nothing.
+          report_folder: Where the report is published; "" for nowhere.
+        """
+        inputs: dict[str, tuple[type, BaseChannel]] = {
+            "selection": (Report, selection),
+            "pushed_model": (standard_artifacts.PushedModel, pushed_model),
+        }
+        inputs |= {
+            key: (Report, channel)
+            for key, channel in (("judgement", judgement), ("report", report))
+            if channel is not None
+        }
+        for kind, artifact_type, channels in (
+            ("model", standard_artifacts.Model, models),
+            ("model_run", standard_artifacts.ModelRun, model_runs),
+            ("evaluation", standard_artifacts.ModelEvaluation, evaluations),
+            ("tuner_results", standard_artifacts.TunerResults, tuner_results),
+        ):
+            inputs |= {f"{kind}_{name}": (artifact_type, one) for name, one in channels.items()}
+        run_parameters = {
+            "experiment": experiment,
+            "tracking_uri": tracking_uri,
+            "data_fingerprint": data_fingerprint,
+            "run_id": run_id,
+            "registered_model": registered_model,
+            "report_folder": report_folder,
+        }
+        self.SPEC_CLASS = spec_class(
+            "RunRecorderSpec",
+            parameters=dict.fromkeys((*run_parameters, "run"), str),
+            inputs={key: artifact_type for key, (artifact_type, _) in inputs.items()},
+            outputs={"record": Report},
+        )
+        run = {
+            "models": list(models),
+            "genres": list(genres),
+            "parameters": dict(parameters),
+            "tags": dict(tags),
+        }
+        super().__init__(
+            spec=self.SPEC_CLASS(
+                run=json.dumps(run, sort_keys=True),
+                **run_parameters,
+                record=Channel(type=Report),
+                **{key: channel for key, (_, channel) in inputs.items()},
+            )
+        )

@@ -1,0 +1,261 @@
+"""What MLflow says of a run: read from the artifacts, so that cached branches are recorded too."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tfx.dsl.io import fileio
+from tfx.utils import io_utils
+
+from components.common import calibration, evaluator_figures, intervals, remarks, validation
+from components.common.node_ids import node_id
+from components.common.tracking import PipelineRuns
+from components.run_recorder import pictures
+from components.run_recorder.outcome import Outcome
+
+_SCORE = "best_val_track_accuracy"
+_UNKNOWN = "unknown"  # a runner that tells executors no run id
+
+
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """A branch's artifacts.
+
+    Attributes:
+      model: Its name.
+      cached: Whether an earlier run trained it; None where that is not known.
+      model_uri: Of its release.
+      model_run_uri: Of its training.
+      evaluation_uri: Of TFMA's figures.
+      tuner_results_uri: Of its search, or "".
+      search_cached: As `cached`, of its search.
+    """
+
+    model: str
+    cached: bool | None
+    model_uri: str
+    model_run_uri: str
+    evaluation_uri: str
+    tuner_results_uri: str = ""
+    search_cached: bool | None = None
+
+
+def record(
+    runs: PipelineRuns,
+    branches: Sequence[Branch],
+    outcome: Outcome,
+    *,
+    genres: tuple[str, ...],
+    parameters: Mapping[str, Any],
+    tags: Mapping[str, Any],
+) -> list[str]:
+    """Writes or completes the pipeline's run and that of every branch, and ends them.
+
+    Args:
+      runs: Of this run of the pipeline.
+      branches: In the order of training.
+      outcome: What the run came to.
+      genres: Names in label order.
+      parameters: MLflow parameters of every run.
+      tags: MLflow tags of every branch.
+
+    Returns:
+      What was not tracked while it happened, a line each; also in the tag `tracking.missing`.
+    """
+    parent = runs.pipeline_run()
+    names = ",".join(branch.model for branch in branches)
+    runs.log_params(parent, {**parameters, "models": names})
+    missing: list[str] = []
+    for branch in branches:
+        missing += _record_branch(runs, branch, genres=genres, parameters=parameters, tags=tags)
+    runs.log_tags(
+        parent,
+        {
+            "chosen": outcome.chosen,
+            "pushed_to": outcome.pushed_to,
+            "outcome": outcome.sentence(),
+        },
+    )
+    if missing:
+        runs.log_tags(parent, {"tracking.missing": "; ".join(missing)})
+    runs.client.set_terminated(parent)
+    return missing
+
+
+def _record_branch(
+    runs: PipelineRuns,
+    branch: Branch,
+    *,
+    genres: tuple[str, ...],
+    parameters: Mapping[str, Any],
+    tags: Mapping[str, Any],
+) -> list[str]:
+    run = runs.branch_run(branch.model)
+    runs.log_params(run, {"model": branch.model, **parameters, **_training_settings(branch)})
+    runs.log_tags(
+        run,
+        {
+            "mlflow.parentRunId": runs.pipeline_run(),
+            "tfx.node": node_id("Trainer", branch.model),
+            "cached": _UNKNOWN if branch.cached is None else branch.cached,
+            "tfx.model": branch.model_uri,
+            "tfx.model_run": branch.model_run_uri,
+            "tfx.evaluation": branch.evaluation_uri,
+            **tags,
+        },
+    )
+    said = remarks.read(branch.model_run_uri)
+    if said:
+        runs.log_tags(run, {"remarks": "; ".join(said)})
+    missing = []
+    if branch.tuner_results_uri:
+        missing += _record_search(runs, run, branch)
+    missing += _record_training(runs, run, branch)
+    if missing:
+        runs.log_tags(run, {"tracking.missing": "; ".join(missing)})
+    _record_calibration(runs, run, branch)
+    _record_judgement(runs, run, branch, genres)
+    runs.client.set_terminated(run)
+    return missing
+
+
+def _record_search(runs: PipelineRuns, run: str, branch: Branch) -> list[str]:
+    """Adds the trials that were not tracked live: all of a search that came from the cache."""
+    text = io_utils.read_string_file(f"{branch.tuner_results_uri}/tuner_results.json")
+    trials = sorted(json.loads(text), key=lambda trial: trial["trial_id"])
+    runs.log_tags(
+        run,
+        {
+            "tuner.trials": len(trials),
+            "tuner.results": branch.tuner_results_uri,
+            "tuner.cached": _UNKNOWN if branch.search_cached is None else branch.search_cached,
+        },
+    )
+    tracked = runs.below(run)
+    missing = []
+    for trial in trials:
+        number, score = int(trial.pop("trial_id")) + 1, trial.pop("score")
+        name = f"{branch.model}-trial-{number}"
+        if name in tracked and _SCORE in tracked[name].data.metrics:
+            continue
+        if branch.search_cached is False:
+            missing.append(f"{name}: its epochs, as the store did not take them")
+        if name in tracked:
+            child = tracked[name].info.run_id
+        else:
+            cached = {} if branch.search_cached is False else {"cached": "True"}
+            child = runs.create_below(run, name, cached)
+        runs.log_params(child, trial)
+        runs.log_metrics(child, {_SCORE: score})
+        runs.client.set_terminated(child)
+    return missing
+
+
+def _record_training(runs: PipelineRuns, run: str, branch: Branch) -> list[str]:
+    """Adds the epochs that were not tracked live, the best epoch's figures and the picture."""
+    history_file = f"{branch.model_run_uri}/history.json"
+    if not fileio.exists(history_file):
+        return []  # an ensemble is put together, not trained
+    history = json.loads(io_utils.read_string_file(history_file))
+    epochs, best = history["epochs"], history["best_epoch"]
+    untracked = {}
+    for name, values in epochs.items():
+        steps = {point.step for point in runs.client.get_metric_history(run, name)}
+        untracked[name] = {
+            step: value for step, value in enumerate(values, start=1) if step not in steps
+        }
+    runs.log_curves(run, untracked)
+    finals = {
+        f"best_{name}": values[best]
+        for name, values in epochs.items()
+        if name.startswith("val_") and best < len(values)
+    }
+    runs.log_metrics(run, {"training_seconds": history["seconds"], **finals})
+    title = f"{branch.model}: learning curve"
+    figure = pictures.learning_curve(epochs, best_epoch=best, title=title)
+    runs.client.log_figure(run, figure, "learning_curve.png")
+    late = max(map(len, untracked.values()), default=0)
+    if branch.cached is False and late:
+        count = max(map(len, epochs.values()))
+        return [f"{branch.model}: the times of {late} of {count} epochs, which were added later"]
+    return []
+
+
+def _record_calibration(runs: PipelineRuns, run: str, branch: Branch) -> None:
+    """Adds the temperature, and how reliable the validation answers were before and are after."""
+    fitted = calibration.read(branch.model_run_uri)
+    if fitted is None:
+        return
+    figures = {
+        f"validation_track_{name}_{when}": value
+        for when, both in (("before", fitted.before), ("after", fitted.after))
+        for name, value in dataclasses.asdict(both).items()
+        if value == value  # not NaN
+    }
+    runs.log_metrics(run, {"temperature": fitted.temperature, **figures})
+    answers = validation.read(branch.model_run_uri)
+    if not np.isfinite(answers.probabilities).all():
+        return
+    diagrams = {
+        name: calibration.reliability(each.probabilities, each.labels)
+        for name, each in (("before", answers.at_temperature(1.0)), ("after", answers))
+    }
+    title = f"{branch.model}: validation tracks, temperature {fitted.temperature:.2f}"
+    figure = pictures.reliability(diagrams, title=title)
+    runs.client.log_figure(run, figure, "reliability.png")
+
+
+def _record_judgement(
+    runs: PipelineRuns, run: str, branch: Branch, genres: tuple[str, ...]
+) -> None:
+    """Adds the test split's figures with their intervals, and the confusion matrix."""
+    evaluation = branch.evaluation_uri
+    metrics = {
+        f"test_track_{name}": value for name, value in evaluator_figures.figures(evaluation).items()
+    }
+    for row in evaluator_figures.by_genre(evaluation, genres):
+        for name in ("precision", "recall"):
+            value = getattr(row, name)
+            if value == value:  # not NaN: the genre was predicted, or occurs
+                metrics[f"test_track_{name}_{_metric_name(row.genre)}"] = value
+    counts = evaluator_figures.confusion_matrix(evaluation, len(genres))
+    for name, interval in (
+        ("accuracy", intervals.accuracy_interval(counts)),
+        ("macro_f1", intervals.macro_f1_interval(counts)),
+    ):
+        for end, bound in zip(("low", "high"), interval, strict=True):
+            metrics[f"test_track_{name}_{end}"] = bound
+    runs.log_metrics(run, metrics)
+    figure = pictures.confusion_matrix(counts, genres, title=f"{branch.model}: test tracks")
+    runs.client.log_figure(run, figure, "confusion_matrix.png")
+
+
+def _training_settings(branch: Branch) -> dict[str, Any]:
+    """What the network was trained with, after a search too; an ensemble has none."""
+    file = f"{branch.model_run_uri}/network.json"
+    if not fileio.exists(file):
+        return {}
+    return flat(json.loads(io_utils.read_string_file(file))["training"], "training")
+
+
+def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The leaves of nested dictionaries, by dotted names."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves |= flat(value, f"{prefix}.{name}")
+        else:
+            leaves[f"{prefix}.{name}"] = value
+    return leaves
+
+
+def _metric_name(genre: str) -> str:
+    """A genre's name with the characters that MLflow takes in names of metrics.
+
+    MLflow takes letters of any alphabet, digits and `_-.:/` and space, but a name must be a clean
+    path, without `..` or a slash at an end.
+    """
+    return re.sub(r"[^\w\- ]", "_", genre)

@@ -1,0 +1,41 @@
+"""The LSTM, which reads the MFCC of a window frame by frame."""
+
+from typing import TYPE_CHECKING
+
+from components.audio.features import Feature
+from components.trainer.model_entry import ModelEntry
+from components.trainer.settings import AugmentationSettings, ModelSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "keras.Model":
+    """Two LSTM layers; the outputs of all frames are pooled, so that the last need not carry all.
+
+    Dropout stands between the layers rather than within them, where it would leave the seed of
+    its recurrent masks as state in the exported graph.
+    """
+    import keras
+    from keras import layers
+
+    from components.trainer.parts.pooling import mean_and_maximum
+
+    window = keras.Input(feature.window_shape, name=feature.name)
+    units = max(1, round(96 * settings.width))
+    x = layers.LSTM(units, return_sequences=True)(window)
+    x = layers.Dropout(settings.dropout)(x)
+    x = layers.LSTM(units, return_sequences=True)(x)
+    x = layers.Dropout(settings.dropout)(mean_and_maximum(x))
+    probabilities = layers.Dense(genre_count, activation="softmax", dtype="float32")(x)
+    return keras.Model(window, probabilities, name="lstm")
+
+
+ENTRY = ModelEntry(
+    name="lstm",
+    feature="mfcc",
+    build=build,
+    recommended=TrainingSettings(
+        augmentation=AugmentationSettings(noise=0.2, time_stretch=0.1, time_mask=0.1),
+    ),
+)

@@ -1,0 +1,317 @@
+"""The functions behind the signatures of a release: sound or features in, genres out."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.audio import extraction
+from components.audio.features import Feature
+from components.audio.settings import AudioSettings
+from components.common import temperature as temperature_scaling
+from components.trainer.release.wav import decode_wav
+
+
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """A network and the feature that it reads.
+
+    Attributes:
+      network: Maps windows [batch, window_frames, bins] to probabilities [batch, genres].
+      feature: The feature that windows are cut from.
+      weight: How much it counts among the branches of an ensemble, over 0.
+    """
+
+    network: keras.Model
+    feature: Feature
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Standardisation:
+    """Statistics of one feature over the training split, float32 [bins] each."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+class GenreGraph:
+    """The functions behind the signatures, which run in a TensorFlow graph.
+
+    With several branches, a window's probabilities are their weighted mean, and a clip has
+    the windows that all branches have. The probabilities of a sound are the mean over the windows
+    that lie within the sound of its clips.
+
+    What is answered is calibrated by temperature scaling (Guo et al. 2017, arXiv 1706.04599): the
+    logarithms of a sound's probabilities are divided by the temperature and normalised again, so
+    that their order stays. Each window is scaled by the same map. Since the mean of scaled windows
+    is not the scaled mean, the temperature is answered too: a client that asks for a long sound in
+    parts takes the scaling of the windows back with it, averages, and scales again
+    (`components.common.temperature.merged`).
+    """
+
+    def __init__(
+        self,
+        branches: Sequence[Branch],
+        *,
+        settings: AudioSettings,
+        genres: Sequence[str],
+        statistics: Mapping[str, Standardisation],
+        temperature: float = 1.0,
+    ):
+        """Stores the arguments; nothing is traced yet.
+
+        Args:
+          branches: One for a single model, several for an ensemble.
+          settings: The analysis settings.
+          genres: Names in label order.
+          statistics: The statistics of each standardised feature that a branch reads, by name.
+          temperature: T of the scaling, above 0; 1 answers what the networks do.
+        """
+        self._branches = tuple(branches)
+        self._settings = settings
+        self._genres = tuple(genres)
+        self._statistics = dict(statistics)
+        self._temperature = temperature
+
+    def from_features(
+        self, matrices: Mapping[str, tf.Tensor], frames: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Classifies transformed features.
+
+        Args:
+          matrices: The features by name, as Transform gives them, float32
+            [batch, clips * frames_per_clip, bins].
+          frames: Number of frames of sound in each clip, by name of the feature, int64
+            [batch, clips].
+
+        Returns:
+          `probabilities` float32 [batch, genres], `genres` string [batch, genres] (names in the
+          same order), `window_probabilities` float32 [batch, windows, genres] and `temperature`
+          float32 [batch], the same for all. Windows beyond the sound of their clip are zero and
+          not part of the mean.
+
+        Raises:
+          InvalidArgumentError: A sound is shorter than a window, or there is none.
+        """
+        features = {branch.feature.name: branch.feature for branch in self._branches}
+
+        def of_clip(clip: tf.Tensor) -> tf.Tensor:
+            rows = {name: feature.frames_per_clip for name, feature in features.items()}
+            return self._of_clip(
+                {
+                    name: matrices[name][:, clip * count : (clip + 1) * count]
+                    for name, count in rows.items()
+                }
+            )
+
+        guard = _assert_some(next(iter(frames.values())), "examples")
+        with tf.control_dependencies([guard] if guard is not None else []):
+            batch, clips = tf.unstack(tf.shape(next(iter(frames.values()))))
+        windows = self._by_clip(of_clip, clips)
+        counting = tf.reduce_min(
+            [frames[name] // feature.window_frames for name, feature in features.items()],
+            axis=0,
+        )
+        counts = tf.reshape(tf.sequence_mask(counting, self._windows_per_clip), [batch, -1])
+        long_enough = tf.debugging.Assert(
+            tf.reduce_all(tf.reduce_any(counts, axis=1)),
+            [f"audio is too short: at least {self._settings.minimum_samples} samples are needed"],
+        )
+        with tf.control_dependencies([op for op in (long_enough,) if op is not None]):
+            counts = counts[:, :, tf.newaxis]
+        windows = tf.where(counts, windows, 0.0)
+        total = tf.reduce_sum(tf.cast(counts, tf.float32), axis=1)
+        probabilities = tf.reduce_sum(windows, axis=1) / total
+        return self._answer(probabilities, windows)
+
+    def from_sound(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies sounds of equal length, at least one window each.
+
+        Sound is cut into clips of `clip_seconds`, end to end, and each clip is analysed by itself,
+        like the clip of a track in training. The rest at the end is a clip of its own if it has at
+        least `minimum_samples`, and is left out otherwise. With the usual settings, window i begins
+        at `30 s * (i // 10) + 2.97 s * (i % 10)`.
+
+        Args:
+          audio: float32 [batch, samples] in [-1, 1], at the settings' sample rate.
+
+        Returns:
+          As in `from_features`; all windows count.
+
+        Raises:
+          InvalidArgumentError: The sound is shorter than a window, a sample is NaN or infinite, or
+            the batch is empty.
+        """
+        windows = self._windows_of_sound(audio)
+        return self._answer(tf.reduce_mean(windows, axis=1), windows)
+
+    def _windows_of_sound(self, audio: tf.Tensor) -> tf.Tensor:
+        """Probabilities of all windows before scaling, float32 [batch, windows, genres]."""
+        clip_samples, needed = self._settings.clip_samples, self._settings.minimum_samples
+        samples = tf.shape(audio)[1]
+        long_enough = tf.debugging.Assert(
+            samples >= needed,
+            [
+                f"audio is too short: at least {needed} samples "
+                f"({self._settings.window_seconds:g} s at {self._settings.sample_rate_hz} Hz) "
+                "are needed. Received samples:",
+                samples,
+            ],
+        )
+        finite = tf.debugging.Assert(
+            tf.reduce_all(tf.math.is_finite(audio)), ["audio holds NaN or infinite samples"]
+        )
+        guards = (long_enough, finite, _assert_some(audio, "audio"))
+        with tf.control_dependencies([guard for guard in guards if guard is not None]):
+            # Everything after it waits for the guards, so theirs is the error that is reported.
+            audio, samples = tf.identity(audio), tf.identity(samples)
+        names = list(dict.fromkeys(branch.feature.name for branch in self._branches))
+
+        def of_clip(clip: tf.Tensor) -> tf.Tensor:
+            sound = audio[:, clip * clip_samples : (clip + 1) * clip_samples]
+            matrices = extraction.extract(names, sound, self._settings)
+            for name, statistics in self._statistics.items():
+                matrices[name] = extraction.standardise(
+                    matrices[name], tf.constant(statistics.mean), tf.constant(statistics.deviation)
+                )
+            return self._of_clip(matrices)
+
+        rest = samples % clip_samples
+        clips = samples // clip_samples + tf.cast(rest >= needed, tf.int32)
+        windows = self._by_clip(of_clip, clips)
+        last_samples = tf.where(rest >= needed, rest, clip_samples)
+        last = tf.reduce_min(
+            [
+                extraction.frames_of(branch.feature.name, last_samples, self._settings)
+                // branch.feature.window_frames
+                for branch in self._branches
+            ]
+        )
+        return windows[:, : (clips - 1) * self._windows_per_clip + last]
+
+    def from_wav(self, wav: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies PCM WAV files one by one, so that their lengths may differ.
+
+        Args:
+          wav: string [batch]: 16-bit PCM files at the settings' sample rate, with any number of
+            channels.
+
+        Returns:
+          As in `from_features`; rows of `window_probabilities` after the end of a file are zero.
+
+        Raises:
+          InvalidArgumentError: It is not such a file, has another sample rate, or is too short; or
+            the batch is empty.
+        """
+        guard = _assert_some(wav, "wav")
+        with tf.control_dependencies([guard] if guard is not None else []):
+            wav = tf.identity(wav)
+        windows = tf.map_fn(
+            lambda data: self._windows_of_sound(self._decode_wav(data))[0],
+            wav,
+            parallel_iterations=extraction.CLIPS_AT_ONCE,
+            fn_output_signature=tf.RaggedTensorSpec([None, len(self._genres)], tf.float32, 0),
+        )
+        probabilities = tf.ensure_shape(tf.reduce_mean(windows, axis=1), [None, len(self._genres)])
+        return self._answer(probabilities, windows.to_tensor(shape=[None, None, len(self._genres)]))
+
+    def _decode_wav(self, data: tf.Tensor) -> tf.Tensor:
+        sound, rate = decode_wav(data)
+        expected = self._settings.sample_rate_hz
+        right_rate = tf.debugging.Assert(
+            tf.equal(rate, expected),
+            [
+                f"the WAV must have a sample rate of {expected} Hz: resample it first, as "
+                "serving.client does. Received:",
+                rate,
+            ],
+        )
+        with tf.control_dependencies([right_rate] if right_rate is not None else []):
+            return sound[tf.newaxis]
+
+    @property
+    def _windows_per_clip(self) -> int:
+        """Windows of a whole clip that all branches have; their lengths differ slightly."""
+        return min(branch.feature.windows_per_clip for branch in self._branches)
+
+    def _by_clip(self, of_clip: Callable[[tf.Tensor], tf.Tensor], clips: tf.Tensor) -> tf.Tensor:
+        """Maps `of_clip` over the clips of a batch, a few at a time to bound the memory.
+
+        Args:
+          of_clip: Maps the number of a clip, int32 [], to probabilities as from `_of_clip`.
+          clips: Number of clips, int32 [].
+
+        Returns:
+          float32 [batch, clips * windows_per_clip, genres].
+        """
+        windows = tf.map_fn(
+            of_clip,
+            tf.range(clips),
+            parallel_iterations=extraction.CLIPS_AT_ONCE,
+            fn_output_signature=tf.TensorSpec(
+                [None, self._windows_per_clip, len(self._genres)], tf.float32
+            ),
+        )
+        by_sound = tf.transpose(windows, [1, 0, 2, 3])
+        return tf.reshape(
+            by_sound, [tf.shape(by_sound)[0], clips * self._windows_per_clip, len(self._genres)]
+        )
+
+    def _of_clip(self, matrices: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Classifies the windows of one clip of each sound in a batch.
+
+        Args:
+          matrices: The features by name, float32 [batch, frames, bins].
+
+        Returns:
+          float32 [batch, windows_per_clip, genres], zero after the windows of a short clip.
+        """
+        cut = {
+            branch.feature.name: extraction.cut_windows(
+                matrices[branch.feature.name], branch.feature.window_frames
+            )
+            for branch in self._branches
+        }
+        shared = tf.reduce_min(
+            [self._windows_per_clip, *(tf.shape(windows)[1] for windows in cut.values())]
+        )
+        total = sum(branch.weight for branch in self._branches)
+        outputs = [
+            self._of_windows(branch, cut[branch.feature.name][:, :shared]) * (branch.weight / total)
+            for branch in self._branches
+        ]
+        return tf.pad(tf.add_n(outputs), [[0, 0], [0, self._windows_per_clip - shared], [0, 0]])
+
+    def _of_windows(self, branch: Branch, windows: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(windows)
+        flat = tf.reshape(windows, [-1, *branch.feature.window_shape])
+        probabilities = tf.cast(branch.network(flat, training=False), tf.float32)
+        return tf.reshape(probabilities, [shape[0], shape[1], len(self._genres)])
+
+    def _answer(self, probabilities: tf.Tensor, windows: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch = tf.shape(probabilities)[0]
+        return {
+            "probabilities": self._scaled(probabilities),
+            "genres": tf.tile([self._genres], [batch, 1]),
+            "window_probabilities": self._scaled(windows),
+            "temperature": tf.fill([batch], tf.constant(self._temperature, tf.float32)),
+        }
+
+    def _scaled(self, probabilities: tf.Tensor) -> tf.Tensor:
+        """`components.common.temperature.scaled` in the graph; rows of zeros stay zero."""
+        if self._temperature == 1.0:
+            return probabilities
+        logarithms = tf.math.log(probabilities + temperature_scaling.EPSILON) / self._temperature
+        # NaN is no zero: a network that fails must show in its answers.
+        empty = tf.reduce_all(probabilities == 0.0, axis=-1, keepdims=True)
+        return tf.where(empty, tf.zeros_like(probabilities), tf.nn.softmax(logarithms))
+
+
+def _assert_some(values: tf.Tensor, name: str) -> tf.Operation | None:
+    """Refuses a batch of no rows, on which the operations below fail with words of their own."""
+    return tf.debugging.Assert(
+        tf.shape(values)[0] > 0, [f"{name} is empty: a batch of at least one row is needed"]
+    )

@@ -1,0 +1,227 @@
+"""Parses the command line of `kubeflow.runner`, without importing TensorFlow."""
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.common.errors import UserError
+from components.common.storage import is_remote
+from kubeflow.deployment import Deployment, Resources
+from pipeline import options as pipeline_options
+from pipeline.config import PipelineConfig
+
+HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
+
+_EPILOG = """\
+examples:
+  python -m kubeflow.runner compile --image registry/gatefold@sha256:… \\
+      --pipeline-root s3://bucket/gatefold --data s3://bucket/genres --output genre.yaml
+  python -m kubeflow.runner run genre.yaml --host http://localhost:8888
+  python -m kubeflow.runner schedule genre.yaml --cron "0 3 * * 1" --host http://localhost:8888
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A parsed command line: the name of the command, and its options."""
+
+    name: str
+    options: argparse.Namespace
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Reads the command line.
+
+    Args:
+      arguments: The arguments, without the program's name.
+
+    Raises:
+      SystemExit: Help was requested, or argparse refused an argument (with status 1).
+    """
+    parser = pipeline_options.Parser(
+        prog="kubeflow.runner",
+        description="Gatefold on Kubeflow Pipelines.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_compile(commands.add_parser("compile", help="write the file that Kubeflow runs"))
+    run = commands.add_parser("run", help="run a compiled file once")
+    _add_file(run)
+    schedule = commands.add_parser("schedule", help="run a compiled file again and again")
+    _add_file(schedule)
+    schedule.add_argument(
+        "--cron",
+        required=True,
+        metavar="EXPRESSION",
+        help='minute, hour, day, month, weekday, in UTC: "0 3 * * 1" is Mondays at three',
+    )
+    status = commands.add_parser("status", help="show runs and schedules, or one run's nodes")
+    status.add_argument("run", nargs="?", default="", metavar="RUN", help="id of a run")
+    stop = commands.add_parser("stop", help="stop a run, or end a schedule")
+    stop.add_argument("id", metavar="ID", help="id of a run or a schedule, as status shows it")
+    for command in (run, schedule, status, stop):
+        _add_host(command)
+    options = parser.parse_args(arguments)
+    return Command(options.command, options)
+
+
+def compile_settings(options: argparse.Namespace) -> tuple[PipelineConfig, Deployment]:
+    """Makes the settings of a run and of its cluster from the options of `compile`.
+
+    Raises:
+      UserError: A value is invalid; its text names the flag.
+    """
+    pipeline_options.check_places(options)
+    root = options.pipeline_root.rstrip("/")
+    if not is_remote(root) and not Path(root).is_absolute():
+        raise UserError(
+            "--pipeline-root must be s3://BUCKET/FOLDER or gs://BUCKET/FOLDER (or, to walk the "
+            f"file without a cluster, an absolute path). Received: {options.pipeline_root}"
+        )
+    if is_remote(root):
+        for name in ("data", "split_lists", "artists"):
+            place = getattr(options, name)
+            if place and not is_remote(place):
+                raise UserError(
+                    f"--{name.replace('_', '-')} must be in an object store, as containers do not "
+                    f"see this disk. Received: {place}"
+                )
+        if Path(options.weights).is_file():
+            raise UserError(
+                "--weights must be imagenet or none, as containers do not see this disk. "
+                f"Received: {options.weights}"
+            )
+    if getattr(options, "infra_validator", ""):
+        raise UserError(
+            "--infra-validator: TFX's InfraValidator does not run on Kubeflow Pipelines"
+        )
+    if not options.file.endswith((".yaml", ".yml")):
+        raise UserError(f"--output must be a .yaml file. Received: {options.file}")
+    if options.retries < 0:
+        raise UserError(f"--retries must be 0 or more. Received: {options.retries}")
+    options.output = root
+    config = pipeline_options.shared_config(options, folder=options.data)
+    beam = config.beam
+    if beam.needs_job_server or (beam.runner == "spark" and not beam.job_endpoint):
+        raise UserError(
+            f"--beam-runner {beam.runner} needs --job-endpoint HOST:PORT: on Kubeflow nobody "
+            "starts a job server (kubeflow/manifests/flink.yaml has one for Flink)"
+        )
+    accelerator, count = _accelerator(options.accelerator)
+    deployment = Deployment(
+        image=options.image,
+        pipeline_root=root,
+        resources=_resources(options.resources, flag="--resources"),
+        node_resources=dict(map(_node_resources, options.node)),
+        accelerator=accelerator,
+        accelerators=count,
+        retries=options.retries,
+        object_store_secret=options.object_store_secret if root.startswith("s3://") else "",
+        mlflow_secret=options.mlflow_secret,
+    )
+    return config, deployment
+
+
+def _add_compile(parser: argparse.ArgumentParser) -> None:
+    cluster = parser.add_argument_group("cluster")
+    cluster.add_argument(
+        "--image", required=True, help="container image of the nodes, best by digest (make image)"
+    )
+    cluster.add_argument(
+        "--pipeline-root",
+        required=True,
+        metavar="URI",
+        help="s3:// or gs:// folder of all that runs make; models are pushed to URI/serving/genre",
+    )
+    cluster.add_argument(
+        "--data", required=True, metavar="URI", help="folder of genre folders (s3:// or gs://)"
+    )
+    cluster.add_argument(
+        "--output", dest="file", default="gatefold.yaml", metavar="FILE", help="%(default)s"
+    )
+    cluster.add_argument(
+        "--resources",
+        default="2,8",
+        metavar="CORES,GB",
+        help="cores and memory of every node (default: %(default)s)",
+    )
+    cluster.add_argument(
+        "--node",
+        action="append",
+        default=[],
+        metavar="NODE=CORES,GB",
+        help="of one node or kind of nodes, as Transform-log-mel=4,16 or Trainer=8,32 (repeatable)",
+    )
+    cluster.add_argument(
+        "--accelerator",
+        default="",
+        metavar="TYPE[=N]",
+        help="for nodes that train, as nvidia.com/gpu or nvidia.com/gpu=2",
+    )
+    cluster.add_argument(
+        "--retries",
+        type=int,
+        default=2,
+        metavar="N",
+        help="how often a failed node starts again (default: %(default)s)",
+    )
+    cluster.add_argument(
+        "--object-store-secret",
+        default="gatefold-object-store",
+        metavar="NAME",
+        help="Kubernetes secret with the keys of s3:// (default: %(default)s)",
+    )
+    cluster.add_argument(
+        "--mlflow-secret",
+        default="gatefold-mlflow",
+        metavar="NAME",
+        help='Kubernetes secret with MLflow\'s address; "" for no tracking (default: %(default)s)',
+    )
+    pipeline_options.add_shared_options(parser)
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a file that compile wrote")
+    parser.add_argument("--name", default="", help="of the run or schedule")
+    parser.add_argument("--experiment", default="gatefold", help="default: %(default)s")
+
+
+def _add_host(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--host",
+        default=os.environ.get(HOST_VARIABLE, ""),
+        metavar="URL",
+        help=f"Kubeflow Pipelines' API (default: {HOST_VARIABLE})",
+    )
+    parser.add_argument(
+        "--namespace", default=None, help="of the user, where several users share Kubeflow"
+    )
+    parser.add_argument(
+        "--token-file", default="", metavar="FILE", help="file with the bearer token of the API"
+    )
+
+
+def _resources(text: str, *, flag: str) -> Resources:
+    cores, _, memory = text.partition(",")
+    try:
+        resources = Resources(float(cores), float(memory))
+    except ValueError:
+        resources = Resources(0, 0)
+    if not (0 < resources.cpu < float("inf") and 0 < resources.memory_gb < float("inf")):
+        raise UserError(f"{flag} expects CORES,GB, as 4,16. Received: {text!r}")
+    return resources
+
+
+def _node_resources(text: str) -> tuple[str, Resources]:
+    node, _, resources = text.partition("=")
+    return node, _resources(resources, flag=f"--node {node}")
+
+
+def _accelerator(text: str) -> tuple[str, int]:
+    accelerator, _, count = text.partition("=")
+    if count and not (count.isdecimal() and int(count) > 0):
+        raise UserError(f"--accelerator expects TYPE or TYPE=N. Received: {text!r}")
+    return accelerator, int(count or 1)

@@ -1,0 +1,33 @@
+"""Compiles and runs the pipeline on Kubeflow Pipelines: `python -m kubeflow.runner --help`."""
+
+import sys
+
+from components.common.errors import UserError
+from kubeflow import options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parses the command line, does what it says, and returns the exit code."""
+    try:
+        command = options.parse(sys.argv[1:] if arguments is None else arguments)
+        if command.name == "compile":
+            # Only now, because it brings TensorFlow and TFX, which take half a minute to start.
+            from kubeflow import compiling
+
+            config, deployment = options.compile_settings(command.options)
+            print(compiling.compile_to(command.options.file, config, deployment))
+            return 0
+        from kubeflow import client
+
+        for line in client.COMMANDS[command.name](command.options):
+            print(line)
+        return 0
+    except UserError as error:
+        print(f"kubeflow.runner: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

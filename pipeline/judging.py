@@ -1,0 +1,124 @@
+"""The nodes between training and release: what is asked of each model, and the gate."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from tfx.dsl.components.base.base_component import BaseComponent
+
+from components.audio.settings import AudioSettings
+from components.common.node_ids import node_id
+from components.floor.component import Floor
+from components.gate.component import Gate
+from components.serving_check.component import ServingCheck
+from components.serving_check.infra_validator import infra_validator
+from components.serving_check.settings import ServingCheckSettings
+from components.stress_examples.component import StressExamples
+from components.test_answers.component import TestAnswers
+from pipeline.config import PipelineConfig
+
+FLOOR_FEATURE = "descriptors"
+
+
+@dataclasses.dataclass(frozen=True)
+class Judging:
+    """The nodes that judge; those of one model by its name."""
+
+    stress_examples: StressExamples
+    floor: Floor
+    answers: Mapping[str, TestAnswers]
+    serving_checks: Mapping[str, ServingCheck]
+    infra_validators: Mapping[str, BaseComponent]
+    gate: Gate
+
+    def of_model(self, name: str) -> list[BaseComponent]:
+        """The nodes of one model, in their order."""
+        nodes: list[BaseComponent] = [self.answers[name], self.serving_checks[name]]
+        if name in self.infra_validators:
+            nodes.append(self.infra_validators[name])
+        return nodes
+
+
+def judging(
+    config: PipelineConfig,
+    *,
+    example_gen: BaseComponent,
+    descriptors: BaseComponent,
+    trainers: Mapping[str, BaseComponent],
+    evaluators: Mapping[str, BaseComponent],
+    audio: AudioSettings,
+    release: Mapping[str, Any],
+    run_id: str,
+) -> Judging:
+    """Makes the nodes that judge every model.
+
+    Args:
+      config: The run.
+      example_gen: Its raw examples and report.
+      descriptors: The Transform whose features the simple peer reads.
+      trainers: By model.
+      evaluators: By model.
+      audio: The settings that ingest reads, without those of features.
+      release: Facts about data and seeds.
+      run_id: Of the run; the gate is never cached.
+    """
+    examples = example_gen.outputs["examples"]
+    stress_examples = StressExamples(examples=examples, audio=audio)
+    floor = Floor(
+        transformed_examples=descriptors.outputs["transformed_examples"],
+    )
+    answers = {
+        name: TestAnswers(
+            model=trainer.outputs["model"],
+            examples=examples,
+            stress_examples=stress_examples.outputs["examples"],
+        ).with_id(node_id("TestAnswers", name))
+        for name, trainer in trainers.items()
+    }
+    serving_checks = {
+        name: ServingCheck(
+            model=trainer.outputs["model"],
+            examples=examples,
+            answers=answers[name].outputs["answers"],
+            settings=ServingCheckSettings(
+                sample_rate_hz=config.audio.sample_rate_hz,
+                model_name=config.serving_name,
+                max_latency_ratio=config.gate.max_latency_ratio,
+                max_latency_seconds=config.gate.max_latency_seconds,
+                max_memory_mib=config.gate.max_memory_mib,
+            ),
+        ).with_id(node_id("ServingCheck", name))
+        for name, trainer in trainers.items()
+    }
+    infra_validators = {
+        name: infra_validator(
+            model=trainer.outputs["model"],
+            examples=examples,
+            model_name=config.serving_name,
+            platform=config.infra_validator,
+        ).with_id(node_id("InfraValidator", name))
+        for name, trainer in trainers.items()
+        if config.infra_validator
+    }
+    gate = Gate(
+        models=_outputs(trainers, "model"),
+        model_runs=_outputs(trainers, "model_run"),
+        evaluations=_outputs(evaluators, "evaluation"),
+        answers=_outputs(answers, "answers"),
+        serving_checks=_outputs(serving_checks, "report"),
+        infra_blessings=_outputs(serving_checks, "blessing"),
+        infra_validations=_outputs(infra_validators, "blessing"),
+        floor_answers=floor.outputs["answers"],
+        ingest_report=example_gen.outputs["ingest_report"],
+        examples=examples,
+        gate=config.gate,
+        base_directory=config.serving_folder,
+        release=release,
+        replace_incompatible=config.replace_incompatible,
+        run_id=run_id,
+    )
+    return Judging(stress_examples, floor, answers, serving_checks, infra_validators, gate)
+
+
+def _outputs(nodes: Mapping[str, BaseComponent], key: str) -> dict[str, Any]:
+    return {name: node.outputs[key] for name, node in nodes.items()}

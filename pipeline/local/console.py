@@ -1,0 +1,153 @@
+"""The terminal during a run: stages and progress bars, without the output of libraries."""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+
+@contextlib.contextmanager
+def screen_apart_from_log(log_file: Path) -> Iterator[TextIO]:
+    """Redirects all output of this process to a log file, except what is written to the screen.
+
+    TensorFlow, Beam and Google's clients also write to the file descriptors from C++, so the
+    descriptors are redirected.
+
+    Args:
+      log_file: File to append to; its folder is created.
+
+    Yields:
+      The screen: the original standard output.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved_out, saved_err = os.dup(1), os.dup(2)
+    with log_file.open("a") as log, os.fdopen(os.dup(saved_out), "w") as screen:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield screen
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(saved_out, 1)
+            os.dup2(saved_err, 2)
+            os.close(saved_out)
+            os.close(saved_err)
+
+
+_WIDE = 120  # columns
+_SECONDS_BETWEEN_LINES = 10
+
+
+class StageDisplay:
+    """Shows running stages: a progress bar on terminals, elsewhere a line every ten seconds.
+
+    Stages may run at the same time, each in a thread of its own.
+    """
+
+    def __init__(self, console: Console) -> None:
+        """Creates the display; `with display:` shows it.
+
+        `wide` says whether a stage's description has room beside its bar and figures.
+        """
+        self._console = console
+        self.wide = console.width >= _WIDE
+        self._lock = threading.Lock()
+        self._tasks: dict[int, TaskID] = {}  # by thread
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24 if self.wide else 8),
+            TaskProgressColumn(text_format="{task.percentage:>3.0f}%", show_speed=False),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+            # Output of libraries belongs in the log; rich would show it above the bar.
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> "StageDisplay":
+        """Starts the moving display."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends it; the lines of finished stages stay."""
+        self._progress.stop()
+
+    @contextlib.contextmanager
+    def stage(self, label: str) -> Iterator[None]:
+        """Shows `label` as a running stage, inside the `with` block."""
+        thread = threading.get_ident()
+        with self._lock:
+            task = self._tasks[thread] = self._progress.add_task(escape(label), total=None, note="")
+        ended = threading.Event()
+        if not self._console.is_terminal:
+            threading.Thread(
+                target=self._print_lines, args=(label, task, ended), daemon=True
+            ).start()
+        try:
+            yield
+        finally:
+            ended.set()
+            with self._lock:
+                self._progress.remove_task(task)
+                del self._tasks[thread]
+
+    def _print_lines(self, label: str, task: TaskID, ended: threading.Event) -> None:
+        """Says every ten seconds how far a running stage is, for pipes and log files."""
+        started = time.monotonic()
+        while not ended.wait(_SECONDS_BETWEEN_LINES):
+            with self._lock:
+                notes = [one.fields["note"] for one in self._progress.tasks if one.id == task]
+            seconds = f"{time.monotonic() - started:.0f} s"
+            with contextlib.suppress(OSError):  # whoever read the lines has gone
+                self._console.print(
+                    f"… {escape(label)}  [dim]{', '.join(filter(None, (seconds, *notes)))}[/]",
+                    highlight=False,
+                )
+
+    def report(self, activity: str, done: int, total: int | None) -> None:
+        """Updates a running stage's bar (a `components.common.progress` listener).
+
+        The stage is the one of the thread that calls, or the only one that runs.
+        """
+        with self._lock:
+            task = self._tasks.get(threading.get_ident())
+            if task is None and len(self._tasks) == 1:
+                (task,) = self._tasks.values()
+            if task is None:
+                return
+            of = f"{done}" if total is None else f"{done}/{total}"
+            self._progress.update(
+                task, completed=done, total=total, note=escape(f"{of} {activity}")
+            )
+
+    def done(self, label: str, *, note: str) -> None:
+        """Prints the line of a finished stage."""
+        self._console.print(f"[green]✓[/] {escape(label)}  [dim]{escape(note)}[/]", highlight=False)
+
+    def failed(self, label: str) -> None:
+        """Prints the line of a stage that failed; the reason follows once no stage runs."""
+        self._console.print(f"[red]✗[/] {escape(label)}  [dim]failed[/]", highlight=False)

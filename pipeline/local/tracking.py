@@ -1,0 +1,62 @@
+"""MLflow as a run on this machine watches it: the nodes write, and a run that fails says so."""
+
+from absl import logging
+
+from components.common import tracking
+from components.common.tracking import PipelineRuns
+from pipeline.config import PipelineConfig
+from pipeline.local import mlflow_store
+from pipeline.local.stages import StageResult
+from pipeline.local.tracking_store import tracking_uri
+from pipeline.run_parameters import run_parameters
+
+
+def open_run(config: PipelineConfig, data_fingerprint: str, run_id: str) -> None:
+    """Opens the store and starts the pipeline's run; the nodes find it by the run's id.
+
+    The run exists from the start, so that one that fails in ingest is in the store, too.
+
+    Args:
+      config: The run.
+      data_fingerprint: Of the data set.
+      run_id: Of this run of the pipeline.
+    """
+    mlflow_store.follow(config.local_folder)
+    runs = _runs(config, run_id)
+    parameters = {**run_parameters(config), "data_fingerprint": data_fingerprint}
+    runs.log_params(runs.pipeline_run(), parameters)
+
+
+def fail_run(config: PipelineConfig, run_id: str) -> None:
+    """Marks every MLflow run of a run that has not ended as failed, if the store is there.
+
+    Args:
+      config: The run.
+      run_id: Of this run of the pipeline.
+    """
+    try:
+        _runs(config, run_id).fail()
+    except tracking.store_errors() as error:
+        logging.warning("MLflow does not know that this run failed: %s", error)
+
+
+def _runs(config: PipelineConfig, run_id: str) -> PipelineRuns:
+    return PipelineRuns(tracking_uri(config), experiment=config.name, run_id=run_id)
+
+
+def shortcomings(recorder: StageResult) -> list[str]:
+    """Says in lines for people what MLflow lacks of a finished run.
+
+    Args:
+      recorder: RunRecorder's.
+    """
+    (record,) = recorder.outputs["record"]
+    lines = []
+    if error := record.properties.get("error"):
+        lines.append(f"MLflow has no complete record of this run: {error}")
+    if missing := str(record.properties.get("missing", "")):
+        lines.append("MLflow's store was not there all the time. It lacks:")
+        lines += [f"  {line}" for line in missing.splitlines()]
+    if unpublished := str(record.properties.get("unpublished", "")):
+        lines.append(f"Not published: {unpublished}")
+    return lines

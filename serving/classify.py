@@ -1,0 +1,175 @@
+"""What genre songs are, straight from the pushed model: no server needed.
+
+    python -m serving.classify SONG…
+
+prints what `python -m serving.client` prints. With --watch it goes on with every song that is put
+into a folder.
+"""
+
+import argparse
+import contextlib
+import pathlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from components.common.errors import UserError
+from serving.client import output, songs
+from serving.client.cli import with_progress
+from serving.client.genre_client import stream_files
+from serving.client.releases import newest_version
+from serving.local_model import LocalModel
+
+_POLL_SECONDS = 1.0
+# One song is read and decoded while the model listens to another.
+_AT_A_TIME = 2
+_EPILOG = """\
+Exit codes: 0 every song was classified, 1 some were not (each with a line on standard error),
+2 the command line is wrong, 141 whoever read the output went away.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the flags."""
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.classify",
+        description="Say what genre songs are, with the model that was pushed last.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "songs",
+        nargs="*",
+        type=pathlib.Path,
+        metavar="SONG",
+        help=f"an audio file, or a folder to search for them ({' '.join(songs.SUFFIXES)})",
+    )
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        default=pathlib.Path("output"),
+        metavar="DIR",
+        help="the pipeline's output folder (default: output)",
+    )
+    parser.add_argument(
+        "--releases",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="the folder that versions are pushed to (default: DIR/serving/genre of --output)",
+    )
+    parser.add_argument(
+        "--version", type=int, metavar="N", help="use this version (default: the newest)"
+    )
+    output.add_output_flags(parser)
+    parser.add_argument(
+        "--watch",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="classify what is in this folder and whatever is put into it, until Ctrl-C",
+    )
+    return parser
+
+
+def watch(folder: pathlib.Path) -> Iterator[list[pathlib.Path]]:
+    """Songs of a folder, those that are there and then those that come or change.
+
+    A song counts once it has stopped growing.
+
+    Yields:
+      Every second the songs that are new, which may be none.
+    """
+    seen: dict[pathlib.Path, tuple[int, int]] = {}
+    before: dict[pathlib.Path, tuple[int, int]] = {}
+    while True:
+        now = {}
+        for path in songs.songs_below(folder):
+            with contextlib.suppress(OSError):  # it was there when the folder was listed
+                status = path.stat()
+                now[path] = (status.st_size, status.st_mtime_ns)
+        ready = [
+            path
+            for path, state in now.items()
+            if state == before.get(path) and state != seen.get(path)
+        ]
+        seen.update((path, now[path]) for path in ready)
+        before = now
+        yield ready
+        time.sleep(_POLL_SECONDS)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Classifies what the command line names. Returns the exit code.
+
+    Raises:
+      UserError: Nothing can be classified.
+    """
+    paths = list(songs.find_songs(parsed.songs))
+    if parsed.watch is not None and not parsed.watch.is_dir():
+        raise UserError(f"--watch {songs.printable(parsed.watch)} is not a folder")
+    base = parsed.releases or parsed.output / "serving" / "genre"
+    model = LocalModel(_version_folder(base, parsed.version))
+    report = output.make_report(
+        parsed, lambda _: model.release, one_by_one=parsed.watch is not None
+    )
+    failed = 0
+    results = stream_files(model.classify_file, paths, concurrency=_AT_A_TIME)
+    for result in with_progress(results, len(paths)):
+        failed += result.prediction is None
+        report.add(result)
+    report.finish()
+    if parsed.watch is None:
+        return 1 if failed else 0
+    print(f"watching {songs.printable(parsed.watch)}; Ctrl-C ends it", file=sys.stderr, flush=True)
+    complaint = ""
+    for ready in watch(parsed.watch):
+        if ready and parsed.version is None:
+            model, complaint = _newest_model(base, model, complaint)
+        for result in stream_files(model.classify_file, ready, concurrency=_AT_A_TIME):
+            report.add(result)
+    raise AssertionError("watching ends by an interrupt")
+
+
+def _newest_model(base: pathlib.Path, model: LocalModel, complaint: str) -> tuple[LocalModel, str]:
+    """The model that was pushed last; the one before, and why, where that cannot be had.
+
+    Prints the reason where it is another than the last `complaint`.
+    """
+    try:
+        newest = newest_version(base)
+        return (model if newest == model.folder else LocalModel(newest)), ""
+    except UserError as error:
+        if str(error) != complaint:
+            output.print_error(f"{error}; going on with version {model.folder.name}")
+        return model, str(error)
+
+
+def _version_folder(base: pathlib.Path, version: int | None) -> pathlib.Path:
+    newest = newest_version(base)
+    if version is None:
+        return newest
+    folder = base / str(version)
+    if not (folder / "saved_model.pb").is_file():
+        raise UserError(f"{base} holds no version {version}; its newest is {newest.name}")
+    return folder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command. Returns the exit code."""
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    if not parsed.songs and parsed.watch is None:
+        parser.error("name a SONG or a folder of them, or --watch a folder")
+    output.make_output_safe()
+    try:
+        return run(parsed)
+    except UserError as error:
+        output.print_error(str(error))
+        return 1
+    except BrokenPipeError:
+        return output.end_by_broken_pipe()
+    except KeyboardInterrupt:
+        return 0 if parsed.watch is not None else 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Songs as a model takes them: found in folders, read in blocks, cut into parts."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+import numpy.typing as npt
+
+from components.audio import codec, streaming
+from components.audio.settings import AudioSettings
+from components.common.errors import UserError
+
+SUFFIXES = streaming.SUFFIXES
+SETTINGS = AudioSettings()
+# A model takes sound in clips of 30 s, so a part ends where a clip does. Ten clips are 13 MB as
+# 16-bit WAV, far under any server's limit.
+CLIPS_A_PART = 10
+PART_SAMPLES = CLIPS_A_PART * SETTINGS.clip_samples
+# 16-bit sound below this holds nothing but zeros and the last bit's noise.
+SILENCE_DB = -80.0
+_SILENCE_PEAK = 10 ** (SILENCE_DB / 20)
+# Float sound overshoots full scale by a little; 16-bit values handed in as float do by far.
+_LARGEST_PEAK = 2.0
+
+Parts = Iterator[np.ndarray]
+OpenParts = Callable[[], AbstractContextManager[Parts]]
+
+
+def find_songs(songs: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
+    """The files that are named, and those under the folders that are named, in order.
+
+    Hidden files in folders are passed over: macOS leaves a `._song.mp3` beside every song.
+
+    Raises:
+      UserError: A folder holds no audio files.
+    """
+    for song in songs:
+        if not song.is_dir():
+            yield song
+            continue
+        inside = songs_below(song)
+        if not inside:
+            raise UserError(f"{printable(song)} holds no audio files ({' '.join(SUFFIXES)})")
+        yield from inside
+
+
+def songs_below(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The songs in a folder and its subfolders, in order; what goes away meanwhile is left out."""
+    paths = (pathlib.Path(at, name) for at, _, names in os.walk(folder) for name in names)
+    return sorted(filter(is_song, paths))
+
+
+def is_song(path: pathlib.Path) -> bool:
+    """Whether a file of a folder is one to classify, by its name."""
+    if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+        return False
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that may not be entered
+        return False
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    """A file's name as it can be shown: control characters and bytes that are not UTF-8 escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in os.fspath(name)
+    )
+
+
+def file_parts(path: pathlib.Path) -> OpenParts:
+    """The parts of an audio file of any length, read from disk as they are asked for."""
+
+    @contextlib.contextmanager
+    def open_parts() -> Iterator[Parts]:
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
+            with _opened(path, printable(path)) as parts:
+                yield parts
+        except OSError as error:
+            raise UserError(
+                f"{printable(path)} cannot be read: {error.strerror or error}"
+            ) from error
+
+    return open_parts
+
+
+def byte_parts(data: bytes, *, name: str) -> OpenParts:
+    """The parts of an audio file's content; `name` is what errors call it."""
+    return lambda: _opened(data, printable(name))
+
+
+def sample_parts(samples: npt.ArrayLike, *, name: str) -> OpenParts:
+    """The parts of mono samples in [-1, 1] at 22 050 Hz.
+
+    Raises:
+      UserError: They are not mono, not finite, or not in [-1, 1].
+    """
+    array = np.asarray(samples)
+    if array.ndim != 1:
+        raise UserError(f"{name}: samples must be mono, [n]. Received: shape {array.shape}")
+    if array.dtype.kind not in "f":
+        raise UserError(
+            f"{name}: samples must be floats in [-1, 1]; divide 16-bit values by 32768. "
+            f"Received: {array.dtype}"
+        )
+    mono = array.astype(np.float32, copy=False)
+    if not np.isfinite(mono).all():
+        raise UserError(f"{name} holds samples that are not numbers (NaN or infinity)")
+    peak = float(np.abs(mono).max(initial=0.0))
+    if peak > _LARGEST_PEAK:
+        raise UserError(
+            f"{name}: samples must be in [-1, 1]; divide 16-bit values by 32768. "
+            f"Received: values up to {peak:g}"
+        )
+    starts = range(0, len(mono), PART_SAMPLES)
+    return lambda: contextlib.nullcontext(
+        cut((mono[start : start + PART_SAMPLES] for start in starts), name=name)
+    )
+
+
+def cut(blocks: Iterable[np.ndarray], *, name: str) -> Parts:
+    """Cuts a sound into parts of ten clips.
+
+    What is left at the end and too short to be classified stays with the part before it.
+
+    Args:
+      blocks: float32 [n] each, mono, at 22 050 Hz.
+      name: What to call the sound in an error.
+
+    Raises:
+      UserError: The sound is under three seconds long, or silent throughout.
+    """
+    shortest = SETTINGS.minimum_samples
+    buffer = np.empty(PART_SAMPLES + shortest, np.float32)
+    count = total = 0
+    peak = 0.0
+    for block in blocks:
+        total += len(block)
+        peak = max(peak, float(np.abs(block).max(initial=0.0)))
+        while len(block):
+            taken = min(len(block), len(buffer) - count)
+            buffer[count : count + taken] = block[:taken]
+            block = block[taken:]
+            count += taken
+            if count == len(buffer):
+                yield buffer[:PART_SAMPLES]
+                rest, buffer = buffer[PART_SAMPLES:], np.empty_like(buffer)
+                buffer[:shortest] = rest
+                count = shortest
+    if total < shortest:
+        raise UserError(
+            f"{name} is too short: at least {SETTINGS.window_seconds:g} s are needed. "
+            f"Received: {total / SETTINGS.sample_rate_hz:.2f} s"
+        )
+    if peak < _SILENCE_PEAK:
+        raise UserError(f"{name} is silent (nothing above {SILENCE_DB:g} dBFS): it has no genre")
+    yield buffer[:count]
+
+
+@contextlib.contextmanager
+def _opened(source: pathlib.Path | bytes, name: str) -> Iterator[Parts]:
+    try:
+        with streaming.open_sound(
+            source, name=name, sample_rate_hz=SETTINGS.sample_rate_hz
+        ) as sound:
+            yield cut(sound.blocks, name=name)
+    except codec.AudioError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Compares sampled requests with the training data of the released model."""

@@ -1,0 +1,238 @@
+"""Statistics of training data and samples, and distances between them.
+
+TFDV's statistics of the training split come with the released version: quantiles of its
+descriptors, and its genres. Samples are counted in the same bins; TFDV compares both, and the
+population stability index is computed here.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_data_validation as tfdv
+from google.protobuf.message import DecodeError
+from scipy import stats
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+from components.common.errors import UserError
+
+GENRE = "genre"
+BANDWIDTH = "bandwidth_hz"
+
+_SMALLEST = 0.5  # added to each bin's count, so that an empty bin has a logarithm
+_CHANCE = 0.999  # of samples of the very training data, so many stay under the noise
+
+
+@dataclasses.dataclass(frozen=True)
+class Bins:
+    """Quantile bins of a feature in the training data.
+
+    A value that takes up a whole bin (digital silence, the full bandwidth) has a bin of its own.
+
+    Attributes:
+      bounds: float64 [bins - 1], ascending: bin i holds what is over bound i - 1 and up to bound i.
+      counts: float64 [bins], training examples.
+    """
+
+    bounds: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def names(self) -> list[str]:
+        """Each bin by its bounds, "≤ 1", "1 – 2", "> 2"; a value with its own bin is "0"."""
+        if not len(self.bounds):
+            return ["all"]
+        names = [f"≤ {_text(self.bounds[0])}"]
+        for low, high in itertools.pairwise(self.bounds):
+            own = math.nextafter(high, -math.inf) == low
+            names.append(_text(high) if own else f"{_text(low)} – {_text(high)}")
+            if own and len(names) == 2:
+                names[0] = f"< {_text(high)}"
+        return [*names, f"> {_text(self.bounds[-1])}"]
+
+    def count(self, values: Sequence[float]) -> np.ndarray:
+        """int64 [bins]: how many of the values are in each."""
+        places = np.searchsorted(self.bounds, np.asarray(values, np.float64), side="left")
+        return np.bincount(places, minlength=len(self.counts))
+
+
+def _text(bound: float) -> str:
+    return f"{bound:.0f}" if abs(bound) >= 1e4 else f"{bound:.4g}"
+
+
+def parse_statistics(data: bytes, *, name: str) -> Any:
+    """Parses TFDV's statistics of one data set.
+
+    Raises:
+      UserError: The file `name` holds none.
+    """
+    try:
+        parsed = statistics_pb2.DatasetFeatureStatisticsList.FromString(data)
+    except DecodeError as error:
+        raise UserError(f"{name} holds no statistics of TFDV: {error}") from error
+    if len(parsed.datasets) != 1 or not parsed.datasets[0].num_examples:
+        raise UserError(f"{name} holds statistics of no examples")
+    return parsed
+
+
+def feature_statistics(statistics: Any, name: str) -> Any | None:
+    """A feature's statistics; None if there are none of it."""
+    for feature in statistics.datasets[0].features:
+        if feature.path.step == [name] or feature.name == name:
+            return feature
+    return None
+
+
+def genre_counts(statistics: Any) -> dict[str, float]:
+    """The number of examples of each genre; empty without statistics of genres."""
+    feature = feature_statistics(statistics, GENRE)
+    if feature is None:
+        return {}
+    buckets = feature.string_stats.rank_histogram.buckets
+    return {bucket.label: bucket.sample_count for bucket in buckets}
+
+
+def cap_bandwidth(statistics: Any, nyquist_hz: float) -> None:
+    """Limits the training files' bandwidth to what a served sound can have, in place.
+
+    Ingest measures a file at its own rate; what is served was resampled.
+    """
+    feature = feature_statistics(statistics, BANDWIDTH)
+    if feature is None or feature.num_stats.max <= nyquist_hz:
+        return
+    numbers = feature.num_stats
+    for field in ("min", "max", "mean", "median"):
+        setattr(numbers, field, min(getattr(numbers, field), nyquist_hz))
+    for histogram in numbers.histograms:
+        for bucket in histogram.buckets:
+            bucket.low_value = min(bucket.low_value, nyquist_hz)
+            bucket.high_value = min(bucket.high_value, nyquist_hz)
+
+
+def quantile_bins(feature: Any) -> Bins | None:
+    """The feature's quantile bins (TFDV's, ten by default); None if there are none."""
+    histograms = [one for one in feature.num_stats.histograms if one.type == one.QUANTILES]
+    buckets = list(histograms[0].buckets) if histograms else []
+    if not buckets:
+        return None
+    bounds: list[float] = []
+    counts: list[float] = []
+    for bucket in buckets:
+        if bounds and bucket.high_value == bounds[-1]:
+            counts[-1] += bucket.sample_count
+        else:
+            bounds.append(bucket.high_value)
+            counts.append(bucket.sample_count)
+    zeros = float(feature.num_stats.num_zeros)
+    if bounds[0] == 0 == buckets[0].low_value and len(bounds) > 1 and zeros > counts[0]:
+        counts[1] -= zeros - counts[0]  # zeros that the next quantile holds
+        counts[0] = zeros
+        counts[1] = max(counts[1], 0.0)
+    if buckets[-1].low_value == buckets[-1].high_value:
+        counts.append(0.0)  # above a maximum that is a bin of its own
+    else:
+        bounds.pop()  # the last bin takes what is above the maximum, too
+    if buckets[0].low_value == buckets[0].high_value:
+        bounds.insert(0, math.nextafter(buckets[0].low_value, -math.inf))
+        counts.insert(0, 0.0)
+    return Bins(np.array(bounds), np.array(counts))
+
+
+def stability_index(expected: np.ndarray, actual: np.ndarray) -> float:
+    """The population stability index of two histograms over the same bins, from 0 up.
+
+    sum over bins of (a - e) ln(a / e), with the bins' shares. Source: Siddiqi, Credit Risk
+    Scorecards, 2006: under 0.1 little has changed, over 0.25 much. Half a count is added to each
+    bin, so that an empty one has a logarithm.
+
+    Args:
+      expected: [bins], counts in the training data.
+      actual: [bins], counts in the samples.
+    """
+    bins = len(expected)
+    e = (expected + _SMALLEST) / (expected.sum() + _SMALLEST * bins)
+    a = (actual + _SMALLEST) / (actual.sum() + _SMALLEST * bins)
+    return float(((a - e) * np.log(a / e)).sum())
+
+
+def stability_noise(bins: int, expected: float, actual: float) -> float:
+    """The index that samples of the very training data stay under, 999 times in 1000.
+
+    It is about chi-square distributed with bins - 1 degrees of freedom, times 1 / expected +
+    1 / actual. Source: Yurdakul and Naranjo, Statistical Properties of the Population Stability
+    Index, Journal of Risk Model Validation, 2020.
+
+    Args:
+      bins: Number of bins.
+      expected: Training examples.
+      actual: Samples.
+    """
+    return float(stats.chi2.ppf(_CHANCE, max(bins - 1, 1)) * (1 / expected + 1 / actual))
+
+
+def divergence_noise(bins: int, expected: float, actual: float) -> float:
+    """The same of the Jensen-Shannon divergence in bits, which for small changes is PSI / (8 ln 2).
+
+    Source: both are f-divergences, equal to the chi-square distance in second order but for that
+    factor (Csiszar and Shields, Information Theory and Statistics, 2004, section 4).
+    """
+    return stability_noise(bins, expected, actual) / (8 * math.log(2))
+
+
+def distances(
+    training: Mapping[str, Mapping[str, float]], served: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    """TFDV's distances by feature: the infinity norm of genres, Jensen-Shannon of descriptors.
+
+    Descriptors are given as counts of the training data's quantile bins, by the bin's name. TFDV's
+    own histograms of numbers have equal widths between each data set's extremes, and spread a value
+    that is frequent (the full bandwidth) over a bin: one odd track then looks like drift.
+
+    Args:
+      training: Counts by feature and category, in the training data.
+      served: The same of the samples.
+
+    Returns:
+      Distances; features that TFDV cannot compare are missing.
+    """
+    schema = schema_pb2.Schema()
+    for name in served:
+        comparator = schema.feature.add(name=name, type=schema_pb2.BYTES).drift_comparator
+        if name == GENRE:
+            comparator.infinity_norm.threshold = 1.0
+        else:
+            comparator.jensen_shannon_divergence.threshold = 1.0
+    anomalies = tfdv.validate_statistics(
+        _categorical(served), schema, previous_statistics=_categorical(training)
+    )
+    return {
+        info.path.step[0]: float(measurement.value)
+        for info in anomalies.drift_skew_info
+        for measurement in info.drift_measurements
+    }
+
+
+def _categorical(counts: Mapping[str, Mapping[str, float]]) -> Any:
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    dataset = statistics.datasets.add()
+    for name, by_category in counts.items():
+        total = round(sum(by_category.values()))
+        dataset.num_examples = max(dataset.num_examples, total)
+        feature = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
+        feature.path.step.append(name)
+        strings = feature.string_stats
+        common = strings.common_stats
+        common.num_non_missing = common.tot_num_values = total
+        common.min_num_values = common.max_num_values = 1
+        # TFDV silently compares nothing where a category has no examples.
+        present = [(category, count) for category, count in by_category.items() if count > 0]
+        strings.unique = len(present)
+        ranked = sorted(present, key=lambda item: -item[1])
+        for rank, (category, count) in enumerate(ranked):
+            strings.rank_histogram.buckets.add(
+                low_rank=rank, high_rank=rank, label=category, sample_count=count
+            )
+    return statistics

@@ -1,0 +1,184 @@
+"""What trainers keep of the validation split, for the choice between models."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx.types import channel, standard_artifacts
+
+from components.audio.extraction import extract
+from components.audio.settings import AudioSettings
+from components.common import calibration, remarks, validation
+from components.common.scoring import score
+from components.common.temperature import scaled
+from components.trainer.release import model_run
+from components.trainer.release.ensemble import EnsembleTrainer, Executor
+from components.trainer.release.export import standardisation
+from components.trainer.training.loop import train
+from tests.conftest import chord
+from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
+
+TRACKS = 12  # enough for a temperature to be fitted
+
+
+def trained(name, folder, *, frames):
+    """Trains a tiny model and keeps its run, with validation tracks of given lengths."""
+    reads = described(name)
+    names = [f"{GENRE_NAMES[number % 4]}.{number:05d}" for number in range(TRACKS)]
+    split = coloured(reads, TRACKS, seed=1)
+    split = dataclasses.replace(split, frames=frames(reads), track_ids=tuple(names))
+    chosen = tiny(name, epochs=3, learning_rate=5e-3)
+    result = train(
+        name, coloured(reads, 8), split, settings=chosen, feature=reads, genres=GENRE_NAMES
+    )
+    model_run.save(
+        str(folder),
+        result,
+        model_name=name,
+        settings=chosen,
+        feature=reads,
+        genre_count=len(GENRE_NAMES),
+        validated_on=split,
+    )
+    return result, split
+
+
+def whole(reads):
+    return np.full((TRACKS, 1), reads.frames_per_clip)
+
+
+def shortened(reads):
+    """From one window to all ten, in the frames of any feature."""
+    return (np.arange(TRACKS) % 10 + 1)[:, np.newaxis] * reads.window_frames
+
+
+def test_the_best_network_s_answers_are_kept_and_score_as_training_said(tmp_path):
+    result, split = trained("lstm", tmp_path, frames=shortened)
+    answers, fitted = validation.read(str(tmp_path)), calibration.read(str(tmp_path))
+    best = result.best_epoch
+    own = answers.at_temperature(1.0).scores()
+    assert own.accuracy == answers.scores().accuracy == result.history["val_track_accuracy"][best]
+    assert own.loss == pytest.approx(result.history["val_track_loss"][best], rel=1e-5)
+    assert fitted.temperature == answers.temperature != 1.0
+    assert fitted.before.log_loss == pytest.approx(own.loss, rel=1e-5)
+    assert fitted.after.log_loss == pytest.approx(answers.scores().loss, rel=1e-5)
+    with np.load(tmp_path / "validation.npz") as arrays:
+        assert arrays["track_id"].tolist() == sorted(split.track_ids)
+        windows, counts = arrays["window_probabilities"], arrays["counts"]
+        labels = arrays["label"]
+    assert windows.dtype == np.float32 and windows.shape == (TRACKS, 10, len(GENRE_NAMES))
+    assert [name[0] for name in sorted(split.track_ids)] == [GENRE_NAMES[i] for i in labels]
+    by_name = {name: number % 10 + 1 for number, name in enumerate(split.track_ids)}
+    assert counts.sum(axis=1).tolist() == [by_name[name] for name in sorted(split.track_ids)]
+    np.testing.assert_allclose(windows[counts].sum(axis=1), 1.0, atol=1e-5)
+    assert not windows[~counts].any()
+    again = model_run.load_branch(str(tmp_path), AudioSettings()).network
+    first = next(split.dataset.as_numpy_iterator())[0][: described("lstm").window_frames]
+    place = sorted(split.track_ids).index(split.track_ids[0])
+    served = scaled(again(first[np.newaxis])[0], fitted.temperature)
+    np.testing.assert_allclose(served, windows[place, 0], atol=1e-5)
+
+
+def put_together(tmp_path, names, graph_folder):
+    """Runs EnsembleTrainer's executor on the runs of `ann` and `lstm` below `tmp_path`."""
+    config = {
+        "models": names,
+        "audio": {},
+        "genres": list(GENRE_NAMES),
+        "serving_name": "genre",
+    }
+    inputs = {f"model_run_{name}": standard_artifacts.ModelRun() for name in names}
+    for name in names:
+        inputs[f"model_run_{name}"].uri = str(tmp_path / name)
+    for feature_name in ("descriptors", "mfcc"):
+        graph = inputs[f"transform_graph_{feature_name}"] = standard_artifacts.TransformGraph()
+        graph.uri = str(graph_folder)
+    outputs = {"model": standard_artifacts.Model(), "model_run": standard_artifacts.ModelRun()}
+    for key, artifact in outputs.items():
+        artifact.uri = str(tmp_path / "ensemble" / key)
+    Executor().Do(
+        {key: [artifact] for key, artifact in inputs.items()},
+        {key: [artifact] for key, artifact in outputs.items()},
+        {"config": json.dumps(config)},
+    )
+    return tmp_path / "ensemble"
+
+
+def test_the_ensemble_keeps_the_mean_of_its_branches(tmp_path, transformed):
+    frames = {"ann": whole, "lstm": shortened}  # as if the branches differed in a window
+    for name in frames:
+        trained(name, tmp_path / name, frames=frames[name])
+    folder = put_together(tmp_path, list(frames), transformed[0])
+    assert (folder / "model").is_dir()
+    assert "too few" in remarks.read(str(folder / "model_run"))[0]
+
+    ann, lstm = (validation.read(str(tmp_path / name)) for name in frames)
+    both = validation.read(str(tmp_path / "ensemble" / "model_run"))
+    np.testing.assert_array_equal(both.counts, lstm.counts)  # those that every branch has
+    # The branches' own probabilities are averaged, and the mean has a temperature of its own.
+    temperatures = {answers.temperature for answers in (ann, lstm, both)}
+    assert len(temperatures) == 3 and 1.0 not in temperatures
+    ann, lstm = (answers.at_temperature(1.0) for answers in (ann, lstm))
+    means = []
+    for row in range(TRACKS):
+        counts = lstm.counts[row]
+        pair = [answers.window_probabilities[row][counts].mean(axis=0) for answers in (ann, lstm)]
+        means.append(np.mean(pair, axis=0))
+    scores = validation.read(str(tmp_path / "ensemble" / "model_run")).scores()
+    expected = score(scaled(means, both.temperature), ann.labels)
+    assert scores.accuracy == expected.accuracy and scores.macro_f1 == expected.macro_f1
+    assert scores.loss == pytest.approx(expected.loss, rel=1e-5)
+
+    # Had validation had more tracks, on which `lstm` is at sea, `ann` alone would be released.
+    labels = np.arange(40) % len(GENRE_NAMES)
+    sure = np.full((40, 10, len(GENRE_NAMES)), 0.1)
+    sure[np.arange(40), :, labels] = 0.7
+    for name, windows in (("ann", sure), ("lstm", sure[::-1])):
+        tracks = [f"{number:02d}" for number in range(40)]
+        counts = np.ones((40, 10), bool)
+        validation.write(
+            str(tmp_path / name), validation.in_order(tracks, labels, windows, counts, clips=1)
+        )
+    put_together(tmp_path, list(frames), transformed[0])
+    members = json.loads((folder / "model_run" / "members.json").read_text())
+    assert members["weights"] == {"ann": 1.0, "lstm": 0.0}
+    alone = model_run.load_branch(str(tmp_path / "ann"), AudioSettings())
+    released = tf.saved_model.load(str(folder / "model" / "Format-Serving"))
+    sound = chord(1, AudioSettings())[np.newaxis]
+    (matrix,) = extract(["descriptors"], tf.constant(sound), AudioSettings()).values()
+    served = released.signatures["classify_audio"](audio=tf.constant(sound))
+    transform_layer = tft.TFTransformOutput(str(transformed[0])).transform_features_layer()
+    statistics = standardisation(transform_layer, alone.feature, AudioSettings())
+    windows = (matrix[0] - statistics.mean) / statistics.deviation
+    own = alone.network(windows[:, tf.newaxis]).numpy().mean(axis=0)
+    temperature = validation.read(str(folder / "model_run")).temperature
+    expected_alone = scaled(own, temperature)
+    np.testing.assert_allclose(served["probabilities"][0], expected_alone, atol=1e-3)
+
+
+def test_branches_of_different_tracks_make_no_ensemble():
+    answers = validation.in_order(
+        ["a", "b"], np.array([0, 1]), np.ones((2, 1, 2)), np.ones((2, 1), bool), clips=1
+    )
+    other = dataclasses.replace(answers, track_ids=("a", "c"))
+    with pytest.raises(ValueError, match="different tracks"):
+        validation.ensemble_answers([answers, other])
+
+
+def test_the_ensemble_node_hands_its_validation_on():
+    def of(kind):
+        return channel.Channel(type=kind)
+
+    node = EnsembleTrainer(
+        model_runs={
+            "cnn": of(standard_artifacts.ModelRun),
+            "lstm": of(standard_artifacts.ModelRun),
+        },
+        transform_graphs={"log_mel": of(standard_artifacts.TransformGraph)},
+        config={},
+    )
+    assert node.outputs["model_run"].type is standard_artifacts.ModelRun
+    assert node.outputs["model"].type is standard_artifacts.Model

@@ -1,0 +1,94 @@
+"""A real disk of two megabytes: who finds it full, and what is said."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+import tensorflow as tf
+
+from components.common import storage
+from components.common.errors import UserError
+from components.example_gen import files
+from components.example_gen.files import IngestError
+from tests.example_gen import conftest as world
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_records_that_do_not_fit_are_refused_before_they_are_written(music, small_disk, tmp_path):
+    with pytest.raises(IngestError) as error:
+        world.run_executor(music, small_disk, world.ingest_settings())
+    text = str(error.value)
+    # Fifty clips of four seconds, 176 kB each.
+    assert f"{small_disk}/examples has " in text and "8.8 MB are needed for the records" in text
+    assert not list(Path(small_disk).rglob("*tfrecord*"))
+
+
+def big_records():
+    while True:
+        yield bytes(100_000)
+
+
+def test_a_full_disk_is_named_when_records_are_written(small_disk, tmp_path):
+    with pytest.raises(tf.errors.OpError) as error:
+        files.write_records(str(small_disk / "a"), big_records())
+    said = storage.disk_full(error.value, str(tmp_path), str(small_disk))
+    assert isinstance(said, UserError)
+    assert str(said).startswith(f"the disk is full: {small_disk} (0 MB are free). Make room")
+
+
+def test_a_full_disk_is_seen_through_tensorflow_s_and_beam_s_errors(small_disk):
+    (small_disk / "filler").write_bytes(bytes(1_900_000))
+    path = str(small_disk / "b")
+    with pytest.raises(tf.errors.OpError) as error, tf.io.TFRecordWriter(path) as writer:
+        for record in [bytes(100_000)] * 30:
+            writer.write(record)
+    assert "the disk is full" in str(storage.disk_full(error.value, str(small_disk)))
+
+    def fill(name: str) -> None:
+        (small_disk / name).write_bytes(bytes(3_000_000))
+
+    with pytest.raises(Exception) as error, beam.Pipeline(argv=world.BEAM_ARGS) as pipeline:
+        pipeline | beam.Create(["c"]) | beam.Map(fill)
+    assert str(small_disk) in str(storage.disk_full(error.value, str(small_disk)))
+
+
+def test_the_ingest_names_a_disk_that_fills_up_under_way(music, small_disk, monkeypatch):
+    monkeypatch.setattr(storage, "shortage", lambda *_: "")  # as another program's file would
+    with pytest.raises(IngestError, match=f"the disk is full: {small_disk}"):
+        world.run_executor(music, small_disk, world.ingest_settings())
+
+
+def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
+    assert storage.disk_full(OSError(13, "Permission denied", "x"), str(tmp_path)) is None
+    assert storage.disk_full(ValueError("no"), str(tmp_path)) is None
+    assert storage.disk_full(None) is None
+
+
+def test_an_error_wrapped_on_its_way_is_still_known(tmp_path):
+    try:
+        try:
+            raise OSError(28, "No space left on device", str(tmp_path / "file"))
+        except OSError as cause:
+            raise RuntimeError("a stage failed") from cause
+    except RuntimeError as error:
+        assert str(tmp_path) in str(storage.disk_full(error, "s3://bucket/out"))
+
+
+def test_an_object_store_has_room():
+    assert storage.shortage("s3://bucket/out", 1 << 60) == ""

@@ -1,0 +1,248 @@
+"""Near-duplicates: planted copies are found, different tracks are no pair, and leaks are said."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from components.audio import codec
+from components.audio.fingerprints import SPEED_STEP, Fingerprint, fingerprint
+from components.audio.settings import AudioSettings
+from components.example_gen import duplicates, report, tracks
+from components.example_gen.duplicates import NearDuplicate
+from components.example_gen.repeats import dropped
+from components.example_gen.settings import IngestSettings
+from components.gtzan import synthetic
+from components.gtzan.genres import GENRES
+from tests.example_gen import conftest as world
+from tests.example_gen import deciding
+from tests.example_gen.deciding import search
+
+RATE = 22_050
+
+
+def re_encoded(samples: np.ndarray, compression: float = 0.9) -> bytes:
+    """As MP3, at 24 kbit/s; at 80 with a compression of 0.5."""
+    coded = io.BytesIO()
+    soundfile.write(
+        coded, samples, RATE, format="MP3", bitrate_mode="CONSTANT", compression_level=compression
+    )
+    return coded.getvalue()
+
+
+def wav(samples: np.ndarray) -> bytes:
+    return codec.encode_wav(samples, RATE)
+
+
+def words(track: tracks.Examined) -> Fingerprint:
+    return Fingerprint.from_bytes(track.fingerprint)
+
+
+COPIES = {
+    "mp3": re_encoded,
+    "shifted": lambda samples: wav(samples[round(1.3 * RATE) :]),
+    "faster": lambda samples: wav(soxr.resample(samples, RATE, RATE / 1.02)),
+    "slower": lambda samples: wav(soxr.resample(samples, RATE, RATE / 0.98)),
+    "all": lambda samples: re_encoded(
+        soxr.resample(samples[round(1.3 * RATE) :], RATE, RATE / 1.02)
+    ),
+    "quiet": lambda samples: wav(0.1 * samples),
+}
+
+
+@pytest.fixture(scope="module")
+def composed() -> dict[str, np.ndarray]:
+    """The sample's first two tracks of each genre, by path."""
+    return {
+        f"{genre}/{genre}.{index:05d}.wav": synthetic.compose_track(genre, index, 0)
+        for genre in GENRES
+        for index in range(2)
+    }
+
+
+@pytest.fixture(scope="module")
+def examined(composed) -> list[tracks.Examined]:
+    """What ingest knows of them, and of copies of one, each of a genre of its own."""
+    music = {path: wav(samples) for path, samples in composed.items()}
+    source = composed["jazz/jazz.00000.wav"]
+    for genre, (name, copy) in zip(GENRES, COPIES.items(), strict=False):
+        music[f"{genre}/copy {name}.wav"] = copy(source)
+    audio = AudioSettings()
+    return [
+        tracks.examine(tracks.identify(path, GENRES), data, audio) for path, data in music.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def decided(examined) -> deciding.Decided:
+    return deciding.run(examined)
+
+
+@pytest.fixture(scope="module")
+def dropping(examined) -> deciding.Decided:
+    return deciding.run(examined, duplicates="drop")
+
+
+def test_every_planted_copy_is_found_and_no_two_different_tracks_are_a_pair(examined, decided):
+    pairs = decided.near_duplicates
+    copies = {track.path for track in examined if "copy" in track.path}
+    family = {*copies, "jazz/jazz.00000.wav"}
+    assert len(copies) == len(COPIES)
+    of_original = {
+        path for pair in pairs for path in (pair["first"], pair["second"])
+        if "jazz/jazz.00000.wav" in (pair["first"], pair["second"])
+    }  # fmt: skip
+    assert of_original == family
+    assert all({pair["first"], pair["second"]} <= family for pair in pairs)
+
+
+def test_a_pair_says_how_the_second_differs(examined):
+    by_name = {track.path.partition("copy ")[2][:-4]: track for track in examined}
+    original = next(track for track in examined if track.path == "jazz/jazz.00000.wav")
+    for name, shift_seconds, speed in (("shifted", 1.3, 1.0), ("faster", 0.0, 1.02)):
+        found = search({"a first one": words(original), "copy": words(by_name[name])})[0]
+        assert found.shift_seconds == pytest.approx(shift_seconds, abs=0.1)
+        assert found.speed == pytest.approx(speed, abs=0.006)
+        assert found.distance < 0.2 and found.seconds > 25
+
+
+def test_warn_keeps_all_and_passes_on_no_fingerprint(examined, decided):
+    assert len(decided.accepted) == len(examined) and not decided.left_out
+    assert not any(track.fingerprint for track in decided.accepted)
+
+
+def test_a_pair_says_in_which_splits_it_is(decided):
+    split_of = {track.path: split for split, some in decided.splits.items() for track in some}
+    for pair in decided.near_duplicates:
+        sides = [split_of[pair["first"]], split_of[pair["second"]]]
+        assert pair["splits"] == sides and pair["across_splits"] == (sides[0] != sides[1])
+    leaks = [pair for pair in decided.near_duplicates if pair["across_splits"]]
+    assert 0 < decided.counts.leaks == len(leaks) < decided.counts.near_duplicates
+
+
+def test_drop_keeps_the_first_of_a_recording_and_no_pair_is_left(examined, dropping):
+    made = dropping
+    kept = {track.path for track in made.accepted}
+    family = sorted(path for path in (one.path for one in examined) if "copy" in path)
+    assert len(made.left_out) == len(COPIES)
+    assert {track.fault for track in made.left_out} == {tracks.NEAR_DUPLICATE}
+    first = min([*family, "jazz/jazz.00000.wav"])
+    assert first in kept
+    assert made.near_duplicates
+    assert not any({pair["first"], pair["second"]} <= kept for pair in made.near_duplicates)
+    assert not any(pair["across_splits"] for pair in made.near_duplicates)
+    assert all(track.detail == f"near-duplicate of {first}" for track in made.left_out)
+    assert made.counts.left_out == {tracks.NEAR_DUPLICATE: len(COPIES)} and not made.counts.faulty
+    again = deciding.run([track for track in examined if track.path in kept], duplicates="drop")
+    assert again.splits == made.splits
+
+
+def test_a_track_is_kept_if_only_a_dropped_one_is_like_it():
+    """a is like b, and b like c, but a is not like c: b goes, and both others stay."""
+    assert list(dropped([("b", "c"), ("a", "b")])) == [("b", "a")]
+
+
+def search_at_once(fingerprints: dict[str, Fingerprint]) -> list[NearDuplicate]:
+    """Looks every word up in one index of all words, and takes the best match of each pair."""
+    names = list(fingerprints)
+    telling = [duplicates.telling(one.words) for one in fingerprints.values()]
+    index = duplicates.Index(
+        np.concatenate([words for words, _ in telling]),
+        np.repeat(np.arange(len(names)), [len(words) for words, _ in telling]).astype("i4"),
+        np.concatenate([frames for _, frames in telling]),
+    )
+    best: dict[tuple[str, str], duplicates.Match] = {}
+    for number, (name, own) in enumerate(fingerprints.items()):
+        for words, speed in ((own.words, 1.0), (own.faster, SPEED_STEP)):
+            flips = np.concatenate(duplicates.FLIPS)
+            hits = index.hits(number, *duplicates.telling(words), speed=speed, flips=flips)
+            for other, shift in duplicates.candidates(hits):
+                others = fingerprints[names[other]].words
+                match = duplicates.compare(words, others, speed, shift)
+                if match is None:
+                    continue
+                pair = (name, names[other])
+                if other < number:
+                    pair, match = (names[other], name), match.reversed()
+                if pair not in best or match.distance < best[pair].distance:
+                    best[pair] = match
+    return [duplicates.pair(*pair, match) for pair, match in sorted(best.items())]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_a_search_in_parts_finds_what_a_search_of_all_words_finds(examined, parts):
+    fingerprints = {
+        track.path: words(track) for track in sorted(examined, key=lambda track: track.path)
+    }
+    expected = search_at_once(fingerprints)
+    assert len(expected) >= len(COPIES)
+    assert search(fingerprints, parts=parts) == expected
+
+
+def test_half_of_a_track_is_found_and_a_few_seconds_are_not(composed):
+    samples = composed["rock/rock.00000.wav"].astype(np.float32)
+    whole, half = fingerprint(samples, RATE), fingerprint(samples[15 * RATE :], RATE)
+    part = fingerprint(samples[: 4 * RATE], RATE)
+    (pair,) = search({"a whole": whole, "half": half, "part": part})
+    assert (pair.first, pair.second) == ("a whole", "half")
+    assert pair.shift_seconds == pytest.approx(15, abs=0.1)
+    assert pair.seconds == pytest.approx(15, abs=0.5)
+
+
+def test_nothing_silent_and_no_tracks_are_no_pairs():
+    silent = fingerprint(np.zeros(30 * RATE, np.float32), RATE)
+    assert search({"a": silent, "b": silent}) == []
+    assert search({}) == []
+
+
+def test_unknown_ways_to_treat_duplicates_are_refused():
+    with pytest.raises(ValueError, match=r"one of warn, drop\. Received: 'keep'"):
+        IngestSettings(genres=GENRES, duplicates="keep")
+
+
+def test_leaks_are_listed_in_the_report_the_terminal_and_the_run_s_summary(tmp_path):
+    genres = ("jazz", "rock")
+    for genre in genres:
+        for index in range(4):
+            samples = synthetic.compose_track(genre, index, 1)[: 12 * RATE]
+            world.write_track(tmp_path / "music", genre, index, samples)
+            copy = tmp_path / "music" / genre / f"the same {index}.mp3"
+            copy.write_bytes(re_encoded(samples, compression=0.5))
+    settings = world.ingest_settings(genres=genres, audio=AudioSettings(clip_seconds=12))
+    _, artifact = world.run_executor(tmp_path / "music", tmp_path, settings)
+    summary = json.loads(Path(artifact.uri, "report.json").read_text())
+    pairs = summary["near_duplicates"]
+    assert [(pair["first"], pair["second"]) for pair in pairs] == [
+        (f"{genre}/{genre}.{index:05d}.wav", f"{genre}/the same {index}.mp3")
+        for genre in genres
+        for index in range(4)
+    ]
+    leaks = [pair for pair in pairs if pair["across_splits"]]
+    assert leaks and all(pair["splits"][0] != pair["splits"][1] for pair in leaks)
+    text = report.as_text(summary)
+    assert f"8 pairs of near-duplicates, {len(leaks)} of them across splits" in text
+    assert leaks[0]["second"] in text and "--duplicates drop" in text
+    page = Path(artifact.uri, "index.html").read_text()
+    assert all(pair["second"] in page for pair in pairs)
+    properties = {
+        "tracks": artifact.get_int_custom_property("tracks"),
+        "rejected": 0,
+        "leaks": artifact.get_int_custom_property("leaks"),
+    }
+    assert report.as_sentence(properties).endswith("(--duplicates drop keeps one of each)")
+    assert "fingerprint" not in Path(artifact.uri, "tracks-00000-of-00001.csv").read_text()
+    (listed,) = Path(artifact.uri).glob("near_duplicates-*.jsonl")
+    assert [json.loads(line) for line in listed.read_text().splitlines()] == pairs
+
+
+def test_the_real_tracks_are_seventy_different_recordings(real_music):
+    paths = sorted((real_music / "genres_original").glob("*/*.wav"))
+    assert len(paths) == 70
+    found = {
+        path.name: fingerprint(soundfile.read(path, dtype="float32")[0], RATE) for path in paths
+    }
+    assert search(found) == []

@@ -1,0 +1,247 @@
+"""The gate over real artifacts: a model that is bad in one way is refused for that reason.
+
+The models are SavedModels, asked by TestAnswers about tracks that StressExamples deformed, and
+served by ServingCheck.
+"""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components.common import answers, releases
+from components.gtzan.genres import GENRES
+from components.release_report.model_card import escape_markdown
+from tests.gate import tone_world
+from tests.gate.after_gate import finish
+from tests.gate.conftest import GATE
+from tests.gate.tone_world import Listener
+
+
+def failed(report: dict, name: str = "m") -> dict[str, str]:
+    """The gates that a model failed, with their details; it is blessed if there is none."""
+    judged = report["models"][name]
+    rows = {row["gate"]: row["detail"] for row in judged["gates"] if not row["passed"]}
+    assert judged["blessed"] == (not rows)
+    return rows
+
+
+GOOD = Listener()
+HONEST = Listener(shift=0.3, confidence=0.75)  # right on three of four tracks, and as sure
+# Each is bad in one way: the model, the gate that names it, and what the gate has to be told.
+BAD = {
+    "rock": (Listener(always="rock"), "accuracy", {}),
+    "forgetful": (Listener(forgets="jazz"), "genre_recall", {}),
+    "sure": (Listener(shift=0.3, confidence=0.999), "calibration", {}),
+    "bits": (Listener(reads_low_bits=True), "drop_mp3_64k", {}),
+    "slow": (Listener(rounds=20), "latency", {"max_latency_seconds": 0.02}),
+}
+
+
+def bad(world, name: str) -> dict:
+    return world.candidate(name, BAD[name][0], served=name == "slow")
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_model_is_not_pushed_and_the_reason_is_on_screen_in_report_and_mlflow(
+    world, good, name, tmp_path
+):
+    _, gate, changes = BAD[name]
+    serving = tmp_path / "genre"
+    released = releases.push(saved(good), str(serving), release={"model": "good"})
+    before = contents(serving)
+    report = world.judge(
+        {"m": bad(world, name)}, gate=dataclasses.replace(GATE, **changes), serving=serving
+    )
+    titles = [row["title"] for row in report["models"]["m"]["gates"] if not row["passed"]]
+    (title,) = (row["title"] for row in report["models"]["m"]["gates"] if row["gate"] == gate)
+    assert title in titles
+    ended = finish(world, {"m": bad(world, name)}, serving, tmp_path / "run")
+    assert ended.summary.pushed_to == ""  # so that the runner ends with exit code 2
+    assert contents(serving) == before and releases.versions(str(serving)) == [released.version]
+    assert "m is refused:" in ended.screen and "Not pushed: no model passed" in ended.screen
+    for failing in titles:
+        assert f"    {failing}: " in ended.screen
+        assert failing in ended.tags["m"]["gate.reasons"]
+        row = ended.page.partition(f'rowheader">{failing}')[2].partition("</tr>")[0]
+        assert "failed" in row
+        assert f"| {escape_markdown(failing)} | " in ended.card
+    assert ended.tags["m"]["gate"] == ended.tags["pipeline"]["gate"] == "refused"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file that a server or a person sees in a serving folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def saved(candidate: dict) -> str:
+    return f"{candidate['model'].uri}/Format-Serving"
+
+
+def test_what_was_not_judged_or_waived_is_not_called_passed(world, good, tmp_path):
+    """Production knows other genres, and the run waives the comparison."""
+    GOOD.save(tmp_path / "old", (*GENRES[:-1], "polka"))
+    releases.push(str(tmp_path / "old"), str(tmp_path / "genre"), release={"model": "old"})
+    many = dataclasses.replace(GATE, min_tracks=1000)
+    world.judge({"m": good}, gate=many, serving=tmp_path / "genre", replace_incompatible=True)
+    ended = finish(world, {"m": good}, tmp_path / "genre", tmp_path / "run")
+    assert ended.summary.written
+    for title, words in (
+        ("Accuracy against production", "waived"),
+        ("Log loss against production", "waived"),
+        ("Lowest recall of a genre", "not judged"),
+        ("Accuracy", "passed"),
+    ):
+        row = ended.page.partition(f'rowheader">{title}<')[2].partition("</tr>")[0]
+        assert f"</svg>{words}</span>" in row
+        gates = ended.card.partition("### Gates")[2].splitlines()
+        (row,) = (line for line in gates if line.startswith(f"| {title} | "))
+        assert row.endswith(f"| {words} |")
+    assert "Gate loosened: min_tracks 1000 (default 8)" in ended.screen
+    assert "min_tracks: 1000 instead of 8" in ended.tags["pipeline"]["gate.loosened"]
+    assert "min_tracks is 1000 (default 8)" in ended.page
+
+
+def test_a_good_model_is_blessed_with_every_figure(world, good):
+    report = world.judge({"m": good})
+    assert failed(report) == {}
+    judged = report["models"]["m"]
+    assert judged["figures"]["accuracy"]["value"] == 1.0
+    assert {one["slice"] for one in judged["slices"]} == {
+        "genre", "loudness", "bandwidth", "source_sample_rate"
+    }  # fmt: skip
+    assert len(judged["robustness"]) == 6
+    assert len(judged["checksum"]) == 64
+    assert judged["latency"]["p95_ms"] > 0 and judged["latency"]["memory_bytes"] > 1 << 20
+    assert report["production"] == {
+        "version": None,
+        "model": "",
+        "checksum": "",
+        "compared": False,
+        "note": "nothing is in production yet",
+        "problem": "",
+        "tracks": 0,
+        "left_out": 0,
+    }
+    leaks = [one for one in tone_world.NEAR_DUPLICATES if one["across_splits"]]
+    assert report["leakage"] == {"pairs": 2, "across_splits": 1, "near_duplicates": leaks}
+    assert report["floor"]["figures"]["accuracy"]["value"] == 0.5
+    assert report["tracks"] == {"train": 80, "validation": 20, "test": 40}
+    assert {one["gate"] for one in report["waivers"]} == {
+        "max_latency_ratio",
+        "max_latency_seconds",
+    }
+
+
+def test_one_that_always_says_rock_is_refused(world, good):
+    rows = failed(world.judge({"m": bad(world, "rock")}))
+    assert {"accuracy", "macro_f1", "top_3_accuracy", "genre_recall", "floor"} <= set(rows)
+    assert "blues" in rows["genre_recall"] and "rock" not in rows["genre_recall"]
+
+
+def test_one_that_forgets_a_genre_is_refused_for_that_genre_alone(world, good):
+    rows = failed(world.judge({"m": bad(world, "forgetful")}))
+    assert rows == {"genre_recall": "under it: jazz"}
+
+
+def test_one_that_is_right_but_too_sure_is_refused_for_its_calibration(world, good):
+    """Both are right on the same three of four tracks; one is sure of all of them."""
+    honest = world.candidate("honest", HONEST)
+    sure = bad(world, "sure")
+    report = world.judge({"honest": honest, "m": sure})
+    assert failed(report, "honest") == {}
+    assert set(failed(report)) == {"calibration"}
+    figures = report["models"]["m"]["figures"]
+    assert figures["accuracy"]["value"] == 0.75 and figures["ece"]["value"] > 0.2
+
+
+def test_one_that_breaks_on_mp3_is_refused(world, good):
+    rows = failed(world.judge({"m": bad(world, "bits")}))
+    assert {"drop_mp3_64k", "changed_mp3_64k"} <= set(rows)
+    assert {row.partition("_")[0] for row in rows} == {"drop", "changed"}
+    assert "drop_first_10s" not in rows  # these tracks are shorter
+
+
+def test_one_that_does_not_beat_the_floor_is_refused(world, good):
+    strict = dataclasses.replace(GATE, min_margin_over_floor=0.6)
+    assert set(failed(world.judge({"m": good}, gate=strict))) == set()  # right on every track
+    honest = world.candidate("honest", HONEST)
+    rows = failed(world.judge({"m": honest}, gate=strict))
+    assert set(rows) == {"floor"} and "0.500" in rows["floor"]
+
+
+def test_one_that_is_slow_is_refused(world, good):
+    """It multiplies matrices for nothing: five billion operations."""
+    slow = bad(world, "slow")
+    budget = dataclasses.replace(GATE, max_latency_seconds=0.02)
+    report = world.judge({"m": slow}, gate=budget)
+    assert set(failed(report)) == {"latency"}
+    assert report["models"]["m"]["latency"]["p95_ms"] > 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "gates"),
+    [
+        ("answers", {"answers", "accuracy", "drop_mp3_64k", "calibration", "floor"}),
+        ("evaluation", {"evaluation", "slices"}),
+        ("serving_check", {"serving", "memory"}),
+    ],
+)
+def test_evidence_that_is_not_there_refuses_by_name(world, good, kind, gates, tmp_path):
+    gone = {**good, kind: type(good[kind])()}
+    gone[kind].uri = str(tmp_path)
+    rows = failed(world.judge({"m": gone}))
+    assert gates <= set(rows)
+    for gate in gates - {"answers"}:
+        assert "not computed" in rows[gate]
+
+
+def test_a_track_without_an_answer_refuses_and_is_named(world, good, tmp_path):
+    copied = shutil.copytree(good["answers"].uri, tmp_path / "answers")
+    clean = answers.read(str(copied), answers.CLEAN)
+    clean.probabilities[3] = float("nan")
+    answers.write(str(copied), answers.CLEAN, clean)
+    holed = {**good, "answers": type(good["answers"])()}
+    holed["answers"].uri = str(copied)
+    report = world.judge({"m": holed})
+    rows = failed(report)
+    assert {"answers", "accuracy", "macro_f1", "calibration", "floor"} <= set(rows)
+    assert clean.track_ids[3] in rows["answers"]
+    assert report["models"]["m"]["figures"]["accuracy"] == {"value": None, "interval": None}
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"checks": 3}', '{"checks": ["all"]}', "null"])
+def test_a_serving_check_that_is_no_report_refuses_by_name(world, good, tmp_path, content):
+    (tmp_path / "serving_check.json").write_text(content)
+    broken = {**good, "serving_check": type(good["serving_check"])()}
+    broken["serving_check"].uri = str(tmp_path)
+    rows = failed(world.judge({"m": broken}))
+    assert set(rows) == {"serving", "memory"}
+    assert "serving_check.json" in rows["serving"]
+
+
+def test_an_ingest_report_without_near_duplicates_says_nothing_of_them(world, good, tmp_path):
+    (tmp_path / "report.json").write_text('{"accepted": 140}')
+    silent = type(world.ingest_report)()
+    silent.uri = str(tmp_path)
+    silent.set_int_custom_property("test", 40)
+    assert world.judge({"m": good}, ingest_report=[silent])["leakage"] == {}
+
+
+def test_without_the_floor_every_model_is_refused(world, good, tmp_path):
+    nothing = type(world.floor)()
+    nothing.uri = str(tmp_path)
+    rows = failed(world.judge({"m": good}, floor_answers=[nothing]))
+    assert set(rows) == {"floor"} and "not computed" in rows["floor"]
+
+
+def test_an_empty_gate_refuses(world, good):
+    from tests.gate.test_judge import NO_DEFORMATIONS, OFF
+
+    empty = dataclasses.replace(GATE, **OFF, robustness=NO_DEFORMATIONS)
+    assert set(failed(world.judge({"m": good}, gate=empty))) == {"gate"}

@@ -1,0 +1,178 @@
+"""kubeflow.runner against an HTTP server that speaks Kubeflow Pipelines' API, and against none."""
+
+import http.server
+import json
+import threading
+import urllib.parse
+import uuid
+
+import pytest
+import yaml
+
+from kubeflow import runner
+
+SPEC = {
+    "schemaVersion": "2.1.0",
+    "pipelineInfo": {"name": "gatefold"},
+    "defaultPipelineRoot": "s3://bucket/gatefold",
+    "root": {"dag": {"tasks": {"Pusher": {"componentRef": {"name": "Pusher"}}}}},
+}
+PLATFORM = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"Pusher_executor": {}}}}}}
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    """Keeps experiments, runs and recurring runs, as the API server does, in the server object."""
+
+    def do_GET(self) -> None:
+        place, _, query = self.path.removeprefix("/apis/v2beta1/").partition("?")
+        kind, _, one = place.partition("/")
+        if self.server.token and self.headers["Authorization"] != f"Bearer {self.server.token}":
+            self._answer(401, {"message": "who are you?"})
+        elif kind == "healthz":
+            self._answer(200, {"multi_user": False})
+        elif one in self.server.things.get(kind, {}):
+            self._answer(200, self.server.things[kind][one])
+        elif one or kind not in self.server.things:
+            self._answer(404, {"message": f"{place} not found", "code": 5})
+        else:
+            found = list(self.server.things[kind].values())
+            if "filter" in query:
+                wanted = json.loads(urllib.parse.parse_qs(query)["filter"][0])["predicates"][0]
+                found = [thing for thing in found if thing["display_name"] == wanted["stringValue"]]
+            name = {"recurringruns": "recurringRuns"}.get(kind, kind)
+            self._answer(200, {name: found, "total_size": len(found)})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
+        place = self.path.removeprefix("/apis/v2beta1/")
+        kind, _, rest = place.partition("/")
+        if rest.endswith(":terminate"):
+            self.server.things[kind][rest.removesuffix(":terminate")]["state"] = "CANCELING"
+            self._answer(200, {})
+            return
+        key = {
+            "experiments": "experiment_id",
+            "runs": "run_id",
+            "recurringruns": "recurring_run_id",
+        }
+        made = {**body, key[kind]: str(uuid.uuid4()), "state": "PENDING", "status": "ENABLED"}
+        self.server.things[kind][made[key[kind]]] = made
+        self._answer(200, made)
+
+    def do_DELETE(self) -> None:
+        kind, _, one = self.path.removeprefix("/apis/v2beta1/").partition("/")
+        del self.server.things[kind][one]
+        self._answer(200, {})
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+    def _answer(self, code: int, content: object) -> None:
+        text = json.dumps(content).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+
+@pytest.fixture
+def api():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    server.things = {"experiments": {}, "runs": {}, "recurringruns": {}}
+    server.token = ""
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def host(api) -> str:
+    return f"http://127.0.0.1:{api.server_port}"
+
+
+@pytest.fixture
+def file(tmp_path):
+    target = tmp_path / "genre.yaml"
+    target.write_text(yaml.safe_dump_all([SPEC, PLATFORM]))
+    return str(target)
+
+
+def test_a_run_is_given_the_file_its_root_and_its_experiment(api, host, file, capsys):
+    assert runner.main(["run", file, "--host", host]) == 0
+    (run,) = api.things["runs"].values()
+    assert run["runtime_config"]["pipeline_root"] == SPEC["defaultPipelineRoot"]
+    assert run["pipeline_spec"]["platform_spec"] == PLATFORM
+    assert run["pipeline_spec"]["pipeline_spec"]["schemaVersion"] == "2.1.0"
+    (experiment,) = api.things["experiments"].values()
+    assert experiment["display_name"] == "gatefold"
+    assert run["run_id"] in capsys.readouterr().out
+
+
+def test_a_schedule_runs_one_at_a_time_and_has_seconds_in_its_cron(api, host, file):
+    assert runner.main(["schedule", file, "--cron", "0 3 * * 1", "--host", host]) == 0
+    (schedule,) = api.things["recurringruns"].values()
+    assert schedule["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * 1"
+    assert (int(schedule["max_concurrency"]), schedule["no_catchup"]) == (1, True)
+    assert schedule["mode"] == "ENABLE"
+    assert schedule["runtime_config"]["pipeline_root"] == SPEC["defaultPipelineRoot"]
+
+
+def test_status_shows_runs_schedules_and_one_run(api, host, file, capsys):
+    assert runner.main(["status", "--host", host]) == 0
+    assert "neither runs nor schedules" in capsys.readouterr().out
+    runner.main(["run", file, "--name", "first", "--host", host])
+    runner.main(["schedule", file, "--cron", "0 3 * * 1", "--name", "weekly", "--host", host])
+    (run,), (schedule,) = api.things["runs"], api.things["recurringruns"]
+    capsys.readouterr()
+    assert runner.main(["status", "--host", host]) == 0
+    text = capsys.readouterr().out
+    assert f"run {run} (first): PENDING" in text and f"schedule {schedule} (weekly)" in text
+    assert runner.main(["status", run, "--host", host]) == 0
+    assert capsys.readouterr().out.startswith(f"run {run} (first): PENDING")
+
+
+def test_stop_ends_a_run_or_a_schedule(api, host, file):
+    runner.main(["run", file, "--host", host])
+    runner.main(["schedule", file, "--cron", "0 3 * * 1", "--host", host])
+    (run,), (schedule,) = api.things["runs"], api.things["recurringruns"]
+    assert runner.main(["stop", run, "--host", host]) == 0
+    assert api.things["runs"][run]["state"] == "CANCELING"
+    assert runner.main(["stop", schedule, "--host", host]) == 0
+    assert not api.things["recurringruns"]
+
+
+def test_a_token_reaches_the_api(api, host, tmp_path, capsys):
+    api.token = "from-a-file"
+    assert runner.main(["status", "--host", host]) == 1
+    assert "Unauthorized" in capsys.readouterr().err
+    (tmp_path / "token").write_text("from-a-file\n")
+    assert runner.main(["status", "--host", host, "--token-file", str(tmp_path / "token")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "FILE"], "--host is missing"),
+        (["run", "FILE", "--host", "localhost:8888"], "--host must begin with http://"),
+        (["status", "--host", "http://127.0.0.1:9"], "Kubeflow Pipelines does not answer at"),
+        (["run", "nowhere.yaml", "--host", "HOST"], "nowhere.yaml cannot be read"),
+        (["run", "OTHER", "--host", "HOST"], "is no file that kubeflow.runner compile wrote"),
+        (["schedule", "FILE", "--cron", "weekly", "--host", "HOST"], "--cron expects minute, hour"),
+        (["status", "unknown", "--host", "HOST"], "refuses: runs/unknown not found"),
+        (["stop", "unknown", "--host", "HOST", "--token-file", "no"], "--token-file: no cannot"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(
+    arguments, message, host, file, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    other = tmp_path / "other.yaml"
+    other.write_text("hello: world\n")
+    places = {"FILE": file, "HOST": host, "OTHER": str(other)}
+    assert runner.main([places.get(one, one) for one in arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("kubeflow.runner: ") and message in line

@@ -1,0 +1,199 @@
+"""The manifests: each document against Kubernetes' own schema, and against each other.
+
+Kinds of operators (ServiceMonitor, FlinkDeployment) have no schema in the lock: of them only the
+parts that are Kubernetes' own, as pod templates, are checked.
+"""
+
+import copy
+
+import jsonschema
+import pytest
+import yaml
+
+from kubeflow.deployment import OBJECT_STORE_KEYS
+from tests.conftest import ROOT
+from tests.kubeflow.kubernetes_schemas import check, model_name
+
+FOLDER = ROOT / "kubeflow" / "manifests"
+FILES = sorted(file.name for file in FOLDER.glob("*.yaml") if file.name != "kustomization.yaml")
+OPERATORS = {"ServiceMonitor", "FlinkDeployment"}
+
+
+def documents(file: str) -> list[dict]:
+    return list(yaml.safe_load_all((FOLDER / file).read_text()))
+
+
+ALL = [document for file in FILES for document in documents(file)]
+
+
+def named(kind: str, name: str = "") -> dict:
+    """The document of a kind; of several the server's unless another is named."""
+    found = {one["metadata"]["name"]: one for one in ALL if one["kind"] == kind}
+    return found[name or ("gatefold-server" if "gatefold-server" in found else next(iter(found)))]
+
+
+def pod_specs() -> dict[str, dict]:
+    return {
+        "server": named("Deployment")["spec"]["template"]["spec"],
+        "drift": named("CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+    }
+
+
+def test_kustomize_takes_every_file():
+    (kustomization,) = documents("kustomization.yaml")
+    assert sorted(kustomization["resources"]) == FILES
+
+
+@pytest.mark.parametrize(
+    "document", ALL, ids=lambda one: f"{one['kind']}-{one['metadata']['name']}"
+)
+def test_a_document_fits_kubernetes_schema(document):
+    name = model_name(document)
+    if document["kind"] in OPERATORS:
+        assert not name
+        return
+    check(document, name)
+
+
+def test_the_flink_cluster_starts_a_job_again_that_lost_a_task_manager():
+    settings = named("FlinkDeployment")["spec"]["flinkConfiguration"]
+    assert settings["restart-strategy"] == "fixed-delay"
+    assert int(settings["restart-strategy.fixed-delay.attempts"]) > 1
+
+
+def test_the_flink_cluster_has_python_workers_beside_its_task_managers():
+    template = named("FlinkDeployment")["spec"]["taskManager"]["podTemplate"]
+    complete = copy.deepcopy(template)
+    # The operator fills in its own container.
+    check(complete, "V1Pod")
+    names = [container["name"] for container in template["spec"]["containers"]]
+    assert names == ["flink-main-container", "python-workers"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"replica": 2},
+        {"replicas": "two"},
+        {"template": {"spec": {"containers": [{"image": "no name"}]}}},
+    ],
+)
+def test_the_schema_refuses_what_kubernetes_refuses(wrong):
+    document = copy.deepcopy(named("Deployment"))
+    document["spec"].update(wrong)
+    with pytest.raises(jsonschema.ValidationError):
+        check(document, "V1Deployment")
+
+
+def test_selectors_find_what_they_are_about():
+    labels = named("Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    selectors = [
+        named("Deployment")["spec"]["selector"]["matchLabels"],
+        named("Service")["spec"]["selector"],
+        named("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+    ]
+    assert all(selector.items() <= labels for selector in selectors)
+    of_service = named("ServiceMonitor")["spec"]["selector"]["matchLabels"]
+    assert of_service.items() <= named("Service")["metadata"]["labels"].items()
+    target = named("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == (
+        "Deployment",
+        named("Deployment")["metadata"]["name"],
+    )
+
+
+def test_the_job_server_is_found_where_the_runs_are_told_to_look():
+    from kubeflow import options
+
+    labels = named("Deployment", "gatefold-job-server")["spec"]["template"]["metadata"]["labels"]
+    service = named("Service", "gatefold-job-server")
+    assert service["spec"]["selector"] == labels
+    (kustomization,) = documents("kustomization.yaml")
+    address = f"{service['metadata']['name']}.{kustomization['namespace']}:8099"
+    text = (FOLDER / "flink.yaml").read_text()
+    assert f"--job-endpoint {address}" in text
+    flags = [
+        "--beam-runner",
+        "flink",
+        "--job-endpoint",
+        address,
+        "--beam-worker-pool",
+        "localhost:50000",
+    ]
+    command = [
+        "compile",
+        "--image",
+        "i",
+        "--pipeline-root",
+        "s3://b/r",
+        "--data",
+        "s3://b/d",
+        *flags,
+    ]
+    config, _ = options.compile_settings(options.parse(command).options)
+    arguments = config.beam.pipeline_args()
+    assert f"--job_endpoint={address}" in arguments
+    assert "--environment_config=localhost:50000" in arguments
+
+
+def test_ports_have_names_that_exist():
+    (container,) = pod_specs()["server"]["containers"]
+    ports = {port["name"] for port in container["ports"]}
+    used = {port["targetPort"] for port in named("Service")["spec"]["ports"]}
+    used |= {endpoint["port"] for endpoint in named("ServiceMonitor")["spec"]["endpoints"]}
+    assert used <= ports
+
+
+def test_the_server_takes_its_arguments_and_has_the_metrics():
+    """The command line of the manifest, given to the server's own parser."""
+    from serving.server import cli
+
+    (container,) = pod_specs()["server"]["containers"]
+    releases = named("ConfigMap")["data"]["RELEASES"]
+    arguments = [one.replace("$(RELEASES)", releases) for one in container["args"]]
+    parsed = cli.build_parser().parse_args(arguments)
+    assert (parsed.model_base_path, parsed.host) == (releases, "0.0.0.0")
+    (metric,) = named("HorizontalPodAutoscaler")["spec"]["metrics"]
+    assert (
+        metric["pods"]["metric"]["name"] in (ROOT / "serving" / "server" / "metrics.py").read_text()
+    )
+
+
+def test_the_monitor_takes_its_arguments_and_reads_what_the_servers_write():
+    from serving import monitor
+    from serving.server import cli
+
+    (job,) = pod_specs()["drift"]["containers"]
+    (server,) = pod_specs()["server"]["containers"]
+    releases = named("ConfigMap")["data"]["RELEASES"]
+    arguments = [one.replace("$(RELEASES)", releases) for one in job["args"]]
+    parsed = monitor.build_parser().parse_args(arguments)
+    written = cli.build_parser().parse_args(server["args"])
+    assert parsed.base == releases and parsed.samples == written.sample_folder
+    assert parsed.page.parent == parsed.json.parent == parsed.samples, "nothing else is kept"
+    claims = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for pod in pod_specs().values()
+        for volume in pod["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    assert claims == {named("PersistentVolumeClaim")["metadata"]["name"]}
+
+
+@pytest.mark.parametrize("name", ["server", "drift"])
+def test_pods_keep_to_the_restricted_standard(name):
+    pod = pod_specs()[name]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+    for container in pod["containers"]:
+        security = container["securityContext"]
+        assert not security["allowPrivilegeEscalation"] and security["readOnlyRootFilesystem"]
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert container["resources"]["limits"]["memory"]
+        assert {"secretRef": {"name": "gatefold-object-store"}} in container["envFrom"]
+
+
+def test_no_secret_is_in_a_file_and_its_keys_are_those_of_the_runs():
+    assert "Secret" not in {document["kind"] for document in ALL}
+    text = (FOLDER / "config.yaml").read_text()
+    assert all(key in text for key in OBJECT_STORE_KEYS)

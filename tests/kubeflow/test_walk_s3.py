@@ -1,0 +1,200 @@
+"""A scheduled file on S3: the second run sees new music, and the third finds nothing to do.
+
+Data, artifacts and what is pushed lie in one bucket of a real S3 server (versitygw, on loopback).
+The key may do what docs/kubeflow.md says it needs, and nothing else. Every task of the first run is
+a process that starts from nothing, as a container does.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.conftest import ROOT
+from tests.kubeflow import walker
+from tests.kubeflow.test_walk import (
+    ADDED,
+    GENRES,
+    MLFLOW_SECRET,
+    TRACKS_PER_GENRE,
+    add_music,
+    compile_file,
+    executed_in_every_run,
+    write_music,
+)
+
+pytestmark = [pytest.mark.scale, pytest.mark.slow]
+
+VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
+BUCKET = "gatefold-test"
+ROOT_KEY = {"ROOT_ACCESS_KEY": "root", "ROOT_SECRET_KEY": "root-secret"}
+ACTIONS = ["s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+
+
+@pytest.fixture(scope="module")
+def program() -> str:
+    """The S3 server, which Go builds where it is missing."""
+    found = shutil.which("versitygw") or os.environ.get("VERSITYGW")
+    if found:
+        return found
+    folder = Path.home() / ".cache" / "gatefold" / VERSITYGW.rpartition("@")[2]
+    if not (folder / "versitygw").exists():
+        assert shutil.which("go"), "Go builds the S3 server of this test: install Go 1.24 or newer"
+        subprocess.run(
+            ["go", "install", VERSITYGW], env={**os.environ, "GOBIN": str(folder)}, check=True
+        )
+    return str(folder / "versitygw")
+
+
+@pytest.fixture(scope="module")
+def keys(program, tmp_path_factory):
+    """Starts the server with a bucket; the environment of a user who may only do `ACTIONS`."""
+    folder = tmp_path_factory.mktemp("s3")
+    (folder / "disk").mkdir()
+    (folder / "iam").mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [
+            *(program, "--port", f"127.0.0.1:{port}", "--region", "us-east-1", "--quiet"),
+            *("--iam-dir", str(folder / "iam"), "posix", str(folder / "disk")),
+        ],
+        env={**os.environ, **ROOT_KEY},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _await(port)
+        user = {"access": "gatefold", "secret": "gatefold-secret"}
+        subprocess.run(
+            [
+                *(program, "admin", "--access", "root", "--secret", "root-secret"),
+                *("--endpoint-url", address, "create-user", "--role", "user"),
+                *("--access", user["access"], "--secret", user["secret"]),
+            ],
+            check=True,
+        )
+        root = _client(address, "root", "root-secret")
+        root.create_bucket(Bucket=BUCKET)
+        root.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(_policy(user["access"])))
+        yield {
+            "AWS_ACCESS_KEY_ID": user["access"],
+            "AWS_SECRET_ACCESS_KEY": user["secret"],
+            "AWS_REGION": "us-east-1",
+            "S3_ENDPOINT": address,
+            "AWS_ENDPOINT_URL_S3": address,
+        }
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _policy(user: str) -> dict[str, object]:
+    resources = [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": [user]},
+                "Action": [action],
+                "Resource": resources[:1] if action == "s3:ListBucket" else resources[1:],
+            }
+            for action in ACTIONS
+        ],
+    }
+
+
+def _client(address: str, access: str, secret: str):
+    return boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id=access,
+        aws_secret_access_key=secret,
+    )
+
+
+def _await(port: int) -> None:
+    for _ in range(300):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the S3 server does not answer")
+
+
+@pytest.fixture(scope="module")
+def bucket(keys):
+    """The bucket as the user sees it."""
+    return _client(keys["S3_ENDPOINT"], keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
+
+
+def _upload(bucket, music: Path) -> None:
+    for file in music.rglob("*.wav"):
+        bucket.upload_file(str(file), BUCKET, f"genres/{file.relative_to(music)}")
+
+
+def _versions(bucket) -> set[str]:
+    listed = bucket.list_objects_v2(Bucket=BUCKET, Prefix="gatefold/serving/genre/", Delimiter="/")
+    return {one["Prefix"].split("/")[-2] for one in listed.get("CommonPrefixes", [])}
+
+
+def test_the_key_may_do_what_the_docs_list_and_nothing_else(bucket):
+    text = (ROOT / "docs" / "kubeflow.md").read_text()
+    sentence = next(line for line in text.splitlines() if line.startswith("The key needs"))
+    assert set(re.findall(r"s3:\w+", sentence)) == set(ACTIONS)
+    bucket.put_object(Bucket=BUCKET, Key="probe", Body=b"1")
+    bucket.delete_object(Bucket=BUCKET, Key="probe")
+    for forbidden in (bucket.get_bucket_policy, bucket.get_bucket_acl, bucket.delete_bucket):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            forbidden(Bucket=BUCKET)
+
+
+def test_a_schedule_sees_new_music_and_rests_when_there_is_none(image, keys, bucket, tmp_path):
+    _upload(bucket, write_music(tmp_path / "music"))
+    root = f"s3://{BUCKET}/gatefold"
+    file = compile_file(image, tmp_path, data=f"s3://{BUCKET}/genres", root=root)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    cluster = walker.Cluster(
+        tmp_path / "pods",
+        programs=image,
+        secrets={
+            "gatefold-mlflow": {"MLFLOW_TRACKING_URI": store, **MLFLOW_SECRET},
+            "gatefold-object-store": keys,
+        },
+    )
+
+    first = cluster.run(file, pipeline_root=root)
+    assert not first.cached
+    released = _versions(bucket)
+    assert len(released) == 1
+    assert first.output("GtzanExampleGen", "examples").uri.startswith(f"{root}/gatefold/")
+
+    _upload(bucket, add_music(tmp_path / "added"))
+    with walker.preloaded(image) as start:
+        second = cluster.run(file, pipeline_root=root, start=start)
+        third = cluster.run(file, pipeline_root=root, start=start)
+
+    assert second.cached == ["SchemaImport"]
+    assert {"GtzanExampleGen", "Trainer-ann"} <= set(second.executed)
+    report = second.output("GtzanExampleGen", "ingest_report").metadata
+    assert report["tracks"] == len(GENRES) * TRACKS_PER_GENRE + ADDED
+    pushed = second.output("Pusher", "pushed_model").metadata
+    assert pushed["pushed"] == 1 and pushed["written"] == 1
+
+    assert set(third.executed) == executed_in_every_run(file)
+    assert {"GtzanExampleGen", "Transform-descriptors", "Trainer-ann"} <= set(third.cached)
+    assert third.output("Pusher", "pushed_model").metadata["written"] == 0
+    newer = _versions(bucket) - released
+    assert len(newer) == 1

@@ -1,0 +1,86 @@
+"""`--gate FILE`: thresholds from YAML, each key checked, and an example that says the defaults."""
+
+import dataclasses
+
+import pytest
+
+from components.common.errors import UserError
+from components.gate import settings
+from components.gate.settings import GateSettings
+from pipeline import gate_file, options
+from tests.conftest import ROOT
+
+EXAMPLE = ROOT / "gate.example.yaml"
+
+
+def test_the_example_lists_every_key_with_its_default(tmp_path):
+    text = EXAMPLE.read_text()
+    assert gate_file.read(str(EXAMPLE)) == GateSettings()
+    keys = {line.split(":")[0].strip() for line in text.splitlines() if not line.startswith("#")}
+    for key in settings.flat(GateSettings()):
+        assert set(key.split(".")) <= keys
+
+
+def test_a_file_changes_what_it_names_and_flags_win(tmp_path):
+    file = tmp_path / "gate.yaml"
+    file.write_text(
+        "min_accuracy: 0.7\nmin_macro_f1: 0.6\nmax_ece: null\n"
+        "robustness:\n  noise_20db: {max_drop: 0.2}\n"
+    )
+    config, _ = options.parse(["--gate", str(file), "--min-accuracy", "0.3"])
+    noise = dataclasses.replace(GateSettings().robustness.noise_20db, max_drop=0.2)
+    assert config.gate == GateSettings(
+        min_accuracy=0.3,
+        min_macro_f1=0.6,
+        max_ece=None,
+        robustness=dataclasses.replace(GateSettings().robustness, noise_20db=noise),
+    )
+    assert not config.replace_incompatible
+    assert options.parse(["--replace-incompatible"])[0].replace_incompatible
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("min_acuracy: 0.5", "min_acuracy is no setting of the gate"),
+        ("min_accuracy: '0,5'", "min_accuracy must be a number from 0 to 1.*Received: '0,5'"),
+        ("min_accuracy: 50", "min_accuracy must be a number from 0 to 1.*Received: 50"),
+        ("min_accuracy: 0.5\nmin_accuracy: 0.2", r"min_accuracy is given twice \(line 1\)"),
+        ("robustness:\n  mp3_64k:\n    max_dropp: 1", "robustness.mp3_64k.max_dropp is no setting"),
+        ("robustness:", "robustness needs settings of its own below it"),
+        ("1: 2", "1 is no setting of the gate"),
+        ("", "the file holds no setting"),
+        ("{}", "the file holds no setting"),
+        ("# min_accuracy: 0.5\n", "the file holds no setting"),
+        ("- min_accuracy", "expected lines of `key: value`"),
+        ("min_accuracy: [", r"\(line"),
+        ("? [a, b]\n: c", "unhashable key"),
+        ("!!python/object/apply:os.getcwd []", "could not determine a constructor"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence_with_file_and_key(tmp_path, text, says):
+    file = tmp_path / "gate.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=f"--gate {file}: .*{says}") as caught:
+        options.parse(["--gate", str(file)])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("missing.yaml", None, "--gate: there is no file"),
+        ("latin.yaml", b"min_accuracy: 0.5 # f\xfcr", "it is not UTF-8 text"),
+        ("binary.yaml", b"\x00\x01", "special characters"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, says):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        options.parse(["--gate", str(tmp_path / name)])
+
+
+def test_a_gate_in_an_object_store_is_refused():
+    with pytest.raises(UserError, match="--gate must be on this machine's disk"):
+        options.parse(["--gate", "s3://bucket/gate.yaml"])

@@ -1,0 +1,217 @@
+"""Pusher: what it hands to a version as evidence, and what it says when it does not push."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tfx.dsl.components.base import base_executor
+from tfx.types import channel_utils, standard_artifacts
+
+from components.common import release_log, releases
+from components.common.artifacts import Report
+from components.common.release_check import version_faults
+from components.gate import production
+from components.pusher.component import Pusher
+from components.pusher.executor import Executor
+from tests.common.test_releases import write_model
+
+
+def artifact(kind, uri: Path):
+    made = kind()
+    made.uri = str(uri)
+    return made
+
+
+class Run:
+    """A run that has chosen the model `name`, up to its Pusher."""
+
+    def __init__(self, folder: Path, name: str, *, report: bool = True) -> None:
+        self.folder, self.name = folder / f"run-{name}", name
+        self.base = folder / "genre"
+        write_model(self.folder / "model" / "Format-Serving", name.encode())
+        write(self.folder / "selection" / "selection.json", selection(name))
+        for number, content in enumerate(("aa\n", "bb\n")):
+            name = f"training_tracks-0000{number}-of-00002.txt"
+            write(self.folder / "ingest" / name, content)
+        write(self.folder / "statistics" / "Split-train" / "FeatureStats.pb", "of training")
+        for file in ("model_card.md", "index.html"):
+            write(self.folder / "report" / file, f"{file} of {name}")
+        self.judge()
+        self.with_report = report
+
+    def judge(self) -> None:
+        """Writes the report as the gate makes it now: against what is in production."""
+        current = production.newest(str(self.base)) if self.base.exists() else None
+        self.judge_against(current and current.version, current.checksum if current else "")
+
+    def judge_against(self, version: int | None, checksum: str, problem: str = "") -> None:
+        against = {"version": version, "checksum": checksum, "problem": problem}
+        report = {"model": self.name, "production": against}
+        write(self.folder / "report" / "report.json", json.dumps(report))
+
+    def push(self) -> dict[str, object]:
+        """Runs the executor; gives the outcome that it leaves."""
+        ingest = artifact(Report, self.folder / "ingest")
+        for split in ("train", "validation", "test"):
+            ingest.set_int_custom_property(split, 3)
+        blessing = artifact(standard_artifacts.ModelBlessing, self.folder / "blessing")
+        blessing.set_int_custom_property("blessed", 1)
+        inputs = {
+            "model": [artifact(standard_artifacts.Model, self.folder / "model")],
+            "model_blessing": [blessing],
+            "selection": [artifact(Report, self.folder / "selection")],
+            "ingest_report": [ingest],
+            "report": [artifact(Report, self.folder / "report")] if self.with_report else [],
+        }
+        if self.with_report:
+            inputs["statistics"] = [
+                artifact(standard_artifacts.ExampleStatistics, self.folder / "statistics")
+            ]
+        pushed = artifact(standard_artifacts.PushedModel, self.folder / "pushed")
+        executor = Executor(base_executor.BaseExecutor.Context(tmp_dir=str(self.folder)))
+        executor.Do(
+            inputs,
+            {"pushed_model": [pushed]},
+            {"base_directory": str(self.base), "release": "{}", "run_id": f"id-{self.name}"},
+        )
+        outcome = json.loads((self.folder / "pushed" / "push.json").read_text())
+        for name, value in outcome.items():
+            number = isinstance(value, int)
+            read = pushed.get_int_custom_property if number else pushed.get_string_custom_property
+            assert read(name) == value
+        return outcome
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def selection(name: str) -> str:
+    candidate = {"model": name, "accuracy": 0.75, "macro_f1": 0.5}
+    return json.dumps({"chosen": name, "candidates": [candidate]})
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return Run(tmp_path, "cnn")
+
+
+def test_a_version_holds_its_evidence_and_its_training_tracks(run):
+    outcome = run.push()
+    assert (outcome["pushed"], outcome["written"]) == (1, 1)
+    version = Path(outcome["pushed_destination"])
+    extra = {path.name for path in (version / "assets.extra").iterdir()}
+    assert extra == {
+        "model_card.md",
+        "report.json",
+        "index.html",
+        "training_tracks-00000-of-00002.txt",
+        "training_tracks-00001-of-00002.txt",
+        "training_statistics.pb",
+        "release.json",
+    }
+    assert (version / "assets.extra" / "training_statistics.pb").read_text() == "of training"
+    found = production.newest(str(run.base))
+    assert found is not None and found.training == {"aa", "bb"}
+    log = release_log.read(str(run.base))
+    assert outcome["log_head"] == log.head
+    (entry,) = log.entries
+    assert (entry.model, entry.run_id) == ("cnn", "id-cnn")
+    assert version_faults(str(run.base), int(outcome["pushed_version"]), log) == []
+
+
+def test_a_later_run_with_other_evidence_pushes_the_same_model_once(run):
+    first = run.push()
+    run.judge()
+    write(run.folder / "report" / "index.html", "another run's")
+    again = run.push()
+    assert (again["pushed"], again["written"]) == (1, 0)
+    assert again["pushed_version"] == first["pushed_version"]
+
+
+def test_an_artifact_of_an_older_ingest_and_no_report_leave_evidence_out(tmp_path):
+    run = Run(tmp_path, "cnn", report=False)
+    for path in (run.folder / "ingest").iterdir():
+        path.unlink()
+    version = Path(run.push()["pushed_destination"])
+    assert [path.name for path in (version / "assets.extra").iterdir()] == ["release.json"]
+
+
+def test_a_model_that_a_rollback_withdrew_is_not_pushed_and_the_reason_is_said(tmp_path):
+    good, bad = Run(tmp_path, "good"), Run(tmp_path, "bad")
+    good.push()
+    bad.judge()
+    bad.push()
+    releases.rollback(str(good.base))
+    refused = bad.push()
+    assert (refused["pushed"], refused["written"]) == (0, 0)
+    assert "withdrawn by a rollback" in refused["reason"]
+    assert "pushed_version" not in refused
+    newest = max(releases.versions(str(good.base)))
+    assert releases.read_release(f"{good.base}/{newest}")["model"] == "good"
+
+
+def test_of_two_runs_that_judged_at_the_same_time_the_second_is_not_pushed(tmp_path):
+    one, two = Run(tmp_path, "one"), Run(tmp_path, "two")
+    first = one.push()
+    refused = two.push()
+    assert (refused["pushed"], refused["written"]) == (0, 0)
+    assert (
+        f"version {first['pushed_version']} came into production while this run judged its models "
+        "against an empty serving folder; run again"
+    ) in refused["reason"]
+    assert releases.versions(str(two.base)) == [int(first["pushed_version"])]
+    two.judge()
+    assert two.push()["written"] == 1
+
+
+def test_a_serving_folder_that_could_not_be_read_when_judging_is_not_called_empty(tmp_path):
+    one, two = Run(tmp_path, "one"), Run(tmp_path, "two")
+    version = one.push()["pushed_version"]
+    two.judge_against(None, "", "Permission denied: genre")
+    reason = two.push()["reason"]
+    assert f"version {version} is in production, which this run could not read" in reason
+    assert "Permission denied: genre" in reason and "empty" not in reason
+
+
+def test_a_rollback_between_judging_and_pushing_stops_the_push(tmp_path):
+    one, two, three = (Run(tmp_path, name) for name in ("one", "two", "three"))
+    one.push()
+    two.judge()
+    two.push()
+    three.judge()
+    releases.rollback(str(three.base))
+    assert "came into production while this run judged" in three.push()["reason"]
+
+
+def test_the_same_model_under_a_new_number_is_still_what_was_judged_against(tmp_path):
+    one, two = Run(tmp_path, "one"), Run(tmp_path, "two")
+    version = one.push()["pushed_version"]
+    two.judge()
+    (two.base / version).rename(two.base / str(int(version) + 1))
+    assert two.push()["written"] == 1
+
+
+def test_a_baseline_that_cannot_be_read_does_not_stop_a_push(tmp_path):
+    Run(tmp_path, "one").push()
+    two = Run(tmp_path, "two")
+    newest = max(releases.versions(str(two.base)))
+    (two.base / str(newest) / releases.RELEASE_FILE).write_bytes(b"\xff\xfe[")
+    two.judge()
+    assert two.push()["written"] == 1
+
+
+def test_the_node_works_without_a_report():
+    channels = {
+        "model": standard_artifacts.Model,
+        "model_blessing": standard_artifacts.ModelBlessing,
+        "selection": Report,
+        "ingest_report": Report,
+        "report": Report,
+    }
+    made = {name: channel_utils.as_channel([kind()]) for name, kind in channels.items()}
+    facts = {"base_directory": "genre", "release": {}, "run_id": "id"}
+    assert "report" in Pusher(**made, **facts).inputs
+    del made["report"]
+    assert "report" not in Pusher(**made, **facts).inputs

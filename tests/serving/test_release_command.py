@@ -1,0 +1,154 @@
+"""`python -m serving.release`: what was in production when, going back, and what was altered."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.common import releases
+from components.common.release_shadow import read_shadow
+from serving.release import main
+from tests.common.test_releases import write_model
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def base(tmp_path) -> Path:
+    """`output/serving/genre` with the models one and two[bold], whose name looks like markup."""
+    folder = tmp_path / "output" / "serving" / "genre"
+    for name in ("one", "two[bold]"):
+        model = write_model(tmp_path / name, name.encode())
+        facts = {"model": name, "run_id": f"run-{name}", "test_accuracy": 0.75}
+        releases.push(model, str(folder), release=facts)
+    return folder
+
+
+def command(base: Path, *arguments: str) -> int:
+    return main([*arguments, "--base", str(base)])
+
+
+def read_json(base: Path, capsys, *arguments: str):
+    command(base, *arguments, "--json")
+    return json.loads(capsys.readouterr().out)
+
+
+def test_list_says_from_when_to_when_each_version_was_in_production(base, capsys):
+    assert main(["list", "--output", str(base.parents[1])]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "one" in lines[1] and "0.750" in lines[1] and " now " not in lines[1]
+    assert "two[bold]" in lines[2] and "now" in lines[2] and "in production" in lines[2]
+    first, second = read_json(base, capsys, "list")
+    assert first["production_to"] == second["production_from"]
+    assert (first["in_production"], second["in_production"]) == (False, True)
+
+
+def test_rollback_and_promote_are_listed_and_shown(base, capsys):
+    one, two = releases.versions(str(base))
+    assert command(base, "rollback") == 0
+    assert f"Version {two} was withdrawn" in capsys.readouterr().out
+    rows = {row["version"]: row for row in read_json(base, capsys, "list")}
+    newest = max(rows)
+    assert (rows[newest]["model"], rows[newest]["source"]) == ("one", one)
+    assert rows[two]["withdrawn"]
+    assert command(base, "show", str(two)) == 0
+    shown = capsys.readouterr().out
+    assert "two[bold]" in shown and f"withdraw {two}" in shown and f"in place of {two}" in shown
+    assert command(base, "promote", str(two)) == 0
+    capsys.readouterr()
+    assert not any(row["withdrawn"] for row in read_json(base, capsys, "list"))
+    assert command(base, "promote", str(two)) == 0
+    assert "in production already" in capsys.readouterr().out
+    assert command(base, "verify", "--all") == 0
+
+
+def test_verify_names_the_altered_file_and_the_edited_line(base, capsys):
+    one, two = releases.versions(str(base))
+    assert command(base, "verify") == 0
+    assert f"version {two} is what was released" in capsys.readouterr().out
+    (base / str(one) / "variables" / "variables.index").write_bytes(b"other")
+    assert command(base, "verify") == 0, "only the version in production was asked for"
+    assert command(base, "verify", "--all") == command(base, "verify", str(one)) == 1
+    assert f"version {one}: variables/variables.index was altered" in capsys.readouterr().out
+    log = base / releases.LOG_FILE
+    log.write_text(log.read_text().replace("run-one", "run-eno"))
+    assert command(base, "verify") == 1
+    assert "line 1 of releases.jsonl was altered" in capsys.readouterr().out
+    report = read_json(base, capsys, "verify", "--all")
+    assert not report["ok"] and report["intact"] == [two]
+
+
+def test_a_release_file_with_another_accuracy_is_found(base, capsys):
+    newest = base / str(max(releases.versions(str(base)))) / releases.RELEASE_FILE
+    newest.write_text(newest.read_text().replace("0.75", "0.99"))
+    assert command(base, "verify") == 1
+    assert "assets.extra/release.json" in capsys.readouterr().out
+
+
+def test_a_shadow_is_marked_listed_and_ended(base, capsys):
+    one, two = releases.versions(str(base))
+    assert command(base, "promote", "--shadow", str(one)) == 0
+    assert read_shadow(str(base)) == one
+    capsys.readouterr()
+    assert [row["shadow"] for row in read_json(base, capsys, "list")] == [True, False]
+    assert releases.versions(str(base)) == [one, two], "nothing else changed"
+    assert command(base, "promote", "--no-shadow") == 0
+    assert read_shadow(str(base)) is None
+    command(base, "promote", "--shadow", str(one))
+    command(base, "promote", str(one))
+    assert read_shadow(str(base)) is None, "what is in production is no shadow"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["show", "7"], "has no version 7"),
+        (["promote", "7"], "has no version 7"),
+        (["promote", "--shadow", "7"], "has no version 7"),
+        (["rollback", "--to", "7"], "has no version 7"),
+        (["promote"], "promote needs a VERSION"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(base, capsys, arguments, words):
+    assert command(base, *arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+def test_the_version_in_production_cannot_be_its_own_shadow(base, capsys):
+    assert command(base, "promote", "--shadow", str(max(releases.versions(str(base))))) == 2
+    assert "is in production" in capsys.readouterr().err
+
+
+def test_verify_of_a_version_that_is_not_there_is_a_fault(base, capsys):
+    assert command(base, "verify", "7") == 1
+    assert "version 7 is not there" in capsys.readouterr().out
+
+
+def test_a_log_that_cannot_be_read_is_one_sentence(base, capsys):
+    (base / releases.LOG_FILE).unlink()
+    (base / releases.LOG_FILE).mkdir()
+    assert command(base, "list") == 2
+    assert "Is a directory" in capsys.readouterr().err
+
+
+def test_it_starts_without_tensorflow(base):
+    code = (
+        "import sys\n"
+        "from serving.release import main\n"
+        "main(['list', '--base', sys.argv[1]])\n"
+        "assert not {'tensorflow', 'tfx', 'grpc'} & sys.modules.keys()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(base)], cwd=ROOT, check=True, capture_output=True
+    )
+    nothing = subprocess.run(
+        [sys.executable, "-m", "serving.release", "list", "--base", str(base / "none")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (nothing.returncode, nothing.stderr.count("\n")) == (2, 1)

@@ -1,0 +1,160 @@
+"""Client, page and curl on a server that asks for certificates, and names that need quoting."""
+
+import asyncio
+import json
+import pathlib
+import shutil
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+import soundfile
+from streamlit.testing.v1 import AppTest
+
+from serving.client import AsyncGenreClient, Tls
+from serving.page import snippets
+from serving.page.models import ModelChoice
+from tests.serving.server_process import REPOSITORY, ServerProcess
+from tests.serving.tone_model import SETTINGS, tone
+
+MODEL, LABEL = "my [best] {model} 1/2?", "so good"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def encrypted(
+    tmp_path_factory: pytest.TempPathFactory,
+    versions: dict[str, pathlib.Path],
+    certificates: pathlib.Path,
+) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("encrypted")
+    (folder / "base").mkdir()
+    (folder / "base" / "5").symlink_to(versions["right"])
+    (folder / "models.config").write_text(
+        f"""model_config_list {{ config {{
+          name: "{MODEL}" base_path: "{folder / "base"}"
+          version_labels {{ key: "{LABEL}" value: 5 }}
+        }} }}"""
+    )
+    process = ServerProcess(
+        folder,
+        [
+            *("--model-config-file", str(folder / "models.config")),
+            *("--tls-certificate", str(certificates / "server.pem")),
+            *("--tls-key", str(certificates / "server.key")),
+            *("--tls-client-ca", str(certificates / "ca.pem")),
+            *("--trusted-proxies", "192.0.2.1, 127.0.0.1"),
+        ],
+    )
+    try:
+        yield process.wait_ready()
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="module")
+def tls(certificates: pathlib.Path) -> Tls:
+    return Tls(
+        server_ca=certificates / "ca.pem",
+        certificate=certificates / "client.pem",
+        key=certificates / "client.key",
+    )
+
+
+@pytest.fixture(scope="module")
+def flags(encrypted: ServerProcess, tls: Tls) -> list[str]:
+    """The flags of client and page that say where the server is."""
+    return [
+        *("--server", encrypted.address, "--model", MODEL),
+        *("--tls-ca", str(tls.server_ca)),
+        *("--tls-certificate", str(tls.certificate), "--tls-key", str(tls.key)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    path = tmp_path_factory.mktemp("song") / "my song.flac"
+    soundfile.write(path, tone("jazz"), SETTINGS.sample_rate_hz)
+    return path
+
+
+def test_command_line_shows_its_certificate(flags: list[str], song: pathlib.Path) -> None:
+    command = [sys.executable, "-m", "serving.client", str(song), "--label", LABEL, "--json"]
+    done = subprocess.run([*command, *flags], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["genre"] == "jazz"
+    unknown = [*command, *flags[:6]]  # without a certificate of its own
+    done = subprocess.run(
+        [*unknown, "--attempts", "1"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "no server answers at" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_async_client_shows_its_certificate(
+    encrypted: ServerProcess, tls: Tls, song: pathlib.Path
+) -> None:
+    async def ask() -> str:
+        async with AsyncGenreClient(encrypted.address, model=MODEL, tls=tls) as client:
+            return (await client.classify_file(song)).genre
+
+    assert asyncio.run(ask()) == "jazz"
+
+
+def test_page_shows_its_certificate(flags: list[str]) -> None:
+    def page(flags: list[str]) -> None:
+        from serving.app import _parser
+        from serving.page.models import choose_models
+
+        choose_models(_parser().parse_args(flags))
+
+    shown = AppTest.from_function(page, kwargs={"flags": flags}, default_timeout=60).run()
+    assert not shown.exception and not shown.error
+    assert [box.options for box in shown.selectbox] == [[f"{MODEL} version 5 (5, the latest)"]]
+    assert "Encrypted with TLS" in [caption.value for caption in shown.caption]
+
+
+def test_address_that_a_trusted_proxy_forwards_is_logged(
+    encrypted: ServerProcess, tls: Tls
+) -> None:
+    context = ssl.create_default_context(cafile=tls.server_ca)
+    assert tls.certificate is not None
+    context.load_cert_chain(tls.certificate, tls.key)
+    request = urllib.request.Request(
+        f"{encrypted.rest_url}/v1/models/genre", headers={"X-Forwarded-For": "192.0.2.7"}
+    )
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(request, context=context, timeout=30)
+    end = time.monotonic() + 30
+    while '"method": "GetModelStatus"' not in (logged := encrypted.access_log.read_text()):
+        assert time.monotonic() < end, logged
+        time.sleep(0.02)
+    assert '"peer": "192.0.2.7:0"' in logged
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_snippet_works_as_it_is(
+    encrypted: ServerProcess, tls: Tls, song: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    body = snippets.request_body(song.read_bytes(), song.name)
+    (tmp_path / snippets.request_name(song.name)).write_bytes(body)
+    for version, label in ((5, ""), (None, LABEL), (None, "")):
+        choice = ModelChoice(encrypted.address, MODEL, version, label, tls, None)
+        command = snippets.curl_command(choice, encrypted.rest_url, song.name)
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        (row,) = json.loads(done.stdout)["predictions"]
+        assert row["genres"][row["probabilities"].index(max(row["probabilities"]))] == "jazz"
+
+
+def test_request_of_a_long_song_says_which_part_it_is() -> None:
+    assert "the very request that was sent:" in snippets.request_note(302.9)
+    assert "about the first 5 minutes:" in snippets.request_note(303.1)

@@ -1,0 +1,217 @@
+"""The released SavedModel: both loaders, every signature, the features that it was trained on."""
+
+import contextlib
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+
+from components.audio import codec
+from components.gtzan.genres import GENRES
+from components.trainer.catalog import CATALOG
+from components.trainer.models import build
+from components.trainer.parts.heads import BODY
+from components.trainer.release import model_run
+from components.trainer.release.export import write_saved_model
+from components.trainer.release.genre_graph import Branch
+from components.trainer.release.warmup import WARMUP_FILE
+from components.trainer.settings import NO_WEIGHTS, ModelSettings
+from components.trainer.training.loop import train
+from tests.conftest import chord
+from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
+
+
+@pytest.fixture(scope="module")
+def eager(release):
+    return tf.saved_model.load(str(release)).signatures
+
+
+@pytest.fixture(scope="module")
+def session_run(release):
+    """Calls a signature in TF Serving's loader."""
+    with in_session(release) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def in_session(folder):
+    """What calls a signature in TF Serving's loader: a TF1 session on the meta graph."""
+    graph = tf.Graph()
+    session = tf.compat.v1.Session(graph=graph)
+    with graph.as_default():
+        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+
+    def run(signature, **inputs):
+        definition = meta_graph.signature_def[signature]
+        return session.run(
+            {key: info.name for key, info in definition.outputs.items()},
+            {definition.inputs[key].name: value for key, value in inputs.items()},
+        )
+
+    yield run
+    session.close()
+
+
+@pytest.mark.parametrize("seconds", [4, 30, 75])
+def test_both_loaders_classify_sound_of_any_length_equally(eager, session_run, settings, seconds):
+    audio = chord(1, settings, seconds)[np.newaxis]
+    here = eager["classify_audio"](audio=tf.constant(audio))
+    there = session_run("classify_audio", audio=audio)
+    windows = audio.shape[1] // settings.hop_length // settings.window_frames
+    assert here["window_probabilities"].shape == (1, windows, len(GENRES))
+    np.testing.assert_allclose(here["probabilities"].numpy().sum(), 1.0, atol=1e-5)
+    np.testing.assert_allclose(
+        here["probabilities"], here["window_probabilities"].numpy().mean(axis=1), atol=1e-6
+    )
+    for name in ("probabilities", "window_probabilities"):
+        np.testing.assert_allclose(here[name], there[name], atol=1e-5)
+
+
+def test_examples_sound_and_wav_give_the_same_answer(
+    eager, session_run, clips, serialised_examples, settings
+):
+    by_example = eager["serving_default"](examples=tf.constant(serialised_examples))
+    by_sound = eager["classify_audio"](audio=tf.constant(clips))
+    wav = [codec.encode_wav(clip, settings.sample_rate_hz) for clip in clips]
+    by_wav = eager["classify_wav"](wav=tf.constant(wav))
+    in_session = session_run("serving_default", examples=serialised_examples)
+    for other in (by_sound, by_wav, in_session):
+        np.testing.assert_allclose(by_example["probabilities"], other["probabilities"], atol=1e-4)
+    assert [name.decode() for name in by_example["genres"].numpy()[3]] == list(GENRES)
+
+
+def test_wav_files_of_different_lengths_do_not_change_each_other(eager, settings):
+    sounds = [chord(5, settings, 4), chord(6, settings, 13)]
+    wav = [codec.encode_wav(sound, settings.sample_rate_hz) for sound in sounds]
+    together = eager["classify_wav"](wav=tf.constant(wav))
+    for row, data in enumerate(wav):
+        alone = eager["classify_wav"](wav=tf.constant([data]))
+        np.testing.assert_allclose(
+            together["probabilities"][row], alone["probabilities"][0], atol=1e-5
+        )
+    assert not together["window_probabilities"][0, 1:].numpy().any()
+
+
+def test_served_features_are_the_transformed_ones(session_run, transformed, serialised_examples):
+    served = session_run("transform_features", examples=serialised_examples)
+    _, rows = transformed
+    order = np.argsort(served["track_id"])
+    for name in ("log_mel", "mfcc", "descriptors", "music_mel", "waveform", "label"):
+        expected = np.stack([row[name] for row in rows])
+        np.testing.assert_allclose(served[name][order], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "message"),
+    [
+        ("classify_audio", {"audio": np.zeros([1, 1000], np.float32)}, "too short"),
+        ("classify_audio", {"audio": np.zeros([1, 0], np.float32)}, "too short"),
+        ("classify_audio", {"audio": np.zeros([0, 70_000], np.float32)}, "audio is empty: a batch"),
+        ("classify_wav", {"wav": np.array([], object)}, "wav is empty: a batch"),
+        ("serving_default", {"examples": np.array([], object)}, "examples is empty: a batch"),
+        ("classify_audio", {"audio": np.full([1, 70_000], np.nan, np.float32)}, "NaN"),
+        ("classify_wav", {"wav": [b"not a wav"]}, "Header"),
+        ("classify_wav", {"wav": [codec.encode_wav(np.zeros(70_000), 16_000)]}, "22050 Hz"),
+        ("serving_default", {"examples": [b"not an example"]}, "parse"),
+    ],
+)
+def test_bad_input_is_an_invalid_argument(session_run, signature, inputs, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        session_run(signature, **inputs)
+
+
+def test_the_graph_holds_core_operations_only(release):
+    core = {name for name in dir(tf.raw_ops) if not name.startswith("_")}
+    saved = saved_model_pb2.SavedModel.FromString((release / "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
+    used = {node.op for node in graph.node}
+    for function in graph.library.function:
+        used |= {node.op for node in function.node_def}
+    functions = {function.signature.name for function in graph.library.function}
+    assert {op for op in used - functions if op not in core and not op.startswith("_")} == set()
+
+
+def test_warmup_requests_cover_every_signature_and_succeed(release, session_run):
+    records = tf.data.TFRecordDataset(str(release / WARMUP_FILE)).as_numpy_iterator()
+    requests = [
+        prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        for record in records
+    ]
+    for request in requests:
+        assert request.model_spec.name == "genre"
+        session_run(
+            request.model_spec.signature_name,
+            **{key: tf.make_ndarray(value) for key, value in request.inputs.items()},
+        )
+    assert {request.model_spec.signature_name for request in requests} == {
+        "serving_default",
+        "classify_audio",
+        "classify_wav",
+        "transform_features",
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in CATALOG if name != "embedding"])
+def test_every_model_is_released_and_answers_in_both_loaders(
+    name, tmp_path, settings, transform_output, raw_schema
+):
+    keras.utils.set_random_seed(1)
+    branches = []
+    for part in ("cnn", "musicnn") if name == "ensemble" else (name,):
+        reads = described(part)
+        given = ModelSettings(weights=NO_WEIGHTS, width=0.25)
+        network = build(part, feature=reads, genre_count=len(GENRES), settings=given)
+        branches.append(Branch(network, reads))
+    answer_in_both_loaders(tmp_path, branches, settings, transform_output, raw_schema)
+
+
+def test_a_model_trained_from_a_weights_file_is_released_and_answers(
+    tmp_path, settings, transform_output, raw_schema
+):
+    """And rebuilt from what its training kept, as the ensemble does, it gives the same answers."""
+    name = "mobilenetv2"
+    reads = described(name)
+    path = tmp_path / "body.weights.h5"
+    started = ModelSettings(weights=NO_WEIGHTS)
+    build(name, feature=reads, genre_count=4, settings=started).get_layer(BODY).save_weights(path)
+    chosen = tiny(name, model=ModelSettings(weights=str(path), fine_tune_share=0.1))
+    result = train(
+        name, coloured(reads, 4), None, settings=chosen, feature=reads, genres=GENRE_NAMES
+    )
+    kept = str(tmp_path / "model_run")
+    model_run.save(kept, result, model_name=name, settings=chosen, feature=reads, genre_count=4)
+    path.unlink()  # only its own weights are needed from here on
+    again = model_run.load_branch(kept, settings)
+    windows = np.random.default_rng(0).normal(size=(2, *reads.window_shape)).astype(np.float32)
+    np.testing.assert_allclose(again.network(windows), result.model(windows), atol=1e-6)
+    answer_in_both_loaders(
+        tmp_path / "release", [again], settings, transform_output, raw_schema, genres=GENRE_NAMES
+    )
+
+
+def answer_in_both_loaders(folder, branches, settings, transform_output, raw_schema, genres=GENRES):
+    write_saved_model(
+        str(folder),
+        branches,
+        settings=settings,
+        genres=genres,
+        transforms={branch.feature.name: transform_output for branch in branches},
+        raw_schema=raw_schema,
+    )
+    audio = chord(2, settings)[np.newaxis]
+    here = tf.saved_model.load(str(folder)).signatures["classify_audio"](audio=tf.constant(audio))
+    with in_session(folder) as run:
+        there = run("classify_audio", audio=audio)
+    assert there["window_probabilities"].shape == (1, 10, len(genres))
+    np.testing.assert_allclose(there["probabilities"].sum(axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(here["probabilities"], there["probabilities"], atol=1e-5)
+    keras.backend.clear_session()
+    shutil.rmtree(folder)  # some take half a gigabyte
+
+
+def test_the_genres_travel_with_the_model(release):
+    assert (release / "assets" / "genres.txt").read_text().split() == list(GENRES)
