@@ -342,14 +342,19 @@ def _seconds(call: Callable[[str, Arrays], Arrays], inputs: Arrays) -> float:
 
 
 def _difference(served: np.ndarray | None, expected: np.ndarray) -> float:
-    """The largest difference of numbers, or 0 or 1 for texts; infinite for another shape."""
+    """The largest difference of numbers, or 0 or 1 for texts; infinite for another shape.
+
+    Relative where a number is above 1: descriptors have units (a variance of a roll-off, in Hz²,
+    is millions), and float32 holds seven digits of them.
+    """
     if served is None or served.shape != expected.shape:
         return math.inf
     if not np.issubdtype(expected.dtype, np.number):
         return float(not np.array_equal(served, expected))
     if not np.issubdtype(served.dtype, np.number):
         return math.inf
-    return float(np.abs(served - expected).max(initial=0.0))
+    scale = np.maximum(np.abs(expected), 1.0)
+    return float((np.abs(served - expected) / scale).max(initial=0.0))
 
 
 def _percentiles(seconds: Sequence[float]) -> dict[str, float | None]:

@@ -14,7 +14,8 @@ class ServingCheckSettings:
       tracks: Test tracks that are sent.
       pairs: Most pairs of calls (served, bare) that are timed.
       seconds: How long pairs are timed; at least `tracks` pairs are.
-      tolerance: Largest difference of a probability between what is served and what was evaluated.
+      tolerance: Largest difference of a probability between what is served and what was evaluated;
+        and of a feature from the bare call's, as a share of the feature where that is above 1.
       max_latency_ratio: Largest 95th percentile of the served call's time, as a multiple of that
         of the bare call of the same model; None for no limit.
       max_latency_seconds: Largest 95th percentile of the served call's time for a clip; None for

@@ -32,6 +32,7 @@ def base(tmp_path_factory) -> pathlib.Path:
     base = tmp_path_factory.mktemp("monitored") / "genre"
     extra = base / "7" / "assets.extra"
     extra.mkdir(parents=True)
+    (base / "7" / "saved_model.pb").touch()  # which makes the folder a version
     write_training_statistics(base / "7")
     (extra / "release.json").write_text(json.dumps({"model": "cnn"}))
     bins = [{"confidence": 0.9, "tracks": 30}, {"confidence": 0.7, "tracks": 10}]
@@ -234,6 +235,7 @@ def test_what_is_missing_or_broken_is_one_sentence(base, tmp_path, capsys):
     assert "--shadow-log is no file" in refusal(*here, "--shadow-log", "/none")
     assert "--training-statistics is not there" in refusal(*here, "--training-statistics", "/none")
     (tmp_path / "old" / "1").mkdir(parents=True)
+    (tmp_path / "old" / "1" / "saved_model.pb").touch()
     old = ["--base", str(tmp_path / "old"), "--samples", str(samples)]
     assert "pushed by an earlier Gatefold" in refusal(*old)
     broken = tmp_path / "broken.pb"

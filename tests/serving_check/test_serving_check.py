@@ -161,6 +161,16 @@ def test_other_answers_than_the_evaluated_ones_are_named(model, tracks):
     assert words in names["answers of classify_audio by a bare call"]
 
 
+def test_features_in_large_units_are_compared_by_the_digits_that_float32_holds():
+    """As REST writes 1234567.1, which is 1234567.125 as float32: a variance of a roll-off."""
+    features = np.array([1234567.1, 0.5], np.float32)
+    written = np.array([float(text) for text in features.astype(str)])
+    assert np.abs(written - features).max() > CHECK.tolerance
+    assert checks._difference(written, features) < 1e-6
+    assert checks._difference(written + np.array([500.0, 0.0]), features) > CHECK.tolerance
+    assert checks._difference(written + np.array([0.0, 2e-4]), features) > CHECK.tolerance
+
+
 def test_a_model_that_answers_nan_fails(tmp_path, tracks):
     model = ToneModel()
     model.sharpness.assign(np.nan)
