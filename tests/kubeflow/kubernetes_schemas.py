@@ -1,80 +1,82 @@
-"""JSON schemas of Kubernetes' own kinds, from the OpenAPI models of its Python client.
+"""Kubernetes' own JSON schemas, as the package kubernetes-validate ships them, for kubeconform."""
 
-The client (in the lock, as kfp needs it) is generated from Kubernetes' OpenAPI document. Fields
-that the document does not know are an error here, as `kubectl apply --validate=strict` has it.
-"""
-
-import functools
-import re
+import json
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-import jsonschema
-from kubernetes import client
-from kubernetes.client import models
+import kubernetes_validate
+import yaml
 
-_SIMPLE: dict[str, dict[str, Any]] = {
-    "str": {"type": "string"},
-    "int": {"type": "integer"},
-    "float": {"type": "number"},
-    "bool": {"type": "boolean"},
-    "datetime": {"type": "string"},
-    "object": {},
-}
-# Ports may be numbers or names, quantities texts or numbers, in every field of these names.
-_INT_OR_TEXT = {"port", "targetPort", "maxUnavailable", "minAvailable", "maxSurge", "endPort"}
+_SHIPPED = Path(kubernetes_validate.__file__).with_name("kubernetes-json-schema")
+# References in the shipped schemas; they are meant for the package's own resolver.
+_SHIPPED_DEFINITIONS = "/api/_definitions.json#"
 
 
-def model_name(document: dict[str, Any]) -> str:
-    """The client's model of a document, as `V1Deployment`; "" for a kind of somebody else."""
-    group, _, version = document["apiVersion"].rpartition("/")
-    if "." in group and not group.endswith(".k8s.io"):
-        return ""
-    name = f"{version[0].upper()}{version[1:]}{document['kind']}"
-    return name if hasattr(models, name) else ""
+class Kubeconform:
+    """Checks documents strictly: fields that Kubernetes does not know are errors."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        """Prepares to check.
+
+        Args:
+          program: Kubeconform.
+          folder: Empty; schemas are written here.
+        """
+        self._program, self._folder = program, folder
+
+    def errors(
+        self, documents: Iterable[dict[str, Any]], *, version: str, skipped: Iterable[str] = ()
+    ) -> list[str]:
+        """What is wrong with the documents, a line each; empty if all are valid.
+
+        Args:
+          documents: Whole objects.
+          version: Of Kubernetes, as "1.37.0".
+          skipped: Kinds that are not checked, as they are not Kubernetes' own.
+        """
+        self._write_schemas(version)
+        checked = list(documents)
+        completed = subprocess.run(
+            [
+                *(self._program, "-strict", "-summary", "-output", "json"),
+                *("-kubernetes-version", version, "-skip", ",".join(skipped), "-schema-location"),
+                f"{self._folder}/v{version}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
+            ],
+            input=yaml.safe_dump_all(checked),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        report = json.loads(completed.stdout)
+        summary = report["summary"]
+        assert sum(summary.values()) == len(checked), completed.stderr
+        wanted = [one for one in checked if one["kind"] in skipped]
+        assert summary["skipped"] == len(wanted), "only what is named may be left unchecked"
+        lines = [f"{one['kind']} {one['name']}: {one['msg']}" for one in report["resources"]]
+        assert len(lines) == summary["invalid"] + summary["errors"]
+        return lines
+
+    def _write_schemas(self, version: str) -> None:
+        target = self._folder / f"v{version}"
+        if target.exists():
+            return
+        target.mkdir()
+        for file in (_SHIPPED / f"v{version}-local-strict").iterdir():
+            (target / file.name).write_text(json.dumps(_with_files_as_references(file)))
 
 
-def check(document: dict[str, Any], kind: str) -> None:
-    """Raises `jsonschema.ValidationError` where a document does not fit a model of the client."""
-    jsonschema.Draft202012Validator(schema_of(kind)).validate(document)
+def shipped_versions() -> list[str]:
+    """Of Kubernetes, the oldest first."""
+    names = [folder.name for folder in _SHIPPED.glob("v*-local-strict")]
+    versions = [name[1:].partition("-")[0] for name in names]
+    return sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
 
 
-@functools.cache
-def schema_of(kind: str) -> dict[str, Any]:
-    """JSON schema of a type as the client names it: `V1Pod`, `list[str]`, `dict(str, str)`."""
-    if kind in _SIMPLE:
-        return _SIMPLE[kind]
-    if inner := re.fullmatch(r"list\[(.+)\]", kind):
-        return {"type": "array", "items": schema_of(inner.group(1))}
-    if inner := re.fullmatch(r"dict\(str, (.+)\)", kind):
-        return {"type": "object", "additionalProperties": schema_of(inner.group(1))}
-    model = getattr(models, kind)
-    properties = {}
-    for attribute, name in model.attribute_map.items():
-        field = model.openapi_types[attribute]
-        if field in ("object", "str", "int") and name in _INT_OR_TEXT:
-            properties[name] = {"type": ["string", "integer"]}
-        else:
-            properties[name] = schema_of(field)
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [
-            name
-            for attribute, name in model.attribute_map.items()
-            if _is_required(model, attribute)
-        ],
-        "additionalProperties": False,
-    }
-
-
-def _is_required(model: type, attribute: str) -> bool:
-    """Whether the client refuses None for an attribute."""
-    configuration = client.Configuration()
-    configuration.client_side_validation = True
-    blank = object.__new__(model)
-    blank.local_vars_configuration = configuration
-    try:
-        setattr(blank, attribute, None)
-    except ValueError:
-        return True
-    return False
+def _with_files_as_references(file: Path) -> dict[str, Any]:
+    """A schema whose references lead to the file beside it, and not to a page of kubernetes.io."""
+    text = file.read_text().replace(f'"{_SHIPPED_DEFINITIONS}', '"_definitions.json#')
+    schema: dict[str, Any] = json.loads(text)
+    schema.pop("$id", None)
+    return schema

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -21,6 +20,7 @@ from botocore.exceptions import ClientError
 
 from tests.conftest import ROOT
 from tests.kubeflow import walker
+from tests.kubeflow.go_programs import go_program
 from tests.kubeflow.test_walk import (
     ADDED,
     GENRES,
@@ -43,16 +43,7 @@ ACTIONS = ["s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
 @pytest.fixture(scope="module")
 def program() -> str:
     """The S3 server, which Go builds where it is missing."""
-    found = shutil.which("versitygw") or os.environ.get("VERSITYGW")
-    if found:
-        return found
-    folder = Path.home() / ".cache" / "gatefold" / VERSITYGW.rpartition("@")[2]
-    if not (folder / "versitygw").exists():
-        assert shutil.which("go"), "Go builds the S3 server of this test: install Go 1.24 or newer"
-        subprocess.run(
-            ["go", "install", VERSITYGW], env={**os.environ, "GOBIN": str(folder)}, check=True
-        )
-    return str(folder / "versitygw")
+    return str(go_program(VERSITYGW))
 
 
 @pytest.fixture(scope="module")
