@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import hashlib
+import signal
 import urllib.request
 from pathlib import Path
 
@@ -20,6 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_MUSIC = ROOT.parent / "shared" / "gtzan"
 SCHEMA_FILE = ROOT / "schemas" / "gtzan.pbtxt"
 
+
+# A shell ignores Ctrl-C for what it starts in the background, and so do processes that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The files that take longest, the longest first. Two processes share the files; one that began
 # with the shortest would wait at the end for the other's last.
