@@ -30,7 +30,8 @@ from pipeline.flink.job_server import OPENED_PACKAGES, answers, end, end_with_pa
 SLOTS = 2  # of each TaskManager, so that one of two can take over the other's work
 _SECONDS_TO_START = 180
 # Of a TaskManager: Flink wants each of them to be said, as its own start script computes them.
-_HEAP_MB, _FRAMEWORK_MB, _NETWORK_MB, _MANAGED_MB = 512, 128, 128, 256
+# A step that passes elements on takes 16 MB of the network's; ingest has over ten beside each other.
+_HEAP_MB, _FRAMEWORK_MB, _NETWORK_MB, _MANAGED_MB = 512, 128, 384, 256
 _METASPACE_MB, _OVERHEAD_MB = 256, 192
 _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
@@ -207,10 +208,10 @@ def _configure(folder: Path, *, rest_port: int, rpc_port: int) -> None:
         "taskmanager.memory.network.max": f"{_NETWORK_MB}m",
         "taskmanager.memory.managed.size": f"{_MANAGED_MB}m",
         # Both TaskManagers get work, and a job goes on when one of them is lost, or the pool of
-        # workers, which takes a while to start again.
+        # workers, which takes a while to start again. Each step that fails by it is an attempt.
         "cluster.evenly-spread-out-slots": "true",
         "restart-strategy": "fixed-delay",
-        "restart-strategy.fixed-delay.attempts": 5,
+        "restart-strategy.fixed-delay.attempts": 20,
         "restart-strategy.fixed-delay.delay": "10 s",
         "heartbeat.interval": 2000,
         "heartbeat.timeout": 20000,
