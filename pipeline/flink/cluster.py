@@ -30,7 +30,7 @@ from pipeline.flink.job_server import OPENED_PACKAGES, answers, end, end_with_pa
 SLOTS = 2  # of each TaskManager, so that one of two can take over the other's work
 _SECONDS_TO_START = 180
 # Of a TaskManager: Flink wants each of them to be said, as its own start script computes them.
-# A step that passes elements on takes 16 MB of the network's; ingest has over ten beside each other.
+# A step that passes elements on takes 16 MB of the network's; ingest has over ten at once.
 _HEAP_MB, _FRAMEWORK_MB, _NETWORK_MB, _MANAGED_MB = 512, 128, 384, 256
 _METASPACE_MB, _OVERHEAD_MB = 256, 192
 _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
