@@ -7,9 +7,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import hashlib
 import signal
+import tempfile
 import urllib.request
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -25,6 +27,11 @@ SCHEMA_FILE = ROOT / "schemas" / "gtzan.pbtxt"
 # A shell ignores Ctrl-C for what it starts in the background, and so do processes that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Where the machine has no ffmpeg, tests use the one of a package.
+_programs = tempfile.TemporaryDirectory(prefix="gatefold-programs-")
+Path(_programs.name, "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+os.environ["PATH"] += os.pathsep + _programs.name
 
 # The files that take longest, the longest first. Two processes share the files; one that began
 # with the shortest would wait at the end for the other's last.
