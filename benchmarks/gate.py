@@ -9,6 +9,7 @@ Both start from nothing and run in the same way, one after the other. What follo
 import argparse
 import contextlib
 import dataclasses
+import logging
 import os
 import sys
 import tempfile
@@ -40,6 +41,7 @@ def main() -> int:
     parser.add_argument("--models", default=",".join(DEFAULT_MODELS), metavar="A,B")
     parser.add_argument("--jobs", type=int, default=0, help="stages that run at a time")
     options = parser.parse_args()
+    runtime.quieten()
     try:
         with tempfile.TemporaryDirectory(prefix="benchmark-gate-") as scratch:
             config = PipelineConfig(
@@ -50,6 +52,7 @@ def main() -> int:
             )
             with runtime.importing():
                 import pipeline.pipeline  # noqa: F401 - before the processes are forked
+            logging.disable(logging.WARNING)  # a run keeps them in its log
             with StageProcesses(scratch) as processes:
                 processes.run(len, "")  # waits for its imports
                 without = _seconds(config, f"{scratch}/without", processes, (*_GATE, *_AFTERWARDS))
