@@ -23,10 +23,6 @@ from serving.local_model import LocalModel
 _POLL_SECONDS = 1.0
 # One song is read and decoded while the model listens to another.
 _AT_A_TIME = 2
-_EPILOG = """\
-Exit codes: 0 every song was classified, 1 some were not (each with a line on standard error),
-2 the command line is wrong, 141 whoever read the output went away.
-"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,16 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m serving.classify",
         description="Say what genre songs are, with the model that was pushed last.",
-        epilog=_EPILOG,
+        epilog=output.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "songs",
-        nargs="*",
-        type=pathlib.Path,
-        metavar="SONG",
-        help=f"an audio file, or a folder to search for them ({' '.join(songs.SUFFIXES)})",
-    )
+    output.add_songs(parser, nargs="*")
     parser.add_argument(
         "--output",
         type=pathlib.Path,

@@ -90,6 +90,21 @@ def _recall(**kwargs: Any) -> metric_types.MetricComputations:
     return _by_genre(1, **kwargs)
 
 
+def genre_keys(
+    classes: int, name: str, model_name: str, output_name: str
+) -> list[metric_types.MetricKey]:
+    """TFMA's key of a metric for each genre, in the order of their numbers."""
+    return [
+        metric_types.MetricKey(
+            name=name,
+            model_name=model_name,
+            output_name=output_name,
+            sub_key=metric_types.SubKey(class_id=index),
+        )
+        for index in range(classes)
+    ]
+
+
 def _by_genre(
     which: int,
     *,
@@ -99,15 +114,7 @@ def _by_genre(
     output_name: str = "",
     **kwargs: Any,
 ) -> metric_types.MetricComputations:
-    keys = [
-        metric_types.MetricKey(
-            name=name,
-            model_name=model_name,
-            output_name=output_name,
-            sub_key=metric_types.SubKey(class_id=index),
-        )
-        for index in range(classes)
-    ]
+    keys = genre_keys(classes, name, model_name, output_name)
     return _derived(
         keys,
         lambda confusion: dict(

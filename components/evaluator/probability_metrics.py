@@ -14,6 +14,7 @@ from sklearn import metrics as sklearn_metrics
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 
 from components.common import calibration, scoring
+from components.evaluator.genre_metrics import genre_keys
 
 # TFMA leaves what begins with an underscore out of its results.
 _ANSWERS = "_answers"
@@ -100,15 +101,7 @@ def _single(
 def _auc(
     classes: int, name: str, model_name: str = "", output_name: str = "", **kwargs: Any
 ) -> metric_types.MetricComputations:
-    keys = [
-        metric_types.MetricKey(
-            name=name,
-            model_name=model_name,
-            output_name=output_name,
-            sub_key=metric_types.SubKey(class_id=index),
-        )
-        for index in range(classes)
-    ]
+    keys = genre_keys(classes, name, model_name, output_name)
     return _derived(
         keys,
         lambda probabilities, labels: {

@@ -14,27 +14,16 @@ from serving.client.connection import Tls
 from serving.client.genre_client import FileResult, GenreClient
 from serving.client.releases import find_release
 
-_EPILOG = """\
-Exit codes: 0 every song was classified, 1 some were not (each with a line on standard error),
-2 the command line is wrong, 141 whoever read the output went away.
-"""
-
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the client's flags."""
     parser = argparse.ArgumentParser(
         prog="python -m serving.client",
         description="Ask the served model what genre songs are.",
-        epilog=_EPILOG,
+        epilog=output.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "songs",
-        nargs="+",
-        type=pathlib.Path,
-        metavar="SONG",
-        help=f"an audio file, or a folder to search for them ({' '.join(songs.SUFFIXES)})",
-    )
+    output.add_songs(parser, nargs="+")
     add_server_flags(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import pathlib
 import sys
 from collections.abc import Callable
 from typing import Protocol
@@ -14,7 +15,7 @@ from rich.console import Console, RenderableType
 from serving.client.genre_client import FileResult
 from serving.client.releases import Release
 from serving.client.results import GenrePrediction
-from serving.client.songs import printable
+from serving.client.songs import SUFFIXES, printable
 from serving.client.tables import song_line, song_table, songs_table
 
 CSV_COLUMNS = (
@@ -29,6 +30,10 @@ CSV_COLUMNS = (
     "version",
     "error",
 )
+EXIT_CODES = """\
+Exit codes: 0 every song was classified, 1 some were not (each with a line on standard error),
+2 the command line is wrong, 141 whoever read the output went away.
+"""
 BROKEN_PIPE = 141  # what a shell says of a program whose reader went away
 
 FindRelease = Callable[[GenrePrediction], Release]
@@ -42,6 +47,17 @@ class Report(Protocol):
 
     def finish(self) -> None:
         """Prints what waited for the last result."""
+
+
+def add_songs(parser: argparse.ArgumentParser, *, nargs: str) -> None:
+    """Adds the songs, as paths of files and folders."""
+    parser.add_argument(
+        "songs",
+        nargs=nargs,
+        type=pathlib.Path,
+        metavar="SONG",
+        help=f"an audio file, or a folder to search for them ({' '.join(SUFFIXES)})",
+    )
 
 
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
