@@ -25,6 +25,8 @@ export OUTPUT
 export PYTHONPATH := $(CURDIR)
 export SONG
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Many containers set this. Every process would then compile TensorFlow and TFX again, for 12 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
