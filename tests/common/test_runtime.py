@@ -6,9 +6,13 @@ import importlib.metadata
 import subprocess
 import sys
 
+import apache_beam as beam
 import pytest
 from absl import flags
+from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.util import assert_that, equal_to
 from tfx.types import standard_artifacts
+from tfx_bsl.coders import batch_util
 
 from components.common import runtime
 
@@ -37,6 +41,11 @@ def test_batches_are_bounded_and_no_store_is_opened_for_local_places(monkeypatch
     monkeypatch.setattr(runtime, "open_object_stores", lambda *_: pytest.fail("opened"))
     runtime.prepare({"model": [model("/local")]}, {}, {})
     assert flags.FLAGS.tfxio_use_byte_size_batching
+    tracks = [bytes(1_323_000)] * 30  # 30 s each
+    batching = beam.BatchElements(**batch_util.GetBatchElementsKwargs(None))
+    with TestPipeline() as pipeline:
+        sizes = pipeline | beam.Create([tracks]) | beam.FlatMap(iter) | batching | beam.Map(len)
+        assert_that(sizes | beam.combiners.Top.Of(1), equal_to([[8]]))
 
 
 def test_the_module_costs_no_import_of_tensorflow():
