@@ -11,10 +11,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from components.common import releases
+from serving.client import GenreClient
+from serving.local_model import LocalModel
 from tests.conftest import ROOT
 from tests.permissive_gate import PERMISSIVE
+from tests.serving.one_answer import assert_one_answer
+from tests.serving.server_process import ServerProcess
 from tests.warm import WarmProcess
 
 TRACKS_PER_GENRE = 4
@@ -56,6 +62,28 @@ def run(*arguments: str, process: WarmProcess | subprocess.Popen | None = None) 
     process = process or start(*arguments)
     screen, _ = process.communicate(timeout=900)
     return Run(process.returncode, screen)
+
+
+def assert_served(models: Path, track: Path, folder: Path) -> None:
+    """Checks that the one pushed version gives the same answer whichever way it is asked.
+
+    Args:
+      models: The folder that models are pushed to.
+      track: A WAV file.
+      folder: Where files may be written.
+    """
+    (number,) = releases.versions(str(models))
+    server = ServerProcess(folder / "server", ["--model-base-path", str(models)])
+    try:
+        assert_one_answer(server.wait_ready(), models / str(number), track.read_bytes(), folder)
+        with GenreClient(server.address) as client:
+            by_client = client.classify_file(track)
+        local = LocalModel(models / str(number)).classify_file(track)
+        assert local.version == by_client.version == number
+        assert local.genre == by_client.genre
+        np.testing.assert_allclose(local.probabilities, by_client.probabilities, atol=1e-5)
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
