@@ -193,13 +193,11 @@ def as_segments(collection: sources.Collection) -> sources.Collection:
 
 def settings_of(name: str, options: argparse.Namespace, *, seed: int) -> TrainingSettings:
     seed = (seed + seed_offset(name)) % (LARGEST_SEED + 1)
-    settings = dataclasses.replace(recommended(model_of(name)), seed=seed)
-    model = settings.model
-    if options.weights and entry_of(name).takes(options.weights):
-        model = dataclasses.replace(model, weights=options.weights)
+    settings = recommended(model_of(name), options.weights or "")
+    settings = dataclasses.replace(settings, seed=seed)
     if options.fine_tune:
-        model = dataclasses.replace(model, fine_tune=True)
-    settings = dataclasses.replace(settings, model=model)
+        model = dataclasses.replace(settings.model, fine_tune=True)
+        settings = dataclasses.replace(settings, model=model)
     if options.protocol == "segment":
         # Every window is a track of its own, so that an epoch has at least as many steps as usual.
         settings = dataclasses.replace(settings, windows_per_track=1)
@@ -227,8 +225,9 @@ def settings_name(name: str, options: argparse.Namespace) -> str:
     if name == SVM:
         return ""
     own, used = recommended(model_of(name)), settings_of(name, options, seed=0)
+    epochs = recommended(model_of(name), options.weights or "").epochs
     changed = {
-        "epochs": used.epochs if used.epochs != own.epochs and not used.model.frozen else None,
+        "epochs": used.epochs if used.epochs != epochs and not used.model.frozen else None,
         "weights": used.model.weights if used.model.weights != own.model.weights else None,
         "fine_tune": True if used.model.fine_tune != own.model.fine_tune else None,
     }

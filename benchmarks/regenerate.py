@@ -93,12 +93,12 @@ def all_jobs() -> list[Job]:
     for seed in _SEEDS:
         jobs += [
             Job(SPECTROGRAMS, "listed", (name,), seed, 1, minutes)
-            for name, minutes in zip(_QUICK, (12, 8, 6, 8), strict=True)
+            for name, minutes in zip(_QUICK, (6, 3, 4, 5), strict=True)
         ]
     jobs.append(Job(SPECTROGRAMS, "listed", ("crnn", "musicnn", "ensemble"), 0, 1, 30, epochs=80))
     jobs += [
         Job(SPECTROGRAMS, "listed", (name,), 0, 1, minutes)
-        for name, minutes in zip(_BACKBONES, (20, 30, 40, 60, 80), strict=True)
+        for name, minutes in zip(_BACKBONES, (5, 9, 10, 8, 10), strict=True)
     ]
     whole = ("cnn", "crnn", "lstm", "musicnn", "ensemble")
     jobs.append(Job(SPECTROGRAMS, "artist", whole, 0, FOLDS, 300))

@@ -157,12 +157,9 @@ class PipelineConfig:
         branch, model = model, model_of(model)
         # The largest seed is followed by 0.
         seed = (self.seed + seed_offset(branch)) % (LARGEST_SEED + 1)
-        settings = dataclasses.replace(recommended(model), seed=seed)
+        settings = dataclasses.replace(recommended(model, self.weights), seed=seed)
         if self.epochs is not None:
             settings = dataclasses.replace(settings, epochs=self.epochs)
-        if self.weights and CATALOG[model].takes(self.weights):
-            network = dataclasses.replace(settings.model, weights=self.weights)
-            settings = dataclasses.replace(settings, model=network)
         if self.fine_tune:
             network = dataclasses.replace(settings.model, fine_tune=True)
             settings = dataclasses.replace(settings, model=network)

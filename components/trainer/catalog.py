@@ -7,12 +7,13 @@ A run may train a model several times, each with a seed of its own, for an ensem
 are `crnn`, `crnn-2`, `crnn-3`.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterable
 
 from components.trainer.model_entry import ModelEntry
 from components.trainer.models import entry
-from components.trainer.settings import TrainingSettings
+from components.trainer.settings import NO_WEIGHTS, TrainingSettings
 
 _NAMES = (
     "ann",
@@ -58,8 +59,12 @@ def feature_names(branches: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def recommended(name: str) -> TrainingSettings:
+def recommended(name: str, weights: str = "") -> TrainingSettings:
     """The settings that a model is trained with unless others are given.
+
+    Args:
+      name: A name of the catalog.
+      weights: What its body is to start from, if it `takes` that; "" for what its entry recommends.
 
     Raises:
       ValueError: The catalog has no model of that name, or it is the ensemble, which is not
@@ -69,4 +74,8 @@ def recommended(name: str) -> TrainingSettings:
     if settings is None:
         trained = tuple(model.name for model in CATALOG.values() if model.recommended)
         raise ValueError(f"no such model to train: expected one of {trained}. Received: {name!r}")
-    return settings
+    if not weights or not CATALOG[name].takes(weights):
+        return settings
+    if weights == NO_WEIGHTS:
+        settings = CATALOG[name].from_scratch or settings
+    return dataclasses.replace(settings, model=dataclasses.replace(settings.model, weights=weights))

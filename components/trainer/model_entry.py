@@ -26,6 +26,8 @@ class ModelEntry:
         None for the ensemble, which is not trained.
       recommended: The settings that it is trained with unless others are given; `docs/results.md`
         says what they were chosen on. None for the ensemble.
+      from_scratch: The settings that it is trained with if it could start from weights and is told
+        to start from none; None if they are those of `recommended`.
       least_mel_bins: Fewest `audio.mel_bins` that it can be built for.
       least_window_frames: Fewest spectrogram frames in a window that it can be built for.
       weights: Where published weights of its body come from; None if it is always trained from
@@ -36,6 +38,7 @@ class ModelEntry:
     feature: str
     build: Callable[..., Any] | None = None
     recommended: TrainingSettings | None = None
+    from_scratch: TrainingSettings | None = None
     least_mel_bins: int = 1
     least_window_frames: int = 1
     weights: WeightSource | None = None

@@ -68,6 +68,24 @@ def test_a_backbone_from_scratch_soon_answers_as_it_was_trained():
     keras.backend.clear_session()
 
 
+@pytest.mark.parametrize(("name", "normalised"), [("mobilenetv2", False), ("vgg16", True)])
+def test_a_head_normalises_a_new_body_only_if_that_does_not(name, normalised):
+    """By the statistics of one batch, which say little of a thousand pooled values."""
+    reads = described(name)
+    result = train(
+        name,
+        coloured(reads, 8),
+        None,
+        settings=tiny(name, model=ModelSettings(shrink=4)),
+        feature=reads,
+        genres=GENRE_NAMES,
+    )
+    mean, variance = result.model.get_layer(heads.SCALE).get_weights()
+    assert bool(mean.any()) == normalised
+    assert bool((variance != 1.0).any()) == normalised
+    keras.backend.clear_session()
+
+
 def test_a_backbone_reads_a_smaller_picture_of_the_same_window():
     reads = described("mobilenetv2")
     settings = ModelSettings(shrink=2)

@@ -3,8 +3,10 @@ import json
 
 import pytest
 
+from components.audio.settings import AudioSettings
 from components.trainer.catalog import CATALOG, recommended
-from components.trainer.settings import NO_WEIGHTS, TrainingSettings, from_dict
+from components.trainer.limits import check_audio
+from components.trainer.settings import IMAGENET, NO_WEIGHTS, TrainingSettings, from_dict
 from components.trainer.weight_sources import ImageNet
 from components.trainer.weights import WeightsError, check_weights
 
@@ -20,6 +22,26 @@ TRAINED = [name for name in CATALOG if name != "ensemble"]
 def test_settings_survive_json(name):
     settings = recommended(name)
     assert from_dict(json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbone_from_scratch_has_settings_of_its_own(name):
+    pretrained, scratch = recommended(name), recommended(name, NO_WEIGHTS)
+    assert pretrained.model.weights == IMAGENET
+    assert recommended(name, "body.h5") == dataclasses.replace(
+        pretrained, model=dataclasses.replace(pretrained.model, weights="body.h5")
+    )
+    assert scratch.model.weights == NO_WEIGHTS
+    assert scratch.epochs * scratch.windows_per_track > 1.5 * (
+        pretrained.epochs * pretrained.windows_per_track
+    )
+    check_audio(name, AudioSettings(), scratch.model)
+    assert from_dict(json.loads(json.dumps(dataclasses.asdict(scratch)))) == scratch
+
+
+def test_weights_for_others_leave_a_model_s_settings_alone():
+    assert recommended("cnn", NO_WEIGHTS) == recommended("cnn")
+    assert recommended("musicnn", NO_WEIGHTS) == recommended("musicnn")
 
 
 def test_settings_that_make_no_sense_are_refused():

@@ -49,10 +49,28 @@ def head_of(model: keras.Model) -> keras.Model:
 
 
 def fit_scale(head: keras.Model, mean: np.ndarray, variance: np.ndarray) -> None:
-    """Sets the head's normalisation to the statistics of its inputs, each float32 [units]."""
+    """Sets a head's normalisation to the statistics of its inputs, each float32 [units].
+
+    Args:
+      head: The head, or the whole model.
+      mean: Of every value.
+      variance: Of every value.
+    """
     scale = head.get_layer(SCALE)
     scale.set_weights([mean, variance])
     scale.trainable = False  # which fixes the statistics, too
+
+
+def start_from_scratch(model: keras.Model) -> None:
+    """Switches the head's normalisation off if the body, which has no weights yet, has its own.
+
+    The statistics of one batch say little of a thousand pooled values: with them `mobilenetv2`
+    learns at half the speed (docs/experiments.md). VGG, which has no normalisation, keeps it.
+    """
+    body = model.get_layer(BODY)
+    if any(isinstance(layer, layers.BatchNormalization) for layer in _layers_of(body)):
+        units = body.output_shape[-1]
+        fit_scale(model, np.zeros(units), np.ones(units))
 
 
 def penalise(head: keras.Model, l2: float) -> None:
@@ -69,17 +87,21 @@ def unfreeze(model: keras.Model, share: float) -> None:
     them worse than the data that the body was trained on.
     """
     body = model.get_layer(BODY)
-    body_layers = [
-        layer
-        for part in body.layers
-        for layer in (part.layers if isinstance(part, keras.Model) else [part])
-        if layer.weights
-    ]
+    body_layers = [layer for layer in _layers_of(body) if layer.weights]
     body.trainable = True
     frozen = round(len(body_layers) * (1.0 - share))
     for place, layer in enumerate(body_layers):
         normalisation = isinstance(layer, layers.BatchNormalization)
         layer.trainable = place >= frozen and not normalisation
+
+
+def _layers_of(body: keras.Model) -> list[keras.layers.Layer]:
+    """A body's layers; in place of a network of keras.applications that network's."""
+    return [
+        layer
+        for part in body.layers
+        for layer in (part.layers if isinstance(part, keras.Model) else [part])
+    ]
 
 
 def load_body(
