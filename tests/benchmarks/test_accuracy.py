@@ -44,14 +44,14 @@ def test_random_segments_score_the_track_and_not_the_genre(spectrograms, tmp_pat
     assert rows[1]["learnt_tracks"] == "16" and rows[1]["scored_tracks"] == "4"
 
 
-def quick(name):
+def quick(name, weights=""):
     import dataclasses
 
     from components.trainer.catalog import recommended
     from components.trainer.settings import AugmentationSettings
 
     return dataclasses.replace(
-        recommended(name),
+        recommended(name, weights),
         augmentation=AugmentationSettings(),
         epochs=10,
         windows_per_track=2,

@@ -9,7 +9,7 @@ import sys
 import apache_beam as beam
 import pytest
 from absl import flags
-from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 from tfx.types import standard_artifacts
 from tfx_bsl.coders import batch_util
@@ -43,7 +43,7 @@ def test_batches_are_bounded_and_no_store_is_opened_for_local_places(monkeypatch
     assert flags.FLAGS.tfxio_use_byte_size_batching
     tracks = [bytes(1_323_000)] * 30  # 30 s each
     batching = beam.BatchElements(**batch_util.GetBatchElementsKwargs(None))
-    with TestPipeline() as pipeline:
+    with test_pipeline.TestPipeline() as pipeline:
         sizes = pipeline | beam.Create([tracks]) | beam.FlatMap(iter) | batching | beam.Map(len)
         assert_that(sizes | beam.combiners.Top.Of(1), equal_to([[8]]))
 
