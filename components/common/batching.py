@@ -18,5 +18,4 @@ def bound_batches_by_bytes() -> None:
         flags.FLAGS.mark_as_parsed()
     flags.FLAGS.tfxio_use_byte_size_batching = True  # defined by batch_util
     # tfx-bsl has no setting for how many bytes, which are 20 MiB.
-    if batch_util._TARGET_BATCH_BYTES_SIZE > _BATCH_BYTES:
-        batch_util._TARGET_BATCH_BYTES_SIZE = _BATCH_BYTES
+    batch_util._TARGET_BATCH_BYTES_SIZE = min(batch_util._TARGET_BATCH_BYTES_SIZE, _BATCH_BYTES)

@@ -28,6 +28,8 @@ def test_settings_survive_json(name):
 def test_a_backbone_from_scratch_has_settings_of_its_own(name):
     pretrained, scratch = recommended(name), recommended(name, NO_WEIGHTS)
     assert pretrained.model.weights == IMAGENET
+    # What `--set training.model.weights=none` trains with, a network without normalisation too.
+    assert pretrained.learning_rate <= recommended("vgg16", NO_WEIGHTS).learning_rate
     assert recommended(name, "body.h5") == dataclasses.replace(
         pretrained, model=dataclasses.replace(pretrained.model, weights="body.h5")
     )

@@ -92,6 +92,8 @@ def backbone_entry(
             augmentation=SPECTROGRAM_AUGMENTATION,
             epochs=15,
             windows_per_track=2,
+            # Without effect but where `--set` takes the weights away; VGG bears no higher rate.
+            learning_rate=3e-4,
         ),
         from_scratch=scratch,
         least_mel_bins=least_mel_bins,

@@ -62,12 +62,16 @@ def fit_scale(head: keras.Model, mean: np.ndarray, variance: np.ndarray) -> None
 
 
 def start_from_scratch(model: keras.Model) -> None:
-    """Switches the head's normalisation off if the body, which has no weights yet, has its own.
+    """Switches a head's normalisation off if the body, which has no weights yet, has its own.
+
+    A model that is no head on a body stays as it is.
 
     The statistics of one batch say little of a thousand pooled values: with them `mobilenetv2`
     learns at half the speed (docs/experiments.md). VGG, which has no normalisation, keeps it.
     """
-    body = model.get_layer(BODY)
+    body = body_of(model)
+    if body is None:
+        return
     if any(isinstance(layer, layers.BatchNormalization) for layer in _layers_of(body)):
         units = body.output_shape[-1]
         fit_scale(model, np.zeros(units), np.ones(units))

@@ -110,8 +110,7 @@ def train(
     with devices.precision(policy), strategy.scope():
         model = build(model_name, feature=feature, genre_count=len(genres), settings=settings.model)
         if heads.body_of(model) is None or settings.model.weights == NO_WEIGHTS:
-            if heads.body_of(model) is not None:
-                heads.start_from_scratch(model)
+            heads.start_from_scratch(model)
             run.whole(model, peak=settings.learning_rate)
         else:
             with scratch_folder() as scratch:
