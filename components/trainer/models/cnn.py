@@ -24,12 +24,14 @@ def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "ke
     import keras
     from keras import layers
 
+    from components.trainer.parts.normalisation import FusedBatchNormalization
+
     def convolution(
         x: keras.KerasTensor, channels: int, *, kernel: int = 3, stride: int = 1
     ) -> keras.KerasTensor:
         channels = max(1, round(channels * settings.width))
         x = layers.Conv2D(channels, kernel, strides=stride, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = FusedBatchNormalization(momentum=0.9)(x)
         return layers.Activation("relu")(x)
 
     window = keras.Input(feature.window_shape, name=feature.name)

@@ -19,6 +19,7 @@ def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "ke
     import keras
     from keras import layers
 
+    from components.trainer.parts.normalisation import FusedBatchNormalization
     from components.trainer.parts.pooling import mean_and_maximum
 
     window = keras.Input(feature.window_shape, name=feature.name)
@@ -31,7 +32,7 @@ def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "ke
     ):
         channels = max(1, round(channels * settings.width))
         x = layers.Conv2D(channels, kernel, strides=strides, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = FusedBatchNormalization(momentum=0.9)(x)
         x = layers.Activation("relu")(x)
         x = layers.MaxPooling2D(pool)(x)
     frames, bands, channels = x.shape[1:]

@@ -121,6 +121,7 @@ def _build(
     from keras import layers
 
     from components.trainer.parts.heads import BODY, load_body, pretrained
+    from components.trainer.parts.normalisation import with_fused_normalisations
 
     frames, bins = feature.window_shape
     window = keras.Input(feature.window_shape, name=feature.name)
@@ -138,9 +139,7 @@ def _build(
         input_shape=(height, width, 3),
         pooling="avg",
     )
-    for layer in network.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = _MOMENTUM
+    network = with_fused_normalisations(network, momentum=_MOMENTUM)
     core = network
     if first_layer:
         # Keras's own preprocessing depends on the weights, and `preprocess` has been applied.
