@@ -38,7 +38,6 @@ class Job:
       rounds: How many rows there are for each model when it is done.
       minutes: About what it takes on two cores; measured where the docs have a figure, else
         estimated.
-      epochs: Instead of the models' own number; None for that.
     """
 
     data: str
@@ -47,7 +46,6 @@ class Job:
     seed: int
     rounds: int
     minutes: float
-    epochs: int | None = None
 
     def is_done(self, rows: Iterable[Row]) -> bool:
         """Whether every model has all its rounds in the results file."""
@@ -79,8 +77,6 @@ class Job:
             arguments += ["--artists", f"{gtzan}/artists.csv"]
         if set(self.models) & set(_BACKBONES):
             arguments += ["--weights", "none"]  # no ImageNet weights come with a package
-        if self.epochs is not None:
-            arguments += ["--epochs", str(self.epochs)]
         return arguments
 
     def __str__(self) -> str:
@@ -95,7 +91,7 @@ def all_jobs() -> list[Job]:
             Job(SPECTROGRAMS, "listed", (name,), seed, 1, minutes)
             for name, minutes in zip(_QUICK, (6, 3, 4, 5), strict=True)
         ]
-    jobs.append(Job(SPECTROGRAMS, "listed", ("crnn", "musicnn", "ensemble"), 0, 1, 30, epochs=80))
+    jobs.append(Job(SPECTROGRAMS, "listed", ("crnn", "musicnn", "ensemble"), 0, 1, 15))
     jobs += [
         Job(SPECTROGRAMS, "listed", (name,), 0, 1, minutes)
         for name, minutes in zip(_BACKBONES, (5, 9, 10, 8, 10), strict=True)

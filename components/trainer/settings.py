@@ -89,6 +89,8 @@ class AugmentationSettings:
       noise: Standard deviation of the noise added to every value.
       equaliser: Largest rise or fall of a random curve over frequency that is added to a whole
         window, like another microphone or mastering. Mel spectrograms only.
+      bin_offset: Largest rise or fall of each bin of a whole window, drawn for every bin. For MFCC
+        it is what another microphone or mastering does: a filter adds a constant to each of them.
       time_stretch: Largest change of tempo, up or down, as a fraction.
       pitch_shift_semitones: Largest change of pitch, up or down. Mel spectrograms only.
       frequency_mask: Widest band that SpecAugment masks, as a fraction of the bins.
@@ -101,6 +103,7 @@ class AugmentationSettings:
     gain: float = 0.0
     noise: float = 0.0
     equaliser: float = 0.0
+    bin_offset: float = 0.0
     time_stretch: float = 0.0
     pitch_shift_semitones: float = 0.0
     frequency_mask: float = 0.0

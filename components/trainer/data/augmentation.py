@@ -56,6 +56,11 @@ def augment(
         windows += _uniform(windows, gain, -settings.gain, settings.gain)[:, None, None]
     if settings.equaliser and feature.highest_mel_hz:
         windows = _equalise(windows, settings.equaliser, curve)
+    if settings.bin_offset:
+        offset = tf.random.experimental.stateless_fold_in(curve, 1)
+        shape = [tf.shape(windows)[0], 1, windows.shape[2]]
+        most = settings.bin_offset
+        windows += tf.random.stateless_uniform(shape, offset, -most, most)
     if settings.noise:
         windows += settings.noise * tf.random.stateless_normal(tf.shape(windows), noise)
     for _ in range(settings.frequency_masks if settings.frequency_mask else 0):

@@ -36,19 +36,23 @@ _TORCH_MEANS = (0.485, 0.456, 0.406)
 _TORCH_DEVIATIONS = (0.229, 0.224, 0.225)
 
 
-def scratch_settings(*, shrink: int, epochs: int, learning_rate: float) -> TrainingSettings:
+def scratch_settings(
+    *, shrink: int, epochs: int, learning_rate: float, batch_size: int = 32
+) -> TrainingSettings:
     """Settings with which a backbone learns from a few hundred tracks in minutes on two cores.
 
     Args:
       shrink: See `ModelSettings`.
       epochs: Of four windows of every track.
       learning_rate: The highest one.
+      batch_size: Windows in a step; fewer of them make more steps of an epoch.
     """
     return TrainingSettings(
         model=ModelSettings(shrink=shrink),
         augmentation=SPECTROGRAM_AUGMENTATION,
         epochs=epochs,
         learning_rate=learning_rate,
+        batch_size=batch_size,
     )
 
 

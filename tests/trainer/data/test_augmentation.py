@@ -19,6 +19,7 @@ EACH = {
     "gain": AugmentationSettings(gain=0.5),
     "noise": AugmentationSettings(noise=0.2),
     "equaliser": AugmentationSettings(equaliser=0.4),
+    "bin_offset": AugmentationSettings(bin_offset=0.4),
     "time_stretch": AugmentationSettings(time_stretch=0.2),
     "pitch_shift": AugmentationSettings(pitch_shift_semitones=2.0),
     "frequency_mask": AugmentationSettings(frequency_mask=0.3, frequency_masks=2),
@@ -29,6 +30,7 @@ ALL = AugmentationSettings(
     gain=0.5,
     noise=0.2,
     equaliser=0.4,
+    bin_offset=0.4,
     time_stretch=0.2,
     pitch_shift_semitones=2.0,
     frequency_mask=0.3,
@@ -120,6 +122,26 @@ def test_an_equaliser_leaves_what_is_not_over_frequency_alone():
     values, labels = batch(EACH["equaliser"], mfcc)
     found, _ = varied(EACH["equaliser"], mfcc, inputs=(values, labels))
     np.testing.assert_array_equal(found, values)
+
+
+def test_an_offset_of_every_coefficient_stays_the_same_for_a_window():
+    mfcc = feature("mfcc", AudioSettings())
+    values, labels = batch(EACH["bin_offset"], mfcc, count=64)
+    added = varied(EACH["bin_offset"], mfcc, inputs=(values, labels))[0] - values
+    offsets = added.numpy().mean(axis=1)
+    np.testing.assert_allclose(added, np.broadcast_to(offsets[:, None], added.shape), atol=1e-5)
+    assert -0.4 <= offsets.min() < -0.3
+    assert 0.3 < offsets.max() <= 0.4
+    assert len(np.unique(offsets.round(4))) > 1000  # of its own for each window and coefficient
+
+
+def test_an_offset_leaves_the_other_variations_as_they_were():
+    """Figures measured without it stay what they are."""
+    both = dataclasses.replace(EACH["equaliser"], bin_offset=0.4)
+    inputs = batch(both)
+    offset = varied(EACH["bin_offset"], inputs=inputs)[0] - inputs[0]
+    expected = varied(EACH["equaliser"], inputs=inputs)[0] + offset
+    np.testing.assert_allclose(varied(both, inputs=inputs)[0], expected, atol=1e-5)
 
 
 def test_a_faster_tempo_brings_later_events_earlier():
