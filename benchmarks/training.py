@@ -1,11 +1,14 @@
 """Measures whether training waits for its input, and how much memory it takes.
 
     python -m benchmarks.training [--model cnn] [--tracks 64] [--steps 30] [--cache-megabytes N]
+    python -m benchmarks.training --models all [--precision on]
 
-On random tracks of the right shape, written and read as Transform and Trainer do: the share of a
-step spent waiting for the next batch, the process's peak memory, and the windows per second of the
-input beside those of windows that are ready in memory. A split over the cache limit is also read
-with one window a read, as a peer.
+With `--models`, a line a model: examples a second through whole training steps, beside Keras's
+`fit` on ready arrays (`benchmarks/training_rates.py`). Else one model's input, in depth: on random
+tracks of the right shape, written and read as Transform and Trainer do, the share of a step spent
+waiting for the next batch, the process's peak memory, and the windows per second of the input
+beside those of windows that are ready in memory. A split over the cache limit is also read with one
+window a read, as a peer.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,7 +29,7 @@ from components.audio.features import Feature, feature
 from components.audio.settings import AudioSettings
 from components.common import runtime
 from components.trainer.catalog import CATALOG, recommended
-from components.trainer.settings import ModelSettings, TrainingSettings
+from components.trainer.settings import NO_WEIGHTS, ModelSettings, TrainingSettings
 from components.trainer.weights import WeightsError, check_weights
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from components.trainer.data.windows import Tracks
 
 WAITING_ALLOWED = 0.05
+LEAST_RATIO = 0.95  # of the rate of ready arrays
 _GENRES = 10
 _READY_WINDOWS = 256  # in memory
 _DIFFERENT_TRACKS = 64  # the others repeat them; gzip does not look back so far
@@ -47,6 +52,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     trained = [name for name, entry in CATALOG.items() if entry.recommended]
     parser.add_argument("--model", choices=trained, default="cnn")
+    parser.add_argument(
+        "--models",
+        metavar="A,B",
+        help="names of models, or all (without embedding, which needs a SavedModel): one line each",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="mixed precision, with --models (default auto: on GPUs and TPUs)",
+    )
     parser.add_argument("--tracks", type=int, default=64, help="tracks in the split (default 64)")
     parser.add_argument("--steps", type=int, default=30, help="steps that are timed (default 30)")
     parser.add_argument(
@@ -56,8 +72,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--cache-megabytes", type=int, help="of training.cache_megabytes (default: the model's own)"
     )
     options = parser.parse_args(arguments)
+    if options.models == "all":
+        options.models = [name for name in trained if not CATALOG[name].needs_saved_model]
+    elif options.models is not None:
+        options.models = options.models.split(",")
+        unknown = [name for name in options.models if name not in trained]
+        if unknown:
+            parser.error(f"--models must be of {', '.join(trained)}. Received: {unknown[0]!r}")
+    elif options.precision != "auto":
+        parser.error("--precision has no effect without --models")
     try:
-        check_weights(options.model, model_settings(options).weights)
+        for name in options.models or [options.model]:
+            check_weights(name, model_settings(name, options).weights)
     except WeightsError as error:
         parser.error(str(error))
     for name in ("tracks", "steps"):
@@ -68,9 +94,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def model_settings(options: argparse.Namespace) -> ModelSettings:
-    own = recommended(options.model).model
+def model_settings(name: str, options: argparse.Namespace) -> ModelSettings:
+    """A model's network: with `--models`, backbones start from nothing unless told otherwise."""
+    if options.models:
+        return _training_settings(name, options).model
+    own = recommended(name).model
     return dataclasses.replace(own, weights=options.weights) if options.weights else own
+
+
+def _training_settings(name: str, options: argparse.Namespace) -> TrainingSettings:
+    settings = recommended(name, options.weights or NO_WEIGHTS)
+    cache = {} if options.cache_megabytes is None else {"cache_megabytes": options.cache_megabytes}
+    return dataclasses.replace(settings, mixed_precision=options.precision, **cache)
 
 
 def write_tracks(folder: Path, feature: Feature, count: int) -> "Tracks":
@@ -215,15 +250,48 @@ def _measure(
     return measured
 
 
+def compare(options: argparse.Namespace) -> None:
+    """Prints a line for each model of `--models` as soon as it is measured."""
+    from benchmarks import training_rates
+
+    print(
+        f"{'model':<15} {'step':>8} {'ours':>8} {'ready':>8} {'ours/ready':>11}   "
+        f"(examples a second; at least {LEAST_RATIO:.0%} allowed)",
+        flush=True,
+    )
+    for name in options.models:
+        settings = _training_settings(name, options)
+        feature_spec = feature(CATALOG[name].feature, AudioSettings())
+        with tempfile.TemporaryDirectory(prefix="benchmark-training-") as folder:
+            rates = training_rates.measure(
+                name,
+                write_tracks(Path(folder), feature_spec, options.tracks),
+                feature=feature_spec,
+                genre_count=_GENRES,
+                settings=settings,
+                steps=options.steps,
+            )
+        print(
+            f"{name:<15} {rates.step_ms:>5.0f} ms {median(rates.ours):>8.0f} "
+            f"{median(rates.ready):>8.0f} {rates.ratio:>11.2f} "
+            f"{' ' if rates.ratio >= LEAST_RATIO else 'BELOW'} "
+            f"{'' if rates.whole_model else ' the head, on tracks'}".rstrip(),
+            flush=True,
+        )
+
+
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     runtime.quieten()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing, for every small model
+    if options.models:
+        compare(options)
+        return
     measured = measure(
         options.model,
         tracks=options.tracks,
         steps=options.steps,
-        network=model_settings(options),
+        network=model_settings(options.model, options),
         cache_megabytes=options.cache_megabytes,
     )
     verdict = "within" if measured["waiting"] <= WAITING_ALLOWED else "ABOVE"
