@@ -89,15 +89,15 @@ def all_jobs() -> list[Job]:
     for seed in _SEEDS:
         jobs += [
             Job(SPECTROGRAMS, "listed", (name,), seed, 1, minutes)
-            for name, minutes in zip(_QUICK, (6, 3, 4, 5), strict=True)
+            for name, minutes in zip(_QUICK, (3, 3, 4, 2), strict=True)
         ]
     jobs.append(Job(SPECTROGRAMS, "listed", ("crnn", "musicnn", "ensemble"), 0, 1, 15))
     jobs += [
         Job(SPECTROGRAMS, "listed", (name,), 0, 1, minutes)
-        for name, minutes in zip(_BACKBONES, (5, 9, 10, 8, 10), strict=True)
+        for name, minutes in zip(_BACKBONES, (5, 10, 15, 8, 10), strict=True)
     ]
-    whole = ("cnn", "crnn", "lstm", "musicnn", "ensemble")
-    jobs.append(Job(SPECTROGRAMS, "artist", whole, 0, FOLDS, 300))
+    jobs.append(Job(SPECTROGRAMS, "artist", ("crnn", "musicnn", "ensemble"), 0, FOLDS, 35))
+    jobs += [Job(SPECTROGRAMS, "artist", (name,), 0, FOLDS, 18) for name in ("cnn", "lstm")]
     audio = ("ann", "cnn", "lstm", "crnn", "musicnn", "musicvgg", "ensemble")
     jobs += [Job(AUDIO, "folds", audio, seed, FOLDS, 25) for seed in _SEEDS]
     jobs += [Job(AUDIO, "segment", audio[:-1], seed, 1, 10) for seed in _SEEDS]
