@@ -99,12 +99,12 @@ def all_jobs() -> list[Job]:
     jobs.append(Job(SPECTROGRAMS, "artist", ("crnn", "musicnn", "ensemble"), 0, FOLDS, 35))
     jobs += [Job(SPECTROGRAMS, "artist", (name,), 0, FOLDS, 18) for name in ("cnn", "lstm")]
     audio = ("ann", "cnn", "lstm", "crnn", "musicnn", "musicvgg", "ensemble")
-    jobs += [Job(AUDIO, "folds", audio, seed, FOLDS, 25) for seed in _SEEDS]
+    jobs += [Job(AUDIO, "folds", audio, seed, FOLDS, 12) for seed in _SEEDS]
     jobs += [Job(AUDIO, "segment", audio[:-1], seed, 1, 10) for seed in _SEEDS]
     jobs += [
         Job(AUDIO, "folds", (name,), seed, FOLDS, minutes)
         for seed in _SEEDS
-        for name, minutes in zip(_BACKBONES[:3], (12, 17, 22), strict=True)
+        for name, minutes in zip(_BACKBONES[:3], (6, 10, 12), strict=True)
     ]
     return sorted(jobs, key=lambda job: job.minutes)
 
