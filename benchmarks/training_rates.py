@@ -19,13 +19,12 @@ from components.trainer.data import rows, windows
 from components.trainer.data.windows import Tracks
 from components.trainer.models import build
 from components.trainer.parts import heads
-from components.trainer.settings import TrainingSettings
+from components.trainer.settings import NO_WEIGHTS, TrainingSettings
 from components.trainer.training import devices
 from components.trainer.training.fitting import fit
-from components.trainer.training.loop import compile_model
+from components.trainer.training.loop import HEAD_BATCH_SIZE, compile_model
 
 _EPOCHS = 2  # of a turn, after the first
-_HEAD_BATCH_SIZE = 256  # tracks, as in training
 
 Batches = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -89,6 +88,8 @@ def measure(
             network = heads.head_of(network)
             data = _body_outputs(network, split, even)
         else:
+            if settings.model.weights == NO_WEIGHTS:
+                heads.start_from_scratch(network)
             data = windows.training_windows(
                 split, feature=feature, genre_weights=even, settings=settings
             )
@@ -131,7 +132,7 @@ def _body_outputs(head: keras.Model, split: Tracks, genre_weights: np.ndarray) -
         rows.Rows.of(outputs.astype(np.float32)),
         split.labels,
         genre_weights=genre_weights,
-        batch_size=min(split.count, _HEAD_BATCH_SIZE),
+        batch_size=min(split.count, HEAD_BATCH_SIZE),
         seed=0,
     )
 

@@ -32,7 +32,7 @@ from components.trainer.training.body_outputs import (
 from components.trainer.training.fitting import fit
 from components.trainer.training.track_accuracy import TrackAccuracy
 
-_HEAD_BATCH_SIZE = 256  # tracks
+HEAD_BATCH_SIZE = 256  # tracks
 _HEAD_STEPS = 25  # in an epoch
 _HEAD_WINDOWS = 1024  # validated in a step
 
@@ -201,7 +201,7 @@ class _Run:
             means,
             self._labels,
             genre_weights=self._weights,
-            batch_size=min(len(means), _HEAD_BATCH_SIZE),
+            batch_size=min(len(means), HEAD_BATCH_SIZE),
             seed=settings.seed,
         )
         heads.penalise(head, settings.model.head_l2 * 100.0 / len(means))
