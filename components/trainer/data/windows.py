@@ -5,6 +5,7 @@ track is in two splits.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +19,10 @@ EVALUATION_CLIPS = 8  # clips whose windows are evaluated in one step
 
 # Several windows are cut from a track that is read only if this many batches fit between them.
 _BATCHES_APART = 16
+
+# Tracks of fewer bytes together are cut in one operation: for those of descriptors, each of a few
+# kilobytes, an operation a track takes longer than the training step.
+_CUT_TOGETHER_BYTES = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,31 +174,43 @@ def _cut_windows(
     """Cuts `each` windows at random from every track: elements (window, label)."""
     frames = source_frames(feature, settings.augmentation)
     seed = np.int64(settings.seed)
+    together = max(1, _CUT_TOGETHER_BYTES // (4 * math.prod(feature.track_shape)))
 
     def cut(
-        index: tf.Tensor, track: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+        index: tf.Tensor, tracks: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        matrix, of_sound, label = track
+        if together == 1:
+            tracks = tuple(tf.expand_dims(part, 0) for part in tracks)  # copies nothing
+        matrices, of_sound, labels = tracks
         last = of_sound - tf.minimum(of_sound, frames)  # the latest start of a window
         places = of_sound // feature.window_frames
         if settings.random_windows:
             places = tf.where(places > 0, last + 1, 0)
-        total = tf.reduce_sum(places)
-        drawn = tf.random.stateless_uniform([each], [seed, index], 0, total, tf.int64)
-        after = tf.cumsum(places)
+        after = tf.cumsum(places, axis=1)
+        drawn = _below(after[:, -1:], each, seed=tf.stack([seed, index]))
         clip = tf.searchsorted(after, drawn, side="right")
-        start = drawn - (tf.gather(after, clip) - tf.gather(places, clip))
+        start = drawn - tf.gather(after - places, clip, batch_dims=1)
         if not settings.random_windows:
-            start = tf.minimum(start * feature.window_frames, tf.gather(last, clip))
+            start *= feature.window_frames
+            start = tf.minimum(start, tf.gather(last, clip, batch_dims=1))
         # A clip too short to be stretched at every tempo is extended by its last frame.
-        rows = start[:, tf.newaxis] + tf.range(frames, dtype=tf.int64)
-        rows = tf.minimum(rows, tf.gather(of_sound, clip)[:, tf.newaxis] - 1)
-        first = tf.cast(clip, tf.int64)[:, tf.newaxis] * feature.frames_per_clip
-        windows = tf.gather(matrix, first + rows)
-        return tf.ensure_shape(windows, [each, frames, feature.bins]), tf.repeat(label, each)
+        rows = start[..., tf.newaxis] + tf.range(frames, dtype=tf.int64)
+        end = tf.gather(of_sound, clip, batch_dims=1)[..., tf.newaxis]
+        first = tf.cast(clip, tf.int64)[..., tf.newaxis] * feature.frames_per_clip
+        windows = tf.gather(matrices, first + tf.minimum(rows, end - 1), batch_dims=1)
+        windows = tf.reshape(windows, [together * each, frames, feature.bins])
+        return windows, tf.repeat(labels, each)
 
-    cut_tracks = dataset.enumerate().map(cut, num_parallel_calls=tf.data.AUTOTUNE)
-    return cut_tracks.unbatch()
+    if together > 1:
+        dataset = dataset.batch(together, drop_remainder=True)
+    return dataset.enumerate().map(cut, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+
+
+def _below(limits: tf.Tensor, each: int, *, seed: tf.Tensor) -> tf.Tensor:
+    """Random numbers from 0 to below each of `limits`: int64 [count, each] for int64 [count, 1]."""
+    shape = [tf.shape(limits)[0], each]
+    drawn = tf.random.stateless_uniform(shape, seed, None, None, tf.uint64)
+    return tf.cast(drawn % tf.cast(limits, tf.uint64), tf.int64)
 
 
 def evaluation_windows(tracks: Tracks, *, feature: Feature) -> tf.data.Dataset:

@@ -1,6 +1,7 @@
 """The windows that training sees are windows of sound."""
 
 import dataclasses
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -38,18 +39,26 @@ def numbered(frames: list[list[int]]) -> Tracks:
     return Tracks.from_arrays(np.repeat(matrices, 2, axis=2), np.zeros(count), frames=frames)
 
 
-def stream(tracks: Tracks, batches: int, **changes) -> np.ndarray:
+TOGETHER = (windows._CUT_TOGETHER_BYTES, 0)  # small tracks many at a time, and one by one
+
+
+def stream(tracks: Tracks, batches: int, together=TOGETHER[:1], **changes) -> np.ndarray:
+    """Windows, cut in each of these ways."""
     chosen = TrainingSettings(batch_size=32, **{"augmentation": AugmentationSettings(), **changes})
-    data = windows.training_windows(
-        tracks, feature=SMALL, genre_weights=np.ones(1), settings=chosen
-    )
-    return np.concatenate([element[0].numpy() for element in data.take(batches)])
+    found = []
+    for limit in together:
+        with mock.patch.object(windows, "_CUT_TOGETHER_BYTES", limit):
+            data = windows.training_windows(
+                tracks, feature=SMALL, genre_weights=np.ones(1), settings=chosen
+            )
+        found += [element[0].numpy() for element in data.take(batches)]
+    return np.concatenate(found)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(lengths(), min_size=1, max_size=4), st.booleans(), st.integers(0, 99))
 def test_all_of_a_window_lies_in_the_sound_of_one_clip(frames, anywhere, seed):
-    found = stream(numbered(frames), 2, random_windows=anywhere, seed=seed)[:, :, 0]
+    found = stream(numbered(frames), 2, TOGETHER, random_windows=anywhere, seed=seed)[:, :, 0]
     assert np.isfinite(found).all()
     assert (np.diff(found, axis=1) == 1).all()
     first, last = found[:, 0] // SMALL.frames_per_clip, found[:, -1] // SMALL.frames_per_clip
@@ -60,16 +69,18 @@ def test_all_of_a_window_lies_in_the_sound_of_one_clip(frames, anywhere, seed):
 @given(st.lists(lengths(), min_size=1, max_size=4), st.integers(0, 99))
 def test_a_stretched_window_reads_nothing_beyond_its_clip(frames, seed):
     stretched = AugmentationSettings(time_stretch=0.3)
-    found = stream(numbered(frames), 2, augmentation=stretched, seed=seed)[:, :, 0]
+    found = stream(numbered(frames), 2, TOGETHER, augmentation=stretched, seed=seed)[:, :, 0]
     assert np.isfinite(found).all()
     assert (np.diff(found, axis=1) >= 0).all()
     assert (np.ptp(found, axis=1) < SMALL.frames_per_clip).all()
 
 
-def test_every_start_in_the_sound_of_every_clip_is_drawn():
-    found = stream(numbered([[12, 3, 40]]), 40)[:, 0, 0]
+@pytest.mark.parametrize("limit", TOGETHER)
+def test_every_start_in_the_sound_of_every_clip_is_drawn(limit):
+    tracks = numbered([[12, 3, 40]])
+    found = stream(tracks, 40, [limit])[:, 0, 0]
     assert set(found) == {*range(5), *range(80, 113)}
-    on_the_grid = stream(numbered([[12, 3, 40]]), 10, random_windows=False)[:, 0, 0]
+    on_the_grid = stream(tracks, 10, [limit], random_windows=False)[:, 0, 0]
     assert set(on_the_grid) == {0, 80, 88, 96, 104, 112}
 
 
