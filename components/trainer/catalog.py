@@ -27,6 +27,7 @@ _NAMES = (
     "mobilenetv2",
     "musicnn",
     "musicvgg",
+    "musictaggers",
     "embedding",
     "ensemble",
 )

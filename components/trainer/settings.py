@@ -12,6 +12,7 @@ from typing import Any
 NO_WEIGHTS = "none"
 IMAGENET = "imagenet"
 MILLION_SONG = "msd"
+MUSIC_TAGGERS = "msd+mtt"
 SAVED_MODEL = "saved_model"  # a folder that the user has to name
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
@@ -41,8 +42,9 @@ class ModelSettings:
       width: Multiplier of the number of channels (or units) of a network trained from scratch.
       dropout: Share of values dropped before the last dense layer while training, 0 to 1.
       weights: What the body starts from: `none`, `imagenet` (keras.applications backbones), `msd`
-        (the Million Song Dataset weights of the PyPI package musicnn), the path of a weights
-        file, or the folder of a SavedModel. The model's entry says which of them it can start from.
+        (the Million Song Dataset weights of the PyPI package musicnn), `msd+mtt` (all weights of
+        that package), the path of a weights file, or the folder of a SavedModel. The model's entry
+        says which of them it can start from.
       fine_tune: Whether a pretrained body is trained as well, after its head. Without weights it
         has no effect: everything is trained at once.
       fine_tune_share: Share of the body's layers, counted from its output, that fine-tuning

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from components.common.errors import UserError
-from components.trainer.settings import IMAGENET, MILLION_SONG, NO_WEIGHTS, SAVED_MODEL
+from components.trainer.settings import (
+    IMAGENET,
+    MILLION_SONG,
+    MUSIC_TAGGERS,
+    NO_WEIGHTS,
+    SAVED_MODEL,
+)
 
 
 class WeightsError(UserError):
@@ -74,14 +80,9 @@ class ImageNet:
 
 
 @dataclasses.dataclass(frozen=True)
-class MillionSong:
-    """Weights trained on the Million Song Dataset, from the PyPI package `musicnn`.
+class MusicnnPackage:
+    """Weights of networks that tag music, from the PyPI package `musicnn`."""
 
-    Attributes:
-      checkpoint: Name of the checkpoint's folder in the package.
-    """
-
-    checkpoint: str
     kind: str = MILLION_SONG
 
     def check(self, model: str, *, timeout_seconds: float) -> None:
@@ -92,21 +93,22 @@ class MillionSong:
                 "installed: `pip install --no-deps musicnn==0.1.0`, or use --weights none"
             )
 
-    def folder(self, model: str) -> Path:
-        """Where the installed package keeps the checkpoint.
 
-        Raises:
-          FileNotFoundError: The package is not installed.
-        """
-        spec = importlib.util.find_spec("musicnn")  # finds the package without running its code
-        for place in (spec.submodule_search_locations or []) if spec else []:
-            folder = Path(place) / self.checkpoint
-            if folder.is_dir():
-                return folder
-        raise FileNotFoundError(
-            f"the weights of {model} come with the PyPI package musicnn: "
-            "install it with `pip install --no-deps musicnn==0.1.0`"
-        )
+def published_checkpoint(name: str) -> Path:
+    """The folder of a checkpoint in the installed package `musicnn`.
+
+    Raises:
+      FileNotFoundError: The package is not installed.
+    """
+    spec = importlib.util.find_spec("musicnn")  # finds the package without running its code
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        folder = Path(place) / name
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"the weights {name} come with the PyPI package musicnn: "
+        "install it with `pip install --no-deps musicnn==0.1.0`"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +134,7 @@ def is_saved_model(weights: str) -> bool:
 
     A place in an object store is one unless its name ends like that of a weights file.
     """
-    if weights in ("", NO_WEIGHTS, IMAGENET, MILLION_SONG):
+    if weights in ("", NO_WEIGHTS, IMAGENET, MILLION_SONG, MUSIC_TAGGERS):
         return False
     if "://" in weights:
         return not weights.endswith((".h5", ".hdf5"))

@@ -6,12 +6,19 @@ Imports no Keras, so that the command line can check quickly.
 from pathlib import Path
 
 from components.trainer.models import entry
-from components.trainer.settings import IMAGENET, MILLION_SONG, NO_WEIGHTS, SAVED_MODEL
+from components.trainer.settings import (
+    IMAGENET,
+    MILLION_SONG,
+    MUSIC_TAGGERS,
+    NO_WEIGHTS,
+    SAVED_MODEL,
+)
 from components.trainer.weight_sources import SavedModelFolder, WeightsError
 
 __all__ = ["WeightsError", "check_weights"]
 
 _TIMEOUT_SECONDS = 5.0
+_PUBLISHED = (IMAGENET, MILLION_SONG, MUSIC_TAGGERS)
 _SAVED_MODEL_FILE = "saved_model.pb"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -21,8 +28,8 @@ def check_weights(name: str, weights: str, *, timeout_seconds: float = _TIMEOUT_
 
     Args:
       name: A name of the catalog.
-      weights: `none`, `imagenet`, `msd`, the path of a weights file or the folder of a SavedModel
-        (one with `://` in it is only looked for when it is read).
+      weights: `none`, `imagenet`, `msd`, `msd+mtt`, the path of a weights file or the folder of a
+        SavedModel (one with `://` in it is only looked for when it is read).
       timeout_seconds: How long to wait for the server that has ImageNet's weights.
 
     Raises:
@@ -40,7 +47,7 @@ def check_weights(name: str, weights: str, *, timeout_seconds: float = _TIMEOUT_
         )
     if weights == source.kind:
         source.check(name, timeout_seconds=timeout_seconds)
-    elif weights in (IMAGENET, MILLION_SONG):
+    elif weights in _PUBLISHED:
         raise WeightsError(
             f"{name} starts from {source.kind!r}, {NO_WEIGHTS!r} or a file. Received: {weights!r}"
         )
@@ -49,7 +56,7 @@ def check_weights(name: str, weights: str, *, timeout_seconds: float = _TIMEOUT_
 
 
 def _check_saved_model(name: str, weights: str, timeout_seconds: float) -> None:
-    if weights in (NO_WEIGHTS, IMAGENET, MILLION_SONG, SAVED_MODEL):
+    if weights in (NO_WEIGHTS, *_PUBLISHED, SAVED_MODEL):
         SavedModelFolder().check(name, timeout_seconds=timeout_seconds)
     if "://" not in weights and not (Path(weights) / _SAVED_MODEL_FILE).is_file():
         raise WeightsError(

@@ -1,5 +1,6 @@
 """The rebuilt networks are the published ones."""
 
+import ast
 from collections import Counter
 
 import keras
@@ -8,12 +9,34 @@ import pytest
 
 from components.audio.features import feature
 from components.audio.settings import AudioSettings
-from components.trainer.models import musicnn, musicvgg
-from components.trainer.parts import published
+from components.trainer.catalog import recommended
+from components.trainer.models import build, musicnn, musicvgg
+from components.trainer.parts import heads, published
 from components.trainer.parts.filters import PooledFilters
+from components.trainer.weight_sources import published_checkpoint
 
 MUSIC_MEL = feature("music_mel", AudioSettings())
-NETWORKS = {"musicnn": musicnn.tagger(), "musicvgg": musicvgg.tagger()}
+NETWORKS = {
+    "MSD_musicnn": musicnn.tagger(),
+    "MSD_vgg": musicvgg.tagger(),
+    "MTT_musicnn": musicnn.tagger("MTT_musicnn"),
+    "MTT_vgg": musicvgg.tagger("MTT_vgg"),
+}
+# What each data set's networks should say of tracks whose genre is beyond dispute.
+TAGS_OF_TRACKS = {
+    "MSD": {
+        "blues.00000": {"blues"},
+        "jazz.00000": {"jazz"},
+        "metal.00000": {"metal", "heavy metal"},
+        "hiphop.00001": {"Hip-Hop"},
+    },
+    "MTT": {  # listeners of MagnaTagATune named what they heard, not genres
+        "classical.00000": {"classical"},
+        "classical.00002": {"strings"},
+        "metal.00000": {"rock"},
+        "country.00000": {"pop"},
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,35 +47,56 @@ def taggers():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_published_variable_is_used_once(taggers, name):
     model, used = taggers[name]
-    variables = published.published_variables(NETWORKS[name].weights.folder(name))
+    variables = published.published_variables(published_checkpoint(name))
     assert Counter(used) == Counter(variables.keys())
     assert sum(value.size for value in variables.values()) == model.count_params()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_listeners_tags_come_first(taggers, name, real_music):
-    """The published network's first four tags for four tracks whose genre is beyond dispute."""
+    """Four tracks, and a tag for each that should be among the published network's first four."""
     import tensorflow as tf
 
     from components.audio import codec
     from components.audio.extraction import cut_windows, extract
 
-    expected = {
-        "blues.00000": {"blues"},
-        "jazz.00000": {"jazz"},
-        "metal.00000": {"metal", "heavy metal"},
-        "hiphop.00001": {"Hip-Hop"},
-    }
+    data_set = name.partition("_")[0]
+    configuration = (published_checkpoint(name).parent / "configuration.py").read_text()
+    names = ast.literal_eval(configuration.split(f"{data_set}_LABELS = ")[1].splitlines()[0])
     settings = AudioSettings()
-    for track, tags in expected.items():
+    for track, tags in TAGS_OF_TRACKS[data_set].items():
         path = real_music / "genres_original" / track.split(".")[0] / f"{track}.wav"
         sound = codec.decode(path.read_bytes(), name=track, sample_rate_hz=settings.sample_rate_hz)
         samples = codec.take_clips(sound.samples, settings.clip_samples)
         matrix = extract(["music_mel"], tf.constant(samples[np.newaxis]), settings)["music_mel"]
         windows = cut_windows(matrix, MUSIC_MEL.window_frames)[0]
         means = taggers[name][0].predict_on_batch(windows).mean(axis=0)
-        first = [published.TAGS[place] for place in means.argsort()[::-1][:4]]
+        first = [names[place] for place in means.argsort()[::-1][:4]]
         assert tags & set(first), f"{track}: {first}"
+
+
+def test_the_taggers_side_by_side_answer_as_each_alone():
+    model = build(
+        "musictaggers",
+        feature=MUSIC_MEL,
+        genre_count=10,
+        settings=recommended("musictaggers").model,
+    )
+    body = model.get_layer(heads.BODY)
+    windows = np.random.default_rng(0).uniform(0, 4, (2, *MUSIC_MEL.window_shape))
+    alone = []
+    for name, network in NETWORKS.items():
+        part, weights = network.body(MUSIC_MEL)
+        weights.load(published_checkpoint(name))
+        alone.append(part.predict_on_batch(windows.astype(np.float32)))
+    np.testing.assert_allclose(
+        body.predict_on_batch(windows.astype(np.float32)), np.concatenate(alone, axis=1), atol=1e-4
+    )
+    # The head sees those of MagnaTagATune at half their size.
+    ones = np.ones((1, body.output_shape[-1]), np.float32)
+    seen = heads.head_of(model).get_layer("shares")(ones)[0]
+    units = sum(values.shape[1] for values in alone[:2])
+    assert set(np.array(seen[:units])) == {1.0} and set(np.array(seen[units:])) == {0.5}
 
 
 @pytest.mark.parametrize("kernel", [(7, 5), (6, 1), (32, 1)])

@@ -4,23 +4,21 @@ from typing import TYPE_CHECKING, Any
 
 from components.trainer.model_entry import ModelEntry
 from components.trainer.settings import FROZEN_MUSIC_BODY
-from components.trainer.weight_sources import MillionSong
+from components.trainer.weight_sources import MusicnnPackage
 
 if TYPE_CHECKING:
     import keras
 
     from components.trainer.parts.published import PublishedLayers, PublishedTagger
 
-_WEIGHTS = MillionSong("MSD_musicnn")
 
-
-def tagger() -> "PublishedTagger":
-    """The published network."""
+def tagger(checkpoint: str = "MSD_musicnn") -> "PublishedTagger":
+    """The published network, with the weights of one of the package's checkpoints."""
     from components.trainer.parts.published import PublishedTagger
 
     return PublishedTagger(
         "musicnn",
-        _WEIGHTS,
+        checkpoint,
         _layers_below_tags,
         tags_layer="dense_1",
         tags_input="batch_normalization_10",
@@ -75,5 +73,5 @@ ENTRY = ModelEntry(
     feature="music_mel",
     build=build,
     recommended=FROZEN_MUSIC_BODY,
-    weights=_WEIGHTS,
+    weights=MusicnnPackage(),
 )

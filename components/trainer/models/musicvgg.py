@@ -4,21 +4,19 @@ from typing import TYPE_CHECKING, Any
 
 from components.trainer.model_entry import ModelEntry
 from components.trainer.settings import FROZEN_MUSIC_BODY
-from components.trainer.weight_sources import MillionSong
+from components.trainer.weight_sources import MusicnnPackage
 
 if TYPE_CHECKING:
     import keras
 
     from components.trainer.parts.published import PublishedLayers, PublishedTagger
 
-_WEIGHTS = MillionSong("MSD_vgg")
 
-
-def tagger() -> "PublishedTagger":
-    """The published network."""
+def tagger(checkpoint: str = "MSD_vgg") -> "PublishedTagger":
+    """The published network, with the weights of one of the package's checkpoints."""
     from components.trainer.parts.published import PublishedTagger
 
-    return PublishedTagger("musicvgg", _WEIGHTS, _layers_below_tags, tags_layer="dense")
+    return PublishedTagger("musicvgg", checkpoint, _layers_below_tags, tags_layer="dense")
 
 
 def build(**arguments: Any) -> "keras.Model":
@@ -44,5 +42,5 @@ ENTRY = ModelEntry(
     feature="music_mel",
     build=build,
     recommended=FROZEN_MUSIC_BODY,
-    weights=_WEIGHTS,
+    weights=MusicnnPackage(),
 )

@@ -1,6 +1,7 @@
 """Heads for genres on pretrained bodies."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -18,15 +19,30 @@ SCALE = "scale"  # name of the normalisation between body and head
 
 
 def pretrained(
-    name: str, body: keras.Model, *, genre_count: int, settings: ModelSettings
+    name: str,
+    body: keras.Model,
+    *,
+    genre_count: int,
+    settings: ModelSettings,
+    shares: Sequence[float] | None = None,
 ) -> keras.Model:
     """Puts a linear head on `body`, a model named `BODY` whose output is a vector.
 
     The head normalises its input, so that a penalty on its weights has the same effect for every
     body, and for music unlike that which the body was trained on.
+
+    Args:
+      name: Of the model.
+      body: The body.
+      genre_count: Number of genres.
+      settings: Its dropout counts here.
+      shares: What each normalised value is multiplied by, [units]; a smaller one is worth a larger
+        penalty. None for all equal.
     """
     window = keras.Input(body.input_shape[1:], name=body.input.name)
     x = layers.BatchNormalization(center=False, scale=False, momentum=0.9, name=SCALE)(body(window))
+    if shares is not None:
+        x = layers.Rescaling(list(shares), name="shares")(x)
     x = layers.Dropout(settings.dropout)(x)
     probabilities = layers.Dense(genre_count, activation="softmax", dtype="float32", name="genres")(
         x

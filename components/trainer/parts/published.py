@@ -1,9 +1,9 @@
 """Music-tagging networks rebuilt from their published variables, with a new head for genres.
 
-Pons and Serra trained them to tag songs of the Million Song Dataset (arXiv 1909.06654, 1711.02520);
-the PyPI package `musicnn` (ISC licence) ships their variables as TensorFlow 1 checkpoints. The
-package's code cannot run on TensorFlow 2 and is never imported: the variables are read from the
-installed package and set on Keras layers of the same shape.
+Pons and Serra trained them to tag songs of the Million Song Dataset and of MagnaTagATune (arXiv
+1909.06654, 1711.02520); the PyPI package `musicnn` (ISC licence) ships their variables as
+TensorFlow 1 checkpoints. The package's code cannot run on TensorFlow 2 and is never imported: the
+variables are read from the installed package and set on Keras layers of the same shape.
 """
 
 import dataclasses
@@ -18,19 +18,9 @@ from tensorflow.python.training.py_checkpoint_reader import NewCheckpointReader
 from components.audio.features import Feature
 from components.trainer.parts.heads import BODY, load_body, pretrained
 from components.trainer.settings import MILLION_SONG, NO_WEIGHTS, ModelSettings
-from components.trainer.weight_sources import MillionSong
+from components.trainer.weight_sources import published_checkpoint
 
-# In the order of the checkpoints' last layer (`MSD_LABELS` of musicnn/configuration.py).
-TAGS = (
-    "rock", "pop", "alternative", "indie", "electronic", "female vocalists", "dance", "00s",
-    "alternative rock", "jazz", "beautiful", "metal", "chillout", "male vocalists",
-    "classic rock", "soul", "indie rock", "Mellow", "electronica", "80s", "folk", "90s", "chill",
-    "instrumental", "punk", "oldies", "blues", "hard rock", "ambient", "acoustic",
-    "experimental", "female vocalist", "guitar", "Hip-Hop", "70s", "party", "country",
-    "easy listening", "sexy", "catchy", "funk", "electro", "heavy metal", "Progressive rock",
-    "60s", "rnb", "indie pop", "sad", "House", "happy",
-)  # fmt: skip
-
+_TAGS = 50  # that each network was trained to give
 _LINEAR = ("kernel", "bias")
 _NORMALISATION = ("gamma", "beta", "moving_mean", "moving_variance")
 _OPTIMISER = ("/Adam", "beta1_power", "beta2_power")  # of no use after training
@@ -101,7 +91,7 @@ class PublishedTagger:
 
     Attributes:
       name: The model's name in the catalog.
-      weights: The checkpoint.
+      checkpoint: Name of the checkpoint's folder in the package.
       layers_below_tags: Applies the layers below the tags to a normalised window, float32
         [batch, frames, bands, 1], and adds each to the `PublishedLayers`: float32 [batch, units].
       tags_layer: The published name of the dense layer that gives the tags.
@@ -109,36 +99,37 @@ class PublishedTagger:
     """
 
     name: str
-    weights: MillionSong
+    checkpoint: str
     layers_below_tags: Callable[[keras.KerasTensor, PublishedLayers], keras.KerasTensor]
     tags_layer: str
     tags_input: str = ""
 
     def build(self, *, feature: Feature, genre_count: int, settings: ModelSettings) -> keras.Model:
         """The published network below its tags, and a new head for genres."""
-        body, published = self._body(feature)
+        body, published = self.body(feature)
         if settings.weights == MILLION_SONG:
-            published.load(self.weights.folder(self.name))
+            published.load(published_checkpoint(self.checkpoint))
         elif settings.weights != NO_WEIGHTS:
             load_body(body, settings.weights, model_name=self.name)
         return pretrained(self.name, body, genre_count=genre_count, settings=settings)
 
     def whole(self, feature: Feature) -> tuple[keras.Model, tuple[str, ...]]:
-        """The whole published network: from a window to the probabilities of `TAGS`.
+        """The whole published network: from a window to the probabilities of its 50 tags.
 
         Returns:
           The model, and the names of the checkpoint's variables that it holds, one for each use.
         """
-        body, published = self._body(feature)
+        body, published = self.body(feature)
         below = body.get_layer(self.tags_input).output if self.tags_input else body.output
-        dense = layers.Dense(len(TAGS), activation="sigmoid", name=self.tags_layer)
+        dense = layers.Dense(_TAGS, activation="sigmoid", name=self.tags_layer)
         tags = published.linear(dense, self.tags_layer)(below)
         model = keras.Model(body.input, tags, name=f"{self.name}_tagger")
-        return model, published.load(self.weights.folder(self.name))
+        return model, published.load(published_checkpoint(self.checkpoint))
 
-    def _body(self, feature: Feature) -> tuple[keras.Model, PublishedLayers]:
+    def body(self, feature: Feature, *, name: str = BODY) -> tuple[keras.Model, PublishedLayers]:
+        """The network below its tags, not loaded yet, and what loads it."""
         published = PublishedLayers()
         window = keras.Input(feature.window_shape, name=feature.name)
         x = layers.Reshape((*feature.window_shape, 1))(window)
         x = published.normalise(x, "batch_normalization")
-        return keras.Model(window, self.layers_below_tags(x, published), name=BODY), published
+        return keras.Model(window, self.layers_below_tags(x, published), name=name), published
