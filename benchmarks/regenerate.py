@@ -21,7 +21,7 @@ from benchmarks.results import Row, prepare, read
 from components.common.errors import UserError
 
 SPECTROGRAMS, AUDIO, DESCRIPTORS = "recovered spectrograms", "audio", "published descriptors"
-_QUICK = ("cnn", "lstm", "musicnn", "musicvgg")
+_QUICK = ("cnn", "lstm", "musicnn", "musicvgg", "musictaggers")
 _BACKBONES = ("mobilenetv2", "efficientnetb0", "inceptionv3", "vgg16", "vgg19")
 _SEEDS = (0, 1, 2)
 
@@ -89,7 +89,7 @@ def all_jobs() -> list[Job]:
     for seed in _SEEDS:
         jobs += [
             Job(SPECTROGRAMS, "listed", (name,), seed, 1, minutes)
-            for name, minutes in zip(_QUICK, (3, 3, 4, 2), strict=True)
+            for name, minutes in zip(_QUICK, (3, 3, 4, 2, 6), strict=True)
         ]
     jobs.append(Job(SPECTROGRAMS, "listed", ("crnn", "musicnn", "ensemble"), 0, 1, 15))
     jobs += [
@@ -101,10 +101,11 @@ def all_jobs() -> list[Job]:
     audio = ("ann", "cnn", "lstm", "crnn", "musicnn", "musicvgg", "ensemble")
     jobs += [Job(AUDIO, "folds", audio, seed, FOLDS, 12) for seed in _SEEDS]
     jobs += [Job(AUDIO, "segment", audio[:-1], seed, 1, 10) for seed in _SEEDS]
+    jobs += [Job(AUDIO, "segment", ("musictaggers",), seed, 1, 2) for seed in _SEEDS]
     jobs += [
         Job(AUDIO, "folds", (name,), seed, FOLDS, minutes)
         for seed in _SEEDS
-        for name, minutes in zip(_BACKBONES[:3], (6, 10, 12), strict=True)
+        for name, minutes in zip(("musictaggers", *_BACKBONES[:3]), (2, 6, 10, 12), strict=True)
     ]
     return sorted(jobs, key=lambda job: job.minutes)
 
