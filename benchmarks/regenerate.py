@@ -91,21 +91,23 @@ def all_jobs() -> list[Job]:
             Job(SPECTROGRAMS, "listed", (name,), seed, 1, minutes)
             for name, minutes in zip(_QUICK, (3, 3, 4, 2, 6), strict=True)
         ]
-    jobs.append(Job(SPECTROGRAMS, "listed", ("crnn", "musicnn", "ensemble"), 0, 1, 15))
+    jobs.append(Job(SPECTROGRAMS, "listed", ("crnn", "musictaggers", "ensemble"), 0, 1, 15))
     jobs += [
         Job(SPECTROGRAMS, "listed", (name,), 0, 1, minutes)
         for name, minutes in zip(_BACKBONES, (5, 10, 15, 8, 10), strict=True)
     ]
-    jobs.append(Job(SPECTROGRAMS, "artist", ("crnn", "musicnn", "ensemble"), 0, FOLDS, 35))
-    jobs += [Job(SPECTROGRAMS, "artist", (name,), 0, FOLDS, 18) for name in ("cnn", "lstm")]
-    audio = ("ann", "cnn", "lstm", "crnn", "musicnn", "musicvgg", "ensemble")
-    jobs += [Job(AUDIO, "folds", audio, seed, FOLDS, 12) for seed in _SEEDS]
-    jobs += [Job(AUDIO, "segment", audio[:-1], seed, 1, 10) for seed in _SEEDS]
-    jobs += [Job(AUDIO, "segment", ("musictaggers",), seed, 1, 2) for seed in _SEEDS]
+    jobs.append(Job(SPECTROGRAMS, "artist", ("crnn", "musictaggers", "ensemble"), 0, FOLDS, 35))
+    jobs += [
+        Job(SPECTROGRAMS, "artist", (name,), 0, FOLDS, minutes)
+        for name, minutes in (("cnn", 13), ("lstm", 13), ("musicnn", 5))
+    ]
+    audio = ("ann", "cnn", "lstm", "crnn", "musicnn", "musicvgg", "musictaggers", "ensemble")
+    jobs += [Job(AUDIO, "folds", audio, seed, FOLDS, 14) for seed in _SEEDS]
+    jobs += [Job(AUDIO, "segment", audio[:-1], seed, 1, 12) for seed in _SEEDS]
     jobs += [
         Job(AUDIO, "folds", (name,), seed, FOLDS, minutes)
         for seed in _SEEDS
-        for name, minutes in zip(("musictaggers", *_BACKBONES[:3]), (2, 6, 10, 12), strict=True)
+        for name, minutes in zip(_BACKBONES[:3], (6, 10, 12), strict=True)
     ]
     return sorted(jobs, key=lambda job: job.minutes)
 

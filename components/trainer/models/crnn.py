@@ -49,6 +49,6 @@ ENTRY = ModelEntry(
     name="crnn",
     feature="log_mel",
     build=build,
-    recommended=TrainingSettings(augmentation=SPECTROGRAM_AUGMENTATION),
+    recommended=TrainingSettings(augmentation=SPECTROGRAM_AUGMENTATION, epochs=80),
     least_mel_bins=31,  # with fewer, the poolings leave nothing
 )
