@@ -96,7 +96,7 @@ def all_jobs() -> list[Job]:
         Job(SPECTROGRAMS, "listed", (name,), 0, 1, minutes)
         for name, minutes in zip(_BACKBONES, (5, 10, 15, 8, 10), strict=True)
     ]
-    jobs.append(Job(SPECTROGRAMS, "artist", ("crnn", "musictaggers", "ensemble"), 0, FOLDS, 35))
+    jobs.append(Job(SPECTROGRAMS, "artist", ("crnn", "musictaggers", "ensemble"), 0, FOLDS, 42))
     jobs += [
         Job(SPECTROGRAMS, "artist", (name,), 0, FOLDS, minutes)
         for name, minutes in (("cnn", 13), ("lstm", 13), ("musicnn", 5))
