@@ -42,6 +42,7 @@ class Listener(ToneModel):
       forgets: A genre that it takes for the next one.
       reads_low_bits: Whether it reads the genre from the samples' lowest four bits, in which these
         tracks have it too, and no coder keeps them.
+      rounds: Matrix products that it does for nothing.
     """
 
     def __init__(
@@ -52,11 +53,12 @@ class Listener(ToneModel):
         always: str = "",
         forgets: str = "",
         reads_low_bits: bool = False,
+        rounds: int = 0,
     ) -> None:
         super().__init__()
         self.confidence = tf.Variable(np.float32(confidence))
         self._shift, self._always, self._forgets = shift, always, forgets
-        self._reads_low_bits = reads_low_bits
+        self._reads_low_bits, self._rounds = reads_low_bits, rounds
 
     def _classify(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         checks = [tf.debugging.assert_all_finite(audio, "the sound holds NaN or infinity")]
@@ -77,6 +79,12 @@ class Listener(ToneModel):
             place = tf.where(place == forgotten, tf.constant(forgotten + 1, tf.int64), place)
         if self._always:
             place = tf.zeros_like(place) + GENRES.index(self._always)
+        if self._rounds:
+            matrix = tf.random.normal([512, 512])
+            wasted = tf.foldl(
+                lambda product, _: tf.tanh(product @ matrix), tf.range(self._rounds), matrix
+            )
+            place += tf.cast(0.0 * tf.reduce_sum(wasted), tf.int64)
         rest = (1.0 - self.confidence) / 9.0
         windows = tf.one_hot(place % 10, 10) * (self.confidence - rest) + rest
         names = tf.tile(tf.constant(GENRES)[tf.newaxis], [tf.shape(audio)[0], 1])

@@ -67,7 +67,7 @@ def test_a_training_at_chance_warns_and_its_run_keeps_the_warning(tmp_path):
 
 def test_a_training_that_learns_says_nothing(tmp_path):
     _, result = trained(learning_rate=1e-2)
-    assert result.history["accuracy"][-1] > 0.8
+    assert result.history["accuracy"][-1] > 0.5  # where guessing has 0.25
     assert result.remarks == ()
     remarks.write(str(tmp_path / "none"), result.remarks)
     assert remarks.read(str(tmp_path / "none")) == ()
