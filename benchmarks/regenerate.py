@@ -105,9 +105,10 @@ def all_jobs() -> list[Job]:
     jobs += [Job(AUDIO, "folds", audio, seed, FOLDS, 14) for seed in _SEEDS]
     jobs += [Job(AUDIO, "segment", audio[:-1], seed, 1, 12) for seed in _SEEDS]
     jobs += [
-        Job(AUDIO, "folds", (name,), seed, FOLDS, minutes)
+        Job(AUDIO, protocol, (name,), seed, rounds, minutes)
         for seed in _SEEDS
-        for name, minutes in zip(_BACKBONES[:3], (6, 10, 12), strict=True)
+        for protocol, rounds, each in (("folds", FOLDS, (6, 10, 12)), ("segment", 1, (2, 3, 4)))
+        for name, minutes in zip(_BACKBONES[:3], each, strict=True)
     ]
     return sorted(jobs, key=lambda job: job.minutes)
 

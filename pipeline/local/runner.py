@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from absl import logging
 from rich.console import Console
@@ -42,6 +43,7 @@ _interrupted = threading.Event()
 _ending = threading.Event()
 
 _PLAIN_WIDTH = 120
+_SECONDS_TO_LET_GO = 10
 _INTERRUPTED_TEXT = "Interrupted. What is finished is kept: the same command goes on from there."
 
 # What each stage does, for people; ids with a model's name are looked up without it.
@@ -124,7 +126,7 @@ def _places(config: PipelineConfig) -> dict[Path, str]:
 
 @contextlib.contextmanager
 def _alone(lock_file: Path, taken: str) -> Iterator[None]:
-    """Holds a lock file; the system lifts the lock whenever this process ends.
+    """Holds a lock file; the system lifts the lock when this process and its stages have ended.
 
     Raises:
       UserError: Another process holds it, or it cannot be written.
@@ -135,11 +137,21 @@ def _alone(lock_file: Path, taken: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot write to {error.filename}: {error.strerror}") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{taken}; wait for it, or give another place") from error
+        # The stages of a run that was killed take a moment to notice it.
+        deadline = time.monotonic() + _SECONDS_TO_LET_GO
+        while not _locked(lock):
+            if time.monotonic() > deadline:
+                raise UserError(f"{taken}; wait for it, or give another place")
+            time.sleep(0.1)
         yield
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
