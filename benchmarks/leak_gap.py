@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from benchmarks.results import Row, read, seed_means
 from components.common.errors import UserError
 from components.gtzan.genres import GENRES
+from components.trainer.catalog import CATALOG
 
 # Protocol, column of the results file, label.
 BARS = (
@@ -51,10 +52,12 @@ def draw(figures: Mapping[Key, float], *, title: str) -> Figure:
     Raises:
       ValueError: No model was measured under `segment`.
     """
-    models = [model for model, protocol, column in figures if (protocol, column) == BARS[0][:2]]
+    measured = [model for model, protocol, column in figures if (protocol, column) == BARS[0][:2]]
+    models = [model for model in CATALOG if model in measured]  # as in the table of figures
+    models += [model for model in measured if model not in CATALOG]
     if not models:
         raise ValueError("no model was measured under --protocol segment: there is no gap to draw")
-    figure = Figure(figsize=(1.5 + 2.1 * len(models), 4.2), layout="constrained")
+    figure = Figure(figsize=(2.0 + 1.3 * len(models), 4.2), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(BARS)
     colours = ("tab:red", "tab:orange", "tab:blue", "tab:green")
@@ -62,7 +65,7 @@ def draw(figures: Mapping[Key, float], *, title: str) -> Figure:
         heights = [figures.get((model, protocol, column), np.nan) for model in models]
         positions = np.arange(len(models)) + (place - (len(BARS) - 1) / 2) * width
         bars = axes.bar(positions, heights, width, label=label, color=colour)
-        axes.bar_label(bars, fmt="%.2f", fontsize=8)
+        axes.bar_label(bars, fmt="%.2f", fontsize=7)
     axes.set_xticks(range(len(models)), models)
     axes.set(ylabel="accuracy", ylim=(0, 1.1))
     axes.axhline(1 / len(GENRES), color="grey", linestyle=":", label="chance")
