@@ -7,6 +7,6 @@ ENTRY = backbone_entry(
     application="EfficientNetB0",
     preprocessing="torch",
     imagenet_url="https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
-    scratch=scratch_settings(shrink=2, epochs=60, learning_rate=2e-3),
+    scratch=scratch_settings(shrink=2, epochs=100, learning_rate=2e-3),
     first_layer="stem_conv_pad",
 )

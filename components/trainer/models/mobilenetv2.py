@@ -8,5 +8,5 @@ ENTRY = backbone_entry(
     preprocessing="tf",
     imagenet_url="https://storage.googleapis.com/tensorflow/keras-applications/"
     "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_128_no_top.h5",
-    scratch=scratch_settings(shrink=2, epochs=40, learning_rate=2e-3),
+    scratch=scratch_settings(shrink=2, epochs=80, learning_rate=2e-3),
 )

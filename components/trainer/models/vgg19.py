@@ -8,5 +8,5 @@ ENTRY = backbone_entry(
     preprocessing="caffe",
     imagenet_url="https://storage.googleapis.com/tensorflow/keras-applications/"
     "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    scratch=scratch_settings(shrink=4, epochs=30, learning_rate=3e-4),
+    scratch=scratch_settings(shrink=4, epochs=45, learning_rate=3e-4),
 )
