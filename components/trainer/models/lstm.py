@@ -14,9 +14,8 @@ _FRAMES_A_STEP = 4
 
 
 def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "keras.Model":
-    """Two LSTM layers in both directions, which read four frames a step: mean and deviation.
+    """Two LSTM layers in both directions, which read statistics of four frames at a time.
 
-    The deviation keeps what the mean blurs, as onsets and roughness.
     The outputs of all steps are pooled, so that the last need not carry all. Dropout stands between
     the layers rather than within them, where it would leave the seed of its recurrent masks as
     state in the exported graph.
@@ -24,11 +23,11 @@ def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "ke
     import keras
     from keras import layers
 
-    from components.trainer.parts.pooling import MeanAndDeviation, mean_and_maximum
+    from components.trainer.parts.pooling import FrameSteps, mean_and_maximum
 
     window = keras.Input(feature.window_shape, name=feature.name)
     units = max(1, round(96 * settings.width))
-    x = MeanAndDeviation(_FRAMES_A_STEP)(window)
+    x = FrameSteps(_FRAMES_A_STEP)(window)
     x = layers.Bidirectional(layers.LSTM(units, return_sequences=True))(x)
     x = layers.Dropout(settings.dropout)(x)
     x = layers.Bidirectional(layers.LSTM(units, return_sequences=True))(x)

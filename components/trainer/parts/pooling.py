@@ -16,13 +16,18 @@ def mean_and_maximum(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 @keras.saving.register_keras_serializable("gatefold")
-class MeanAndDeviation(layers.Layer):
-    """Mean and standard deviation of every few frames; frames left over at the end are dropped.
+class FrameSteps(layers.Layer):
+    """Steps of a few frames each, described by four statistics of every coefficient.
+
+    They are the mean, the standard deviation, the change of the mean since the step before (delta;
+    zero in the first step), and the mean less that of the whole window. The last is cepstral mean
+    normalisation (Atal, 1974): a constant in the cepstrum, as of another microphone or mastering,
+    does not change it. Frames left over at the end are dropped.
 
     Args:
       frames: Frames that make one step.
 
-    Input float32 [batch, time, c]; output float32 [batch, time // frames, 2 c], means first.
+    Input float32 [batch, time, c]; output float32 [batch, time // frames, 4 c], in that order.
     """
 
     def __init__(self, frames: int, **kwargs: Any) -> None:
@@ -33,11 +38,13 @@ class MeanAndDeviation(layers.Layer):
         """Pools over time."""
         time, channels = x.shape[1:]
         steps = time // self.frames
-        stretches = ops.reshape(x[:, : steps * self.frames], (-1, steps, self.frames, channels))
-        means = ops.mean(stretches, axis=2, keepdims=True)
-        variances = ops.mean(ops.square(stretches - means), axis=2)
+        x = ops.reshape(x[:, : steps * self.frames], (-1, steps, self.frames, channels))
+        means = ops.mean(x, axis=2)
+        variances = ops.mean(ops.square(x - means[:, :, None]), axis=2)
+        changes = ops.pad(means[:, 1:] - means[:, :-1], [[0, 0], [1, 0], [0, 0]])
+        relative = means - ops.mean(means, axis=1, keepdims=True)
         deviations = ops.sqrt(variances + _LEAST_VARIANCE)
-        return ops.concatenate([ops.squeeze(means, axis=2), deviations], axis=2)
+        return ops.concatenate([means, deviations, changes, relative], axis=2)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
