@@ -94,7 +94,7 @@ def all_jobs() -> list[Job]:
     jobs.append(Job(SPECTROGRAMS, "listed", ("crnn", "musictaggers", "ensemble"), 0, 1, 15))
     jobs += [
         Job(SPECTROGRAMS, "listed", (name,), 0, 1, minutes)
-        for name, minutes in zip(_BACKBONES, (5, 10, 15, 8, 10), strict=True)
+        for name, minutes in zip(_BACKBONES, (7, 14, 38, 8, 14), strict=True)
     ]
     jobs.append(Job(SPECTROGRAMS, "artist", ("crnn", "musictaggers", "ensemble"), 0, FOLDS, 42))
     jobs += [
@@ -104,9 +104,9 @@ def all_jobs() -> list[Job]:
     audio = ("ann", "cnn", "lstm", "crnn", "musicnn", "musicvgg", "musictaggers", "ensemble")
     jobs += [Job(AUDIO, "folds", audio, seed, FOLDS, 14) for seed in _SEEDS]
     jobs += [Job(AUDIO, "segment", audio[:-1], seed, 1, 12) for seed in _SEEDS]
-    jobs += [  # one seed: a round of the larger two takes four to nine minutes on one core
+    jobs += [  # one seed: a round of the larger two takes three to ten minutes on one core
         Job(AUDIO, protocol, (name,), 0, rounds, minutes)
-        for protocol, rounds, each in (("folds", FOLDS, (6, 22, 28)), ("segment", 1, (1, 4, 6)))
+        for protocol, rounds, each in (("folds", FOLDS, (8, 12, 35)), ("segment", 1, (2, 7, 16)))
         for name, minutes in zip(_BACKBONES[:3], each, strict=True)
     ]
     return sorted(jobs, key=lambda job: job.minutes)

@@ -8,7 +8,7 @@ ENTRY = backbone_entry(
     preprocessing="tf",
     imagenet_url="https://storage.googleapis.com/tensorflow/keras-applications/"
     "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    scratch=scratch_settings(shrink=1, epochs=20, learning_rate=1e-3, batch_size=16),
+    scratch=scratch_settings(shrink=1, epochs=60, learning_rate=1e-3, batch_size=16),
     least_mel_bins=75,
     least_window_frames=75,
 )
