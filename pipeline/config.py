@@ -1,8 +1,9 @@
 """The whole configuration of a run: one tree of frozen dataclasses, read without TensorFlow."""
 
 import dataclasses
+import difflib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,10 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         unknown = [model for model in self.models if not is_branch(model)]
         if unknown or not self.models:
+            received = [f"{model}{_similar(model, CATALOG)}" for model in unknown]
             raise UserError(
                 f"--models: known models are {', '.join(CATALOG)}, and a trained one's name with "
-                f"-2 to -99 for another seed. Received: {unknown}"
+                f"-2 to -99 for another seed. Received: {', '.join(received) or 'none'}"
             )
         if "ensemble" in self.models and len(self.models) < 3:
             raise UserError(
@@ -191,7 +193,8 @@ def replace_fields(tree: Any, pairs: Sequence[tuple[str, Any]], *, option: str) 
         head, _, rest = name.partition(".")
         if head not in names:
             raise UserError(
-                f"--set {option}.{head}: no such setting; there are {', '.join(sorted(names))}"
+                f"--set {option}.{head}: no such setting{_similar(head, names)}. "
+                f"There are {', '.join(sorted(names))}"
             )
         current = getattr(tree, head)
         if rest and not dataclasses.is_dataclass(current):
@@ -223,5 +226,15 @@ def _convert(value: Any, current: Any) -> Any:
             raise ValueError("expected true or false")
         return value.lower() == "true"
     if isinstance(current, int | float):
-        return type(current)(value)
+        try:
+            return type(current)(value)
+        except ValueError:
+            kind = "a whole number" if isinstance(current, int) else "a number"
+            raise ValueError(f"expected {kind}") from None
     raise ValueError("this setting has fields of its own: name one of them")
+
+
+def _similar(name: str, known: Iterable[str]) -> str:
+    """Asks whether the known name that is most like `name` was meant; empty if none is like it."""
+    found = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {found[0]}?)" if found else ""

@@ -66,10 +66,10 @@ def parse(arguments: Sequence[str]) -> tuple[PipelineConfig, bool]:
     config = shared_config(
         options, folder=folder, synthetic=options.data is None and not options.download
     )
-    if options.jobs < 0:
+    if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs must be 1 or more. Received: {options.jobs}")
     config = dataclasses.replace(
-        config, mlflow_uri=options.mlflow_uri, metadata=options.metadata, jobs=options.jobs
+        config, mlflow_uri=options.mlflow_uri, metadata=options.metadata, jobs=options.jobs or 0
     )
     return config, options.download
 
@@ -168,7 +168,6 @@ def _local_parser() -> argparse.ArgumentParser:
     here.add_argument(
         "--jobs",
         type=int,
-        default=0,
         metavar="N",
         help="stages that run at a time (default: 2; 1 with a GPU, with under 12 GiB of memory, or "
         "where Beam runs several processes)",

@@ -80,8 +80,8 @@ class AudioSettings:
             raise ValueError(f"fft_length must be even, 2 or more. Received: {self.fft_length}")
         if not 1 <= self.mfcc_coefficients <= self.mel_bins:
             raise ValueError(
-                f"mfcc_coefficients must be from 1 to mel_bins ({self.mel_bins}). "
-                f"Received: {self.mfcc_coefficients}"
+                "mfcc_coefficients must be from 1 to mel_bins. Received: mfcc_coefficients "
+                f"{self.mfcc_coefficients}, mel_bins {self.mel_bins}"
             )
         if self.window_frames < 32 or self.window_seconds > self.clip_seconds:
             raise ValueError(

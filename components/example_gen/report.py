@@ -203,7 +203,7 @@ def render_page(
 
 def _reason(rejected: dict[str, Any]) -> str:
     """Joins reason and detail without repetition."""
-    reason, detail = rejected["reason"], rejected["detail"]
+    reason, detail = rejected["reason"], rejected["detail"].removeprefix("is ")
     if not detail or detail.startswith(reason):
         return detail or reason
     return f"{reason} ({detail})"
