@@ -104,10 +104,13 @@ def all_jobs() -> list[Job]:
     audio = ("ann", "cnn", "lstm", "crnn", "musicnn", "musicvgg", "musictaggers", "ensemble")
     jobs += [Job(AUDIO, "folds", audio, seed, FOLDS, 14) for seed in _SEEDS]
     jobs += [Job(AUDIO, "segment", audio[:-1], seed, 1, 12) for seed in _SEEDS]
-    jobs += [  # one seed: a round of the larger two takes three to ten minutes on one core
+    jobs += [  # one seed: a round of the larger ones takes minutes
         Job(AUDIO, protocol, (name,), 0, rounds, minutes)
-        for protocol, rounds, each in (("folds", FOLDS, (8, 12, 35)), ("segment", 1, (2, 7, 16)))
-        for name, minutes in zip(_BACKBONES[:3], each, strict=True)
+        for protocol, rounds, each in (
+            ("folds", FOLDS, (8, 12, 35, 14, 21)),
+            ("segment", 1, (2, 7, 16, 6, 10)),
+        )
+        for name, minutes in zip(_BACKBONES, each, strict=True)
     ]
     return sorted(jobs, key=lambda job: job.minutes)
 
