@@ -104,7 +104,7 @@ def all_jobs() -> list[Job]:
     audio = ("ann", "cnn", "lstm", "crnn", "musicnn", "musicvgg", "musictaggers", "ensemble")
     jobs += [Job(AUDIO, "folds", audio, seed, FOLDS, 14) for seed in _SEEDS]
     jobs += [Job(AUDIO, "segment", audio[:-1], seed, 1, 12) for seed in _SEEDS]
-    jobs += [  # one seed: a round of the larger ones takes minutes
+    jobs += [  # one seed: a round of the larger ones takes three to nine minutes on a busy core
         Job(AUDIO, protocol, (name,), 0, rounds, minutes)
         for protocol, rounds, each in (
             ("folds", FOLDS, (8, 12, 35, 14, 21)),

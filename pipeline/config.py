@@ -111,7 +111,7 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         unknown = [model for model in self.models if not is_branch(model)]
         if unknown or not self.models:
-            received = [f"{model}{_similar(model, CATALOG)}" for model in unknown]
+            received = [f"{model!r}{_similar(model, CATALOG)}" for model in unknown]
             raise UserError(
                 f"--models: known models are {', '.join(CATALOG)}, and a trained one's name with "
                 f"-2 to -99 for another seed. Received: {', '.join(received) or 'none'}"
@@ -235,6 +235,6 @@ def _convert(value: Any, current: Any) -> Any:
 
 
 def _similar(name: str, known: Iterable[str]) -> str:
-    """Asks whether the known name that is most like `name` was meant; empty if none is like it."""
+    """A question in brackets for the known name nearest to `name`; empty if none is near."""
     found = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {found[0]}?)" if found else ""
