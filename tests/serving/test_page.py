@@ -102,32 +102,28 @@ def heading(page, name: str):
 
 
 def unfold(page, title: str, content) -> None:
-    """Opens an expander until its content shows: what grows above it may move it from a click."""
+    """Opens an expander until its content shows and stays: what grows above moves it from a click."""
     player_of(page)
     for _ in range(10):
         page.get_by_text(title).click()
         try:
             content.wait_for(timeout=5_000)
-            return
         except sync_api.TimeoutError:
             continue
+        wait_until_still(page, content)
+        return
     raise AssertionError(f"'{title}' did not open")
 
 
-def download(page, button: str) -> sync_api.Download:
-    """Presses a button until its file comes: one that moves between press and release is missed.
-
-    A file that the page fails to make leaves a traceback, for which `open_page` fails the test.
-    """
-    for _ in range(8):
-        try:
-            with page.expect_download(timeout=5_000) as found:
-                page.get_by_role("button", name=button).click()
-            return found.value
-        except sync_api.TimeoutError:
-            continue
-    told = page.get_by_test_id("stDownloadButtonError").all_inner_texts()
-    raise AssertionError(f"'{button}' gave no file. The page says: {told}")
+def wait_until_still(page, content) -> None:
+    """Waits until something has kept its place for a second."""
+    places = []
+    for _ in range(100):
+        places.append(content.bounding_box())
+        if len(places) > 5 and all(place == places[-1] for place in places[-6:]):
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError(f"It still moves: {places[-6:]}")
 
 
 def first_bar(page, chart: int = 0) -> str:
@@ -265,8 +261,9 @@ def test_release_evidence_is_one_click_away(open_page) -> None:
     page.get_by_role("button", name="What this model is").click()
     page.get_by_text("Tracks: 100 train, 20 test").wait_for()
     page.get_by_text("Accuracy on its test tracks: 90.0 %").wait_for()
-    evidence = download(page, "Release evidence")
-    assert json.loads(pathlib.Path(evidence.path()).read_text()) == RELEASE
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Release evidence").click()
+    assert json.loads(pathlib.Path(download.value.path()).read_text()) == RELEASE
 
 
 def test_several_songs_give_a_table_two_stand_side_by_side(
@@ -277,16 +274,18 @@ def test_several_songs_give_a_table_two_stand_side_by_side(
     broken.write_text("la la la")
     upload(page, write_song(tmp_path, "jazz"), broken, write_song(tmp_path, "rock"))
     heading(page, "jazz.wav: jazz 100 %")
-    table = download(page, "Download CSV")
-    rows = list(csv.DictReader(io.StringIO(pathlib.Path(table.path()).read_text())))
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    rows = list(csv.DictReader(io.StringIO(pathlib.Path(download.value.path()).read_text())))
     assert [(row["file"], row["genre"]) for row in rows] == [
         ("jazz.wav", "jazz"),
         ("broken.wav", ""),
         ("rock.wav", "rock"),
     ]
     assert "is not audio" in rows[1]["error"]
-    answers = download(page, "Download JSON")
-    made = json.loads(pathlib.Path(answers.path()).read_text())
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download JSON").click()
+    made = json.loads(pathlib.Path(download.value.path()).read_text())
     assert [song.get("genre") for song in made] == ["jazz", None, "rock"]
     page.get_by_role("combobox", name=re.compile("Look at one song")).click()
     page.get_by_role("option", name="3. rock.wav").click()
@@ -318,9 +317,10 @@ def test_snippets_ask_what_the_page_asked(
     heading(page, "country.wav: country 100 %")
     button = page.get_by_role("button", name="Request (JSON)")
     unfold(page, "Use it from Python or curl", button)
-    request = download(page, "Request (JSON)")
-    assert request.suggested_filename == "country-request.json"
-    request.save_as(tmp_path / "country-request.json")
+    with page.expect_download() as download:
+        button.click()
+    assert download.value.suggested_filename == "country-request.json"
+    download.value.save_as(tmp_path / "country-request.json")
     python, curl = page.locator("[data-testid=stCode] code").all_inner_texts()
     done = subprocess.run(
         ["bash", "-c", curl], cwd=tmp_path, capture_output=True, text=True, check=True
