@@ -102,7 +102,7 @@ def heading(page, name: str):
 
 
 def unfold(page, title: str, content) -> None:
-    """Opens an expander until its content shows and stays: what grows above moves it from a click."""
+    """Opens an expander until its content shows, and waits until nothing moves that content."""
     player_of(page)
     for _ in range(10):
         page.get_by_text(title).click()
