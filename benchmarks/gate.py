@@ -26,7 +26,7 @@ from pipeline.local import capacity, metadata_store
 from pipeline.local.stage_process import StageProcesses
 
 _GATE = (
-    *("StressExamples", "Floor", "TestAnswers", "ServingCheck", "Gate"),
+    *("DeformedExamples", "Baseline", "Predictions", "ServingCheck", "Gate"),
     *("ModelSelector", "ReleaseReport"),
 )
 _AFTERWARDS = ("Pusher", "RunRecorder")

@@ -7,26 +7,26 @@ from typing import Any
 from tfx.dsl.components.base.base_component import BaseComponent
 
 from components.audio.settings import AudioSettings
+from components.baseline.component import Baseline
 from components.common.node_ids import node_id
-from components.floor.component import Floor
+from components.deformed_examples.component import DeformedExamples
 from components.gate.component import Gate
+from components.predictions.component import Predictions
 from components.serving_check.component import ServingCheck
 from components.serving_check.infra_validator import infra_validator
 from components.serving_check.settings import ServingCheckSettings
-from components.stress_examples.component import StressExamples
-from components.test_answers.component import TestAnswers
 from pipeline.config import PipelineConfig
 
-FLOOR_FEATURE = "descriptors"
+BASELINE_FEATURE = "descriptors"
 
 
 @dataclasses.dataclass(frozen=True)
 class Judging:
     """The nodes that judge; those of one model by its name."""
 
-    stress_examples: StressExamples
-    floor: Floor
-    answers: Mapping[str, TestAnswers]
+    deformed_examples: DeformedExamples
+    baseline: Baseline
+    answers: Mapping[str, Predictions]
     serving_checks: Mapping[str, ServingCheck]
     infra_validators: Mapping[str, BaseComponent]
     gate: Gate
@@ -63,16 +63,16 @@ def judging(
       run_id: Of the run; the gate is never cached.
     """
     examples = example_gen.outputs["examples"]
-    stress_examples = StressExamples(examples=examples, audio=audio)
-    floor = Floor(
+    deformed_examples = DeformedExamples(examples=examples, audio=audio)
+    baseline = Baseline(
         transformed_examples=descriptors.outputs["transformed_examples"],
     )
     answers = {
-        name: TestAnswers(
+        name: Predictions(
             model=trainer.outputs["model"],
             examples=examples,
-            stress_examples=stress_examples.outputs["examples"],
-        ).with_id(node_id("TestAnswers", name))
+            deformed_examples=deformed_examples.outputs["examples"],
+        ).with_id(node_id("Predictions", name))
         for name, trainer in trainers.items()
     }
     serving_checks = {
@@ -108,7 +108,7 @@ def judging(
         serving_checks=_outputs(serving_checks, "report"),
         infra_blessings=_outputs(serving_checks, "blessing"),
         infra_validations=_outputs(infra_validators, "blessing"),
-        floor_answers=floor.outputs["answers"],
+        baseline_answers=baseline.outputs["answers"],
         ingest_report=example_gen.outputs["ingest_report"],
         examples=examples,
         gate=config.gate,
@@ -117,7 +117,7 @@ def judging(
         replace_incompatible=config.replace_incompatible,
         run_id=run_id,
     )
-    return Judging(stress_examples, floor, answers, serving_checks, infra_validators, gate)
+    return Judging(deformed_examples, baseline, answers, serving_checks, infra_validators, gate)
 
 
 def _outputs(nodes: Mapping[str, BaseComponent], key: str) -> dict[str, Any]:

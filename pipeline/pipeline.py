@@ -36,7 +36,7 @@ from components.transform.component import Transform
 from pipeline import fingerprint
 from pipeline.beam_runners import JOB_ENDPOINT, BeamConfig
 from pipeline.config import PipelineConfig
-from pipeline.judging import FLOOR_FEATURE, judging
+from pipeline.judging import BASELINE_FEATURE, judging
 from pipeline.run_parameters import run_parameters
 
 
@@ -79,7 +79,7 @@ def create_pipeline(
     )
     # One Transform per feature, so that adding a model does not invalidate the others' cache.
     # The simple peer reads descriptors whichever models are chosen.
-    features_read = dict.fromkeys([*feature_names(config.models), FLOOR_FEATURE])
+    features_read = dict.fromkeys([*feature_names(config.models), BASELINE_FEATURE])
     transforms = {name: _transform(config, name, example_gen, schema) for name in features_read}
     for transform in transforms.values():
         transform.add_upstream_node(validator)  # features only of valid data
@@ -97,14 +97,14 @@ def create_pipeline(
     judges = judging(
         config,
         example_gen=example_gen,
-        descriptors=transforms[FLOOR_FEATURE],
+        descriptors=transforms[BASELINE_FEATURE],
         trainers=trainers,
         evaluators=evaluators,
         audio=ingest_settings(config).audio,
         release=_release(config),
         run_id=run_id,
     )
-    judges.stress_examples.add_upstream_node(validator)
+    judges.deformed_examples.add_upstream_node(validator)
     judgement = judges.gate.outputs["judgement"]
     selector = ModelSelector(
         models={name: node.outputs["model"] for name, node in trainers.items()},
@@ -164,8 +164,8 @@ def create_pipeline(
         schema,
         validator,
         *transforms.values(),
-        judges.stress_examples,
-        judges.floor,
+        judges.deformed_examples,
+        judges.baseline,
         *branches,
         judges.gate,
         selector,

@@ -7,7 +7,7 @@ min_top_3_accuracy: 0
 min_genre_recall: 0
 max_slice_deficit: 1
 max_ece: 1
-min_margin_over_floor: -1
+min_margin_over_baseline: -1
 max_accuracy_loss: 1
 max_log_loss_increase: 100
 max_latency_ratio: 1000000

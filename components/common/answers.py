@@ -1,6 +1,6 @@
-"""Answers of a model for tracks: written by TestAnswers and Floor, read by the gate and the report.
+"""A model's answers for tracks: written by Predictions and Baseline, read by gate and report.
 
-In `common` because TestAnswers, Floor, ServingCheck, Gate and ReleaseReport all use the files.
+In `common` because Predictions, Baseline, ServingCheck, Gate and ReleaseReport all use the files.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Reads and writes raw examples as tracks, one at a time, on any file system that TensorFlow knows.
 
-In `common` because StressExamples writes what TestAnswers and later nodes read beside ingest's own.
+In `common` because DeformedExamples writes what Predictions and later nodes read beside ingest.
 """
 
 import dataclasses

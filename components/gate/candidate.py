@@ -127,8 +127,8 @@ def readable(of: Callable[[], _Part], problems: dict[str, str], label: str) -> _
 def evidence(
     candidate: Candidate,
     *,
-    floor: TrackAnswers | None,
-    floor_problem: str,
+    baseline: TrackAnswers | None,
+    baseline_problem: str,
     against: Against | None,
     expected_tracks: int,
     genres: tuple[str, ...],
@@ -137,8 +137,8 @@ def evidence(
 
     Args:
       candidate: The model.
-      floor: The simple peer's answers for the test tracks; None without them.
-      floor_problem: Why there are none.
+      baseline: The simple peer's answers for the test tracks; None without them.
+      baseline_problem: Why there are none.
       against: The comparison with production.
       expected_tracks: Tracks of the test split; 0 if unknown.
       genres: Names in label order.
@@ -157,13 +157,13 @@ def evidence(
     if not all_answered:
         names = [name for name, ok in zip(judged.track_ids, judged.answered, strict=True) if not ok]
         problems.setdefault("answers", f"no numbers for {len(names)} tracks, {names[0]} for one")
-    floor_figures: dict[str, Figure] = {}
-    if floor is None:
-        problems["floor"] = floor_problem
-    elif floor.track_ids != judged.track_ids:
-        problems["floor"] = "the floor answered other tracks than the model"
+    baseline_figures: dict[str, Figure] = {}
+    if baseline is None:
+        problems["baseline"] = baseline_problem
+    elif baseline.track_ids != judged.track_ids:
+        problems["baseline"] = "the baseline answered other tracks than the model"
     else:
-        floor_figures = statistics.overall(floor.probabilities, floor.labels)
+        baseline_figures = statistics.overall(baseline.probabilities, baseline.labels)
     probabilities, labels = judged.probabilities, judged.labels
     evaluated = candidate.evaluation or {}
     count = evaluated.get("example_count")
@@ -176,7 +176,7 @@ def evidence(
         calibration_by_chance=statistics.calibration_error_by_chance(probabilities)
         if all_answered
         else None,
-        floor=floor_figures,
+        baseline=baseline_figures,
         evaluated_accuracy=evaluated.get(ACCURACY),
         evaluated_tracks=None if count is None else int(count),
         robustness=_robustness(candidate, judged, problems),

@@ -13,7 +13,7 @@ from components.gate.production import Production
 
 
 @dataclasses.dataclass(frozen=True)
-class Baseline:
+class Reference:
     """Production and its answers.
 
     Attributes:
@@ -29,9 +29,9 @@ class Baseline:
     problem: str = ""
 
 
-def baseline(
+def reference(
     serving_folder: str, candidates: Sequence[Candidate], *, examples: str, genres: tuple[str, ...]
-) -> Baseline:
+) -> Reference:
     """Reads production, and asks it about the test tracks where that is needed.
 
     A candidate with the same checksum has answered the same tracks already: its answers are taken,
@@ -46,51 +46,51 @@ def baseline(
     problems: dict[str, str] = {}
     found = readable(lambda: production.newest(serving_folder), problems, "production")
     if found is None:
-        return Baseline(problem=problems.get("production", ""))
+        return Reference(problem=problems.get("production", ""))
     for candidate in candidates:
         if candidate.checksum and candidate.checksum == found.checksum:
             return _same(found, candidate)
     if found.problem:
-        return Baseline(found, problem=found.problem)
+        return Reference(found, problem=found.problem)
     if found.genres != genres:
-        return Baseline(found)  # each candidate's comparison says what differs
+        return Reference(found)  # each candidate's comparison says what differs
     own = readable(lambda: production.ask(found, examples, genres), problems, "production")
     if own is None:
-        return Baseline(
+        return Reference(
             found, problem=f"version {found.version} does not answer: {problems['production']}"
         )
     if own.probabilities.shape[1] != len(genres):
-        return Baseline(
+        return Reference(
             found,
             problem=f"version {found.version} answers with {own.probabilities.shape[1]} genres "
             f"instead of {len(genres)}",
         )
     if not own.answered.all():
-        return Baseline(found, problem=f"version {found.version} answers with NaN")
-    return Baseline(found, own)
+        return Reference(found, problem=f"version {found.version} answers with NaN")
+    return Reference(found, own)
 
 
-def _same(found: Production, candidate: Candidate) -> Baseline:
+def _same(found: Production, candidate: Candidate) -> Reference:
     """Production that is a model of this run: what this run asked counts for it, too."""
     own = candidate.answers
     if own is None or not own.answered.all():
-        return Baseline(
+        return Reference(
             found,
             same_as=candidate.name,
             problem=f"version {found.version} is {candidate.name} of this run, which did not "
             "answer every test track",
         )
-    return Baseline(found, own, same_as=candidate.name)
+    return Reference(found, own, same_as=candidate.name)
 
 
 def against(
-    candidate: Candidate, base: Baseline, *, genres: tuple[str, ...], waived: bool
+    candidate: Candidate, base: Reference, *, genres: tuple[str, ...], waived: bool
 ) -> Against:
     """Compares a candidate with production.
 
     Args:
       candidate: The model.
-      base: From `baseline`.
+      base: From `reference`.
       genres: Names in label order.
       waived: Whether the run may replace a model that it cannot be compared with.
     """

@@ -37,7 +37,7 @@ class Gate(base_component.BaseComponent):
         serving_checks: Mapping[str, BaseChannel],
         infra_blessings: Mapping[str, BaseChannel],
         infra_validations: Mapping[str, BaseChannel],
-        floor_answers: BaseChannel,
+        baseline_answers: BaseChannel,
         ingest_report: BaseChannel,
         examples: BaseChannel,
         gate: GateSettings,
@@ -52,12 +52,12 @@ class Gate(base_component.BaseComponent):
           models: `Model` channel of each branch, by the model's name in the catalog.
           model_runs: `ModelRun` channels, which hold validation predictions, by the same names.
           evaluations: `ModelEvaluation` channels, by the same names.
-          answers: TestAnswers' reports, by the same names.
+          answers: Predictions' reports, by the same names.
           serving_checks: ServingCheck's reports, by the same names.
           infra_blessings: Its `InfraBlessing` channels, by the same names.
           infra_validations: `InfraBlessing` channels of TFX's InfraValidator, by the same names;
             empty where it does not run.
-          floor_answers: Floor's report.
+          baseline_answers: Baseline's report.
           ingest_report: GtzanExampleGen's report: numbers of tracks.
           examples: The raw examples, to ask production about the test split.
           gate: The thresholds.
@@ -68,7 +68,7 @@ class Gate(base_component.BaseComponent):
           run_id: Id of this run of the pipeline.
         """
         inputs: dict[str, tuple[type, BaseChannel]] = {
-            "floor_answers": (Report, floor_answers),
+            "baseline_answers": (Report, baseline_answers),
             "ingest_report": (Report, ingest_report),
             "examples": (standard_artifacts.Examples, examples),
         }

@@ -62,7 +62,7 @@ class Evidence:
       by_genre: In label order.
       slices: Parts of the test split.
       calibration_by_chance: Calibration error that so few tracks show by chance.
-      floor: The figures of the simple peer on the same tracks.
+      baseline: The figures of the simple peer on the same tracks.
       evaluated_accuracy: The Evaluator's accuracy.
       evaluated_tracks: Its number of tracks.
       robustness: By deformation.
@@ -79,7 +79,7 @@ class Evidence:
     by_genre: Sequence[GenreFigures] = ()
     slices: Sequence[Slice] | None = None
     calibration_by_chance: float | None = None
-    floor: Mapping[str, Figure] = dataclasses.field(default_factory=dict)
+    baseline: Mapping[str, Figure] = dataclasses.field(default_factory=dict)
     evaluated_accuracy: float | None = None
     evaluated_tracks: int | None = None
     robustness: Mapping[str, Robustness] = dataclasses.field(default_factory=dict)

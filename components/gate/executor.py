@@ -35,7 +35,7 @@ class Executor(base_executor.BaseExecutor):
         Args:
           input_dict: For each model `model_<name>`, `model_run_<name>`, `evaluation_<name>`,
             `answers_<name>`, `serving_check_<name>` and `infra_blessing_<name>`, and where TFX's
-            InfraValidator ran `infra_validation_<name>`; `floor_answers`,
+            InfraValidator ran `infra_validation_<name>`; `baseline_answers`,
             `ingest_report` and `examples` (raw, to ask production).
           output_dict: `blessing_<name>` for each model, and `judgement`, a `Report` with
             `report.json`.
@@ -48,14 +48,15 @@ class Executor(base_executor.BaseExecutor):
         release = json.loads(exec_properties["release"])
         genres = tuple(release["genres"])
         tracks = _tracks(artifact_utils.get_single_instance(input_dict["ingest_report"]))
-        floor_problems: dict[str, str] = {}
-        floor, floor_validation = (
-            _floor_answers(input_dict, name, floor_problems) for name in (answers.CLEAN, VALIDATION)
+        baseline_problems: dict[str, str] = {}
+        baseline, baseline_validation = (
+            _baseline_answers(input_dict, name, baseline_problems)
+            for name in (answers.CLEAN, VALIDATION)
         )
         models = [
             candidates.read(name, input_dict) for name in json.loads(exec_properties["models"])
         ]
-        base = comparison.baseline(
+        base = comparison.reference(
             exec_properties["base_directory"],
             models,
             examples=artifact_utils.get_single_uri(input_dict["examples"]),
@@ -66,8 +67,8 @@ class Executor(base_executor.BaseExecutor):
         for model in models:
             evidence = candidates.evidence(
                 model,
-                floor=floor,
-                floor_problem=floor_problems.get(answers.CLEAN, ""),
+                baseline=baseline,
+                baseline_problem=baseline_problems.get(answers.CLEAN, ""),
                 against=comparison.against(model, base, genres=genres, waived=waived),
                 expected_tracks=tracks["test"],
                 genres=genres,
@@ -81,8 +82,8 @@ class Executor(base_executor.BaseExecutor):
             release=release,
             genres=genres,
             tracks=tracks,
-            floor=floor,
-            floor_validation=floor_validation,
+            baseline=baseline,
+            baseline_validation=baseline_validation,
             base=base,
             leakage=_leakage(artifact_utils.get_single_uri(input_dict["ingest_report"])),
         )
@@ -100,10 +101,10 @@ def _tracks(report_artifact: Artifact) -> dict[str, int]:
     return {split: int(report_artifact.get_int_custom_property(split) or 0) for split in _SPLITS}
 
 
-def _floor_answers(
+def _baseline_answers(
     input_dict: Mapping[str, list[Artifact]], name: str, problems: dict[str, str]
 ) -> TrackAnswers | None:
-    uri = artifact_utils.get_single_uri(input_dict["floor_answers"])
+    uri = artifact_utils.get_single_uri(input_dict["baseline_answers"])
     return candidates.readable(lambda: answers.read(uri, name), problems, name)
 
 

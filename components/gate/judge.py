@@ -30,7 +30,7 @@ def judge(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
         *figures.genre_recall(evidence, settings),
         *figures.slices(evidence, settings),
         *figures.calibration(evidence, settings),
-        *figures.floor(evidence, settings),
+        *figures.baseline(evidence, settings),
         *comparisons.production(evidence, settings),
         *comparisons.robustness(evidence, settings),
         *serving.thresholds(evidence, settings),
@@ -94,6 +94,6 @@ def _evaluation(evidence: Evidence) -> GateRow:
     return GateRow(
         *("evaluation", title, difference, _EVALUATION_TOLERANCE, AT_MOST),
         passed=difference <= _EVALUATION_TOLERANCE and tracks == evidence.answered_tracks,
-        baseline=evaluated,
+        reference=evaluated,
         detail=f"the Evaluator has {evaluated:.3f} on {tracks} tracks",
     )

@@ -13,33 +13,33 @@ from components.gate.statistics import Figure
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A candidate beside a baseline on the same tracks.
+    """A candidate beside a reference on the same tracks.
 
     Attributes:
       tracks: Number of tracks.
       only_candidate: Tracks that the candidate alone has right.
-      only_baseline: Tracks that the baseline alone has right.
-      accuracy_difference: The candidate's accuracy minus the baseline's.
+      only_reference: Tracks that the reference alone has right.
+      accuracy_difference: The candidate's accuracy minus the reference's.
       mcnemar_p: McNemar's exact test, two-sided.
       accuracy_chance: Probability that of two equally good models the first comes out as far
         behind the second, or farther (McNemar's exact test, one-sided).
-      log_loss_difference: The candidate's log loss minus the baseline's, in nats.
+      log_loss_difference: The candidate's log loss minus the reference's, in nats.
       log_loss_chance: Share of the bootstrap's draws in which the candidate's log loss is not the
         higher one.
-      baseline_accuracy: The baseline's accuracy on these tracks.
-      baseline_log_loss: Its log loss on them, in nats.
+      reference_accuracy: The reference's accuracy on these tracks.
+      reference_log_loss: Its log loss on them, in nats.
     """
 
     tracks: int
     only_candidate: int
-    only_baseline: int
+    only_reference: int
     accuracy_difference: Figure
     mcnemar_p: float
     accuracy_chance: float
     log_loss_difference: Figure
     log_loss_chance: float
-    baseline_accuracy: float = math.nan
-    baseline_log_loss: float = math.nan
+    reference_accuracy: float = math.nan
+    reference_log_loss: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,34 +64,34 @@ class Robustness:
 
 
 def compare(
-    candidate: np.ndarray, baseline: np.ndarray, labels: np.ndarray, *, seed: int = 0
+    candidate: np.ndarray, reference: np.ndarray, labels: np.ndarray, *, seed: int = 0
 ) -> Comparison:
     """Compares two models on the same tracks.
 
     Args:
       candidate: Probabilities, finite float [tracks, genres].
-      baseline: The same of the baseline.
+      reference: The same of the reference.
       labels: int [tracks], of at least one track.
       seed: Of the bootstrap.
     """
     right = candidate.argmax(axis=1) == labels
-    baseline_right = baseline.argmax(axis=1) == labels
-    only_candidate = int((right & ~baseline_right).sum())
-    only_baseline = int((baseline_right & ~right).sum())
-    baseline_losses = statistics.log_losses(baseline, labels)
-    increases = statistics.log_losses(candidate, labels) - baseline_losses
+    reference_right = reference.argmax(axis=1) == labels
+    only_candidate = int((right & ~reference_right).sum())
+    only_reference = int((reference_right & ~right).sum())
+    reference_losses = statistics.log_losses(reference, labels)
+    increases = statistics.log_losses(candidate, labels) - reference_losses
     drawn = statistics.bootstrap_counts(len(labels), seed) @ increases / len(labels)
     return Comparison(
         tracks=len(labels),
         only_candidate=only_candidate,
-        only_baseline=only_baseline,
-        accuracy_difference=_difference(only_candidate, only_baseline, len(labels)),
-        mcnemar_p=_mcnemar(only_candidate, only_baseline, "two-sided"),
-        accuracy_chance=_mcnemar(only_candidate, only_baseline, "less"),
+        only_reference=only_reference,
+        accuracy_difference=_difference(only_candidate, only_reference, len(labels)),
+        mcnemar_p=_mcnemar(only_candidate, only_reference, "two-sided"),
+        accuracy_chance=_mcnemar(only_candidate, only_reference, "less"),
         log_loss_difference=Figure(float(increases.mean()), statistics.interval(drawn)),
         log_loss_chance=float((drawn <= 0).mean()),
-        baseline_accuracy=float(baseline_right.mean()),
-        baseline_log_loss=float(baseline_losses.mean()),
+        reference_accuracy=float(reference_right.mean()),
+        reference_log_loss=float(reference_losses.mean()),
     )
 
 

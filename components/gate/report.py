@@ -14,7 +14,7 @@ from components.common.answers import TrackAnswers
 from components.common.scoring import Scores
 from components.gate import judge, settings, statistics
 from components.gate.candidate import Candidate
-from components.gate.comparison import Baseline
+from components.gate.comparison import Reference
 from components.gate.evidence import Against, Evidence
 from components.gate.gates.rows import GateRow
 from components.gate.settings import GateSettings
@@ -44,9 +44,9 @@ def judgement(
     release: Mapping[str, Any],
     genres: tuple[str, ...],
     tracks: Mapping[str, int],
-    floor: TrackAnswers | None,
-    floor_validation: TrackAnswers | None,
-    base: Baseline,
+    baseline: TrackAnswers | None,
+    baseline_validation: TrackAnswers | None,
+    base: Reference,
     leakage: Any,
 ) -> dict[str, Any]:
     """The content of `report.json`; a figure that does not exist is None.
@@ -58,12 +58,12 @@ def judgement(
       release: Facts about data and seeds.
       genres: Names in label order.
       tracks: Tracks of each split.
-      floor: The simple peer's answers for the test split.
-      floor_validation: Its answers for the validation split.
+      baseline: The simple peer's answers for the test split.
+      baseline_validation: Its answers for the validation split.
       base: The model in production.
       leakage: What ingest says of near-duplicates across splits.
     """
-    floor_blocks = _answer_blocks(floor, genres) if floor is not None else {}
+    baseline_blocks = _answer_blocks(baseline, genres) if baseline is not None else {}
     content = {
         "run_id": run_id,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -72,7 +72,7 @@ def judgement(
         "genres": list(genres),
         "tracks": dict(tracks),
         "models": {one.candidate.name: _model(one, genres) for one in judged},
-        "floor": {**floor_blocks, "validation": _validation(floor_validation)},
+        "baseline": {**baseline_blocks, "validation": _validation(baseline_validation)},
         "production": _production(base, [one.evidence.against for one in judged], genres),
         "waivers": judge.waivers(gate, [one.evidence for one in judged]),
         "loosened": settings.loosened(gate),
@@ -215,7 +215,7 @@ def _against(against: Against | None) -> dict[str, Any] | None:
         "tracks": compared.tracks if compared else 0,
         "left_out": against.left_out,
         "only_candidate": compared.only_candidate if compared else None,
-        "only_production": compared.only_baseline if compared else None,
+        "only_production": compared.only_reference if compared else None,
         "mcnemar_p": compared.mcnemar_p if compared else None,
         "accuracy_difference": _with_ends(compared.accuracy_difference) if compared else None,
         "log_loss_difference": _with_ends(compared.log_loss_difference) if compared else None,
@@ -231,7 +231,7 @@ def _with_ends(figure: Figure) -> list[float | None]:
 
 
 def _production(
-    base: Baseline, comparisons: Sequence[Against | None], genres: tuple[str, ...]
+    base: Reference, comparisons: Sequence[Against | None], genres: tuple[str, ...]
 ) -> dict[str, Any]:
     """What is known of production, with its own figures on the tracks that it was asked about."""
     version = base.production

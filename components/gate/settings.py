@@ -92,7 +92,7 @@ class GateSettings:
       min_top_3_accuracy: Least share of tracks whose genre is among the three most probable.
       min_genre_recall: Least recall of every genre that has `min_tracks` tracks.
       max_ece: Largest expected calibration error, where more of it than that is no chance.
-      min_margin_over_floor: Accuracy that a network must have above that of the simple peer; one
+      min_margin_over_baseline: Accuracy that a network must have above that of the simple peer; one
         that is right on every track passes whatever the margin.
       max_slice_deficit: How far the accuracy of a slice with `min_tracks` tracks may lie under that
         of all tracks.
@@ -115,7 +115,7 @@ class GateSettings:
     min_top_3_accuracy: float | None = _setting(0.6, *_SHARE)
     min_genre_recall: float | None = _setting(0.1, *_SHARE)
     max_ece: float | None = _setting(0.15, *_SHARE)
-    min_margin_over_floor: float | None = _setting(0.02, *_DIFFERENCE)
+    min_margin_over_baseline: float | None = _setting(0.02, *_DIFFERENCE)
     max_slice_deficit: float | None = _setting(0.2, *_DIFFERENCE)
     max_accuracy_loss: float | None = _setting(0.02, *_DIFFERENCE)
     max_log_loss_increase: float | None = _setting(0.05, *_NATS)

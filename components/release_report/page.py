@@ -86,7 +86,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _overview(evidence: Evidence) -> list[dict[str, Any]]:
-    """Rows of the table of models: the shown one first, then the others, floor and production."""
+    """Rows of the table of models: the shown one first, others, baseline, production."""
     judgement = evidence.judgement
     models = judgement.get("models") or {}
     rows = []
@@ -105,15 +105,15 @@ def _overview(evidence: Evidence) -> list[dict[str, Any]]:
                 "latency": judged.get("latency") or {},
             }
         )
-    floor = judgement.get("floor") or {}
-    if floor:
+    baseline = judgement.get("baseline") or {}
+    if baseline:
         rows.append(
             {
-                "name": "floor",
+                "name": "baseline",
                 "note": "logistic regression on clip descriptors",
                 "passed": None,
-                "validation": floor.get("validation") or {},
-                "figures": _figures(floor),
+                "validation": baseline.get("validation") or {},
+                "figures": _figures(baseline),
                 "latency": {},
             }
         )

@@ -59,7 +59,7 @@ class ServingCheck(base_component.BaseComponent):
         Args:
           model: The candidate.
           examples: Raw examples; the test split is asked about.
-          answers: TestAnswers' answers of the same candidate.
+          answers: Predictions' answers of the same candidate.
           settings: What is asked, and the limits.
         """
         super().__init__(

@@ -31,7 +31,7 @@ class Executor(base_executor.BaseExecutor):
         """Checks the candidate. One that cannot be served is not blessed; it raises nothing.
 
         Args:
-          input_dict: `model`, `examples` (raw) and `answers` (TestAnswers' of the same model).
+          input_dict: `model`, `examples` (raw) and `answers` (Predictions' of the same model).
           output_dict: `blessing` and `report`, whose folder holds `serving_check.json`.
           exec_properties: `settings`, JSON of a `ServingCheckSettings`.
         """

@@ -33,7 +33,7 @@ class Summary:
       pushed_version: Its version, or "".
       written: Whether this run wrote it; else production had it already.
       report_page: The ingest report's page.
-      floor: The simple peer's figures, as in the gate's `report.json`.
+      baseline: The simple peer's figures, as in the gate's `report.json`.
       production: One sentence on the model in production that the candidates were compared with.
       waivers: What the gate did not ask, one sentence each.
       loosened: Thresholds that let more pass than their defaults, a phrase each.
@@ -49,7 +49,7 @@ class Summary:
     pushed_version: str
     written: bool
     report_page: str
-    floor: dict[str, Any] = dataclasses.field(default_factory=dict)
+    baseline: dict[str, Any] = dataclasses.field(default_factory=dict)
     production: str = ""
     waivers: tuple[str, ...] = ()
     loosened: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ def gather(results: dict[str, StageResult]) -> Summary:
         pushed_version=str(pushed.get("pushed_version", "")),
         written=bool(pushed.get("written")),
         report_page=f"{report.uri}/index.html",
-        floor=judgement["floor"],
+        baseline=judgement["baseline"],
         production=judgement["production"]["note"],
         waivers=tuple(f"{one['gate']}: {one['reason']}" for one in judgement["waivers"]),
         loosened=tuple(
@@ -171,11 +171,11 @@ def _table(summary: Summary) -> Table:
             _with_interval(candidate["macro_f1"], candidate["macro_f1_interval"]),
             verdict,
         )
-    figures = summary.floor.get("figures") or {}
+    figures = summary.baseline.get("figures") or {}
     accuracy, macro_f1 = (figures.get(name) or {} for name in ("accuracy", "macro_f1"))
     table.add_row(
-        "floor",
-        _number((summary.floor.get("validation") or {}).get("accuracy")),
+        "baseline",
+        _number((summary.baseline.get("validation") or {}).get("accuracy")),
         _with_interval(accuracy.get("value"), accuracy.get("interval")),
         _with_interval(macro_f1.get("value"), macro_f1.get("interval")),
         "[dim]logistic regression, to be beaten[/]",

@@ -24,12 +24,12 @@ DATA_STAGES = [
     "SchemaImport",
     "StatisticsGen",
     "StrictExampleValidator",
-    "StressExamples",
+    "DeformedExamples",
     "Transform-descriptors",
     "Transform-log-mel",
-    "Floor",
+    "Baseline",
 ]
-BRANCH_STAGES = ["Trainer-cnn", "Evaluator-cnn", "TestAnswers-cnn", "ServingCheck-cnn"]
+BRANCH_STAGES = ["Trainer-cnn", "Evaluator-cnn", "Predictions-cnn", "ServingCheck-cnn"]
 # They look at production, or at what looked at it.
 ALWAYS = ["Gate", "ModelSelector", "ReleaseReport", "Pusher", "RunRecorder"]
 STAGES = DATA_STAGES + BRANCH_STAGES + ALWAYS
@@ -122,7 +122,7 @@ def test_another_model_trains_only_its_own_branch(first_run: Run, arguments, out
     executed = {stage for stage, note in more.stages().items() if note == "executed"}
     assert executed - {*ALWAYS} == {
         *("Transform-mfcc", "Trainer-lstm", "Evaluator-lstm"),
-        *("TestAnswers-lstm", "ServingCheck-lstm"),
+        *("Predictions-lstm", "ServingCheck-lstm"),
     }
 
 

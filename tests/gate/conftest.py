@@ -13,15 +13,15 @@ from tfx.types import channel, standard_artifacts
 from components.audio.settings import AudioSettings
 from components.common import answers, bands, validation
 from components.common.artifacts import Report
+from components.deformed_examples import executor as deformed_executor
+from components.deformed_examples.component import DeformedExamples
 from components.evaluator.judgement import eval_config
 from components.gate import executor, settings
 from components.gate.settings import GateSettings
 from components.gtzan.genres import GENRES
+from components.predictions import executor as predictions_executor
 from components.serving_check import executor as serving_check_executor
 from components.serving_check.settings import ServingCheckSettings
-from components.stress_examples import executor as stress_executor
-from components.stress_examples.component import StressExamples
-from components.test_answers import executor as test_answers_executor
 from tests.gate import tone_world
 from tests.gate.tone_world import Listener, artifact
 
@@ -45,8 +45,8 @@ class World:
         self.folder = folder
         self.examples = tone_world.write_examples(folder / "examples")
         self.ingest_report = tone_world.ingest_report(folder / "ingest")
-        self.stress = self._stress_examples()
-        self.floor = self._floor()
+        self.stress = self._deformed_examples()
+        self.baseline = self._baseline()
         self._good_check: dict | None = None
         self._made: dict[str, dict] = {}
 
@@ -67,8 +67,8 @@ class World:
         listener.save(place / "model" / "Format-Serving")
         model = artifact(standard_artifacts.Model, place / "model")
         answered = artifact(Report, place / "answers")
-        test_answers_executor.Executor().Do(
-            {"model": [model], "examples": [self.examples], "stress_examples": [self.stress]},
+        predictions_executor.Executor().Do(
+            {"model": [model], "examples": [self.examples], "deformed_examples": [self.stress]},
             {"answers": [answered]},
             {},
         )
@@ -109,7 +109,7 @@ class World:
             for kind, made in kinds.items()
         }
         shared = {
-            "floor_answers": [self.floor],
+            "baseline_answers": [self.baseline],
             "ingest_report": [self.ingest_report],
             "examples": [self.examples],
         }
@@ -134,30 +134,30 @@ class World:
             assert blessing.get_int_custom_property("blessed") == blessed
         return report
 
-    def _stress_examples(self):
+    def _deformed_examples(self):
         stress = artifact(standard_artifacts.Examples, self.folder / "stress")
-        context = stress_executor.Executor.Context(
+        context = deformed_executor.Executor.Context(
             beam_pipeline_args=[], tmp_dir=str(self.folder / "tmp"), unique_id="1"
         )
-        node = StressExamples(
+        node = DeformedExamples(
             examples=channel.Channel(type=standard_artifacts.Examples), audio=AudioSettings()
         )
-        stress_executor.Executor(context).Do(
+        deformed_executor.Executor(context).Do(
             {"raw_examples": [self.examples]}, {"examples": [stress]}, dict(node.exec_properties)
         )
         return stress
 
-    def _floor(self):
+    def _baseline(self):
         """Right on half of the tracks: those of even number."""
         tracks = tone_world.tracks()
         labels = np.array([GENRES.index(one.genre) for one in tracks])
         said = np.where(np.arange(len(tracks)) % 2, (labels + 1) % 10, labels)
-        floor = artifact(Report, self.folder / "floor")
+        baseline = artifact(Report, self.folder / "baseline")
         probabilities = 0.5 * np.eye(10)[said] + 0.05
         made = answers.in_order([one.track_id for one in tracks], labels, probabilities)
         for name in (answers.CLEAN, "validation"):
-            answers.write(floor.uri, name, made)
-        return floor
+            answers.write(baseline.uri, name, made)
+        return baseline
 
     def _model_run(self, place: Path):
         labels = np.arange(20) % 10

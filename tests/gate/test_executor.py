@@ -1,6 +1,6 @@
 """The gate over real artifacts: a model that is bad in one way is refused for that reason.
 
-The models are SavedModels, asked by TestAnswers about tracks that StressExamples deformed, and
+The models are SavedModels, asked by Predictions about tracks that DeformedExamples deformed, and
 served by ServingCheck.
 """
 
@@ -131,7 +131,7 @@ def test_a_good_model_is_blessed_with_every_figure(world, good):
     }
     leaks = [one for one in tone_world.NEAR_DUPLICATES if one["across_splits"]]
     assert report["leakage"] == {"pairs": 2, "across_splits": 1, "near_duplicates": leaks}
-    assert report["floor"]["figures"]["accuracy"]["value"] == 0.5
+    assert report["baseline"]["figures"]["accuracy"]["value"] == 0.5
     assert report["tracks"] == {"train": 80, "validation": 20, "test": 40}
     assert {one["gate"] for one in report["waivers"]} == {
         "max_latency_ratio",
@@ -141,7 +141,7 @@ def test_a_good_model_is_blessed_with_every_figure(world, good):
 
 def test_one_that_always_says_rock_is_refused(world, good):
     rows = failed(world.judge({"m": bad(world, "rock")}))
-    assert {"accuracy", "macro_f1", "top_3_accuracy", "genre_recall", "floor"} <= set(rows)
+    assert {"accuracy", "macro_f1", "top_3_accuracy", "genre_recall", "baseline"} <= set(rows)
     assert "blues" in rows["genre_recall"] and "rock" not in rows["genre_recall"]
 
 
@@ -168,12 +168,12 @@ def test_one_that_breaks_on_mp3_is_refused(world, good):
     assert "drop_first_10s" not in rows  # these tracks are shorter
 
 
-def test_one_that_does_not_beat_the_floor_is_refused(world, good):
-    strict = dataclasses.replace(GATE, min_margin_over_floor=0.6)
+def test_one_that_does_not_beat_the_baseline_is_refused(world, good):
+    strict = dataclasses.replace(GATE, min_margin_over_baseline=0.6)
     assert set(failed(world.judge({"m": good}, gate=strict))) == set()  # right on every track
     honest = world.candidate("honest", HONEST)
     rows = failed(world.judge({"m": honest}, gate=strict))
-    assert set(rows) == {"floor"} and "0.500" in rows["floor"]
+    assert set(rows) == {"baseline"} and "0.500" in rows["baseline"]
 
 
 def test_one_that_answers_later_than_it_may_is_refused(world, good):
@@ -188,7 +188,7 @@ def test_one_that_answers_later_than_it_may_is_refused(world, good):
 @pytest.mark.parametrize(
     ("kind", "gates"),
     [
-        ("answers", {"answers", "accuracy", "drop_mp3_64k", "calibration", "floor"}),
+        ("answers", {"answers", "accuracy", "drop_mp3_64k", "calibration", "baseline"}),
         ("evaluation", {"evaluation", "slices"}),
         ("serving_check", {"serving", "memory"}),
     ],
@@ -211,7 +211,7 @@ def test_a_track_without_an_answer_refuses_and_is_named(world, good, tmp_path):
     holed["answers"].uri = str(copied)
     report = world.judge({"m": holed})
     rows = failed(report)
-    assert {"answers", "accuracy", "macro_f1", "calibration", "floor"} <= set(rows)
+    assert {"answers", "accuracy", "macro_f1", "calibration", "baseline"} <= set(rows)
     assert clean.track_ids[3] in rows["answers"]
     assert report["models"]["m"]["figures"]["accuracy"] == {"value": None, "interval": None}
 
@@ -234,11 +234,11 @@ def test_an_ingest_report_without_near_duplicates_says_nothing_of_them(world, go
     assert world.judge({"m": good}, ingest_report=[silent])["leakage"] == {}
 
 
-def test_without_the_floor_every_model_is_refused(world, good, tmp_path):
-    nothing = type(world.floor)()
+def test_without_the_baseline_every_model_is_refused(world, good, tmp_path):
+    nothing = type(world.baseline)()
     nothing.uri = str(tmp_path)
-    rows = failed(world.judge({"m": good}, floor_answers=[nothing]))
-    assert set(rows) == {"floor"} and "not computed" in rows["floor"]
+    rows = failed(world.judge({"m": good}, baseline_answers=[nothing]))
+    assert set(rows) == {"baseline"} and "not computed" in rows["baseline"]
 
 
 def test_an_empty_gate_refuses(world, good):

@@ -33,7 +33,7 @@ def evidence_of(probabilities: np.ndarray, **changes) -> Evidence:
         by_genre=statistics.by_genre(probabilities, LABELS, list("abcd")),
         slices=[Slice("loudness", "quiet", 20, part), Slice("loudness", "loud", 20, part)],
         calibration_by_chance=statistics.calibration_error_by_chance(probabilities),
-        floor=statistics.overall(answers(20), LABELS),
+        baseline=statistics.overall(answers(20), LABELS),
         evaluated_accuracy=figures["accuracy"].value,
         evaluated_tracks=40,
         robustness={name: paired.robustness(predicted, predicted, LABELS) for name in DEFORMATIONS},
@@ -99,7 +99,7 @@ def served(**changes) -> dict:
         ({"answers"}, evidence_of(GOOD, expected_tracks=0)),
         ({"evaluation"}, evidence_of(GOOD, evaluated_accuracy=0.9)),
         ({"evaluation"}, evidence_of(GOOD, evaluated_tracks=12)),
-        ({"floor"}, evidence_of(GOOD, floor=statistics.overall(answers(32), LABELS))),
+        ({"baseline"}, evidence_of(GOOD, baseline=statistics.overall(answers(32), LABELS))),
         ({"calibration"}, evidence_of(answers(32, confidence=0.999), against=NONE_YET)),
         ({"slices"}, evidence_of(GOOD, **slice_deficit())),
         ({"drop_mp3_64k", "changed_mp3_64k"}, evidence_of(GOOD, **robust(8))),
@@ -135,10 +135,10 @@ def test_what_is_bad_fails_by_its_name_alone(gates, evidence):
     assert failed(evidence) == gates
 
 
-def test_one_that_always_says_the_same_fails_accuracy_f1_recall_and_floor():
+def test_one_that_always_says_the_same_fails_accuracy_f1_recall_and_baseline():
     always = np.tile([0.85, 0.05, 0.05, 0.05], (40, 1))
     gates = failed(evidence_of(always))
-    assert gates >= {"accuracy", "macro_f1", "genre_recall", "floor", "calibration"}
+    assert gates >= {"accuracy", "macro_f1", "genre_recall", "baseline", "calibration"}
     assert "b, c, d" in row("genre_recall", evidence_of(always)).detail
 
 
@@ -153,10 +153,10 @@ def test_one_that_forgets_a_genre_fails_by_that_genre():
 @pytest.mark.parametrize(
     ("part", "gates"),
     [
-        ("figures", 5),  # accuracy, macro-F1, top-3, calibration, floor; and three that need it
+        ("figures", 5),  # accuracy, macro-F1, top-3, calibration, baseline; and three that need it
         ("by_genre", 1),
         ("slices", 1),
-        ("floor", 1),
+        ("baseline", 1),
         ("evaluated_accuracy", 1),
         ("calibration_by_chance", 1),
         ("robustness", 12),
@@ -264,7 +264,7 @@ def test_a_waiver_does_not_excuse_a_model_that_is_worse():
 def test_a_comparison_says_what_production_has_on_the_same_tracks():
     rows = [row(f"production_{figure}", evidence_of(GOOD)) for figure in ("accuracy", "log_loss")]
     own = statistics.overall(answers(32), LABELS)
-    assert [one.baseline for one in rows] == [own["accuracy"].value, own["log_loss"].value]
+    assert [one.reference for one in rows] == [own["accuracy"].value, own["log_loss"].value]
 
 
 def test_of_three_genres_the_top_three_are_not_judged():
@@ -299,11 +299,11 @@ def test_a_strict_gate_wants_proof_that_the_candidate_is_not_worse():
     assert failed(evidence_of(GOOD), wide) == set()
 
 
-def test_a_floor_without_a_fault_is_reached_by_no_fault():
+def test_a_baseline_without_a_fault_is_reached_by_no_fault():
     perfect = statistics.overall(answers(40), LABELS)
     same = Against(comparison=paired.compare(answers(40), answers(32), LABELS))
-    assert row("floor", evidence_of(answers(40), floor=perfect, against=same)).passed
-    assert not row("floor", evidence_of(answers(39), floor=perfect, against=same)).passed
+    assert row("baseline", evidence_of(answers(40), baseline=perfect, against=same)).passed
+    assert not row("baseline", evidence_of(answers(39), baseline=perfect, against=same)).passed
 
 
 def test_few_tracks_raise_the_bound_of_the_calibration_error():

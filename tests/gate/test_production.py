@@ -87,9 +87,9 @@ def test_a_better_model_passes(world, good, second, serving):
     assert report["production"]["figures"]["accuracy"]["value"] == 0.75
     assert report["production"]["tracks"] == 40 and len(report["production"]["by_genre"]) == 10
     rows = {row["gate"]: row for row in report["models"]["m"]["gates"]}
-    assert rows["production_accuracy"]["baseline"] == 0.75
+    assert rows["production_accuracy"]["reference"] == 0.75
     losses = report["production"]["figures"]["log_loss"]
-    assert rows["production_log_loss"]["baseline"] == pytest.approx(losses["value"])
+    assert rows["production_log_loss"]["reference"] == pytest.approx(losses["value"])
 
 
 def test_tracks_that_production_was_trained_on_are_left_out_and_counted(
@@ -104,7 +104,7 @@ def test_tracks_that_production_was_trained_on_are_left_out_and_counted(
     assert "10 more are left out" in report["production"]["note"]
     assert (report["production"]["tracks"], report["production"]["left_out"]) == (30, 10)
     rows = {row["gate"]: row for row in report["models"]["m"]["gates"]}
-    assert rows["production_accuracy"]["baseline"] == 1.0
+    assert rows["production_accuracy"]["reference"] == 1.0
 
 
 def test_a_production_that_was_trained_on_all_test_tracks_cannot_be_compared(
@@ -215,7 +215,7 @@ def test_an_unreadable_serving_folder_refuses(world, good, serving):
     assert set(rows) == {"production_accuracy", "production_log_loss"}
 
 
-def test_a_production_that_is_a_model_of_this_run_and_left_a_track_unanswered_is_no_baseline(
+def test_a_production_that_is_a_model_of_this_run_and_left_a_track_unanswered_is_no_reference(
     world, good, second, serving, tmp_path
 ):
     """NaN beside it would count as the first genre."""

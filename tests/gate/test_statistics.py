@@ -126,11 +126,11 @@ def test_chance_explains_the_error_of_a_calibrated_model_and_not_of_one_too_sure
 
 def test_mcnemar_counts_the_tracks_that_only_one_has_right():
     labels = np.zeros(12, int)
-    candidate, baseline = np.tile([0.9, 0.1], (12, 1)), np.tile([0.9, 0.1], (12, 1))
+    candidate, reference = np.tile([0.9, 0.1], (12, 1)), np.tile([0.9, 0.1], (12, 1))
     candidate[:4] = [0.2, 0.8]  # wrong on four
-    baseline[3:5] = [0.4, 0.6]  # wrong on two, one of them shared
-    result = paired.compare(candidate, baseline, labels)
-    assert (result.only_candidate, result.only_baseline) == (1, 3)
+    reference[3:5] = [0.4, 0.6]  # wrong on two, one of them shared
+    result = paired.compare(candidate, reference, labels)
+    assert (result.only_candidate, result.only_reference) == (1, 3)
     assert result.mcnemar_p == pytest.approx(2 * stats.binom.cdf(1, 4, 0.5))
     assert result.accuracy_chance == pytest.approx(stats.binom.cdf(1, 4, 0.5))
     assert result.accuracy_difference.value == pytest.approx(-2 / 12)

@@ -31,13 +31,13 @@ def test_nodes_stand_in_the_order_of_the_data():
         "SchemaImport",
         "StatisticsGen",
         "StrictExampleValidator",
-        "StressExamples",
+        "DeformedExamples",
         "Transform-descriptors",
         "Transform-log-mel",
-        "Floor",
+        "Baseline",
         "Trainer-cnn",
         "Evaluator-cnn",
-        "TestAnswers-cnn",
+        "Predictions-cnn",
         "ServingCheck-cnn",
         "Gate",
         "ModelSelector",
@@ -58,14 +58,14 @@ def test_edges_are_those_of_the_design():
             for up in ("GtzanExampleGen", "SchemaImport", "StrictExampleValidator")
             for down in ("Transform-log-mel", "Transform-descriptors")
         ),
-        ("GtzanExampleGen", "StressExamples"),
-        ("StrictExampleValidator", "StressExamples"),
-        ("Transform-descriptors", "Floor"),
+        ("GtzanExampleGen", "DeformedExamples"),
+        ("StrictExampleValidator", "DeformedExamples"),
+        ("Transform-descriptors", "Baseline"),
         ("Transform-log-mel", "Trainer-cnn"),
         ("GtzanExampleGen", "Evaluator-cnn"),
         ("Trainer-cnn", "Evaluator-cnn"),
-        *((up, "TestAnswers-cnn") for up in ("GtzanExampleGen", "StressExamples", "Trainer-cnn")),
-        *((up, "ServingCheck-cnn") for up in ("GtzanExampleGen", "TestAnswers-cnn", "Trainer-cnn")),
+        *((up, "Predictions-cnn") for up in ("GtzanExampleGen", "DeformedExamples", "Trainer-cnn")),
+        *((up, "ServingCheck-cnn") for up in ("GtzanExampleGen", "Predictions-cnn", "Trainer-cnn")),
         ("Trainer-cnn", "ModelSelector"),
         ("Gate", "ModelSelector"),
         ("ModelSelector", "Pusher"),
@@ -79,8 +79,8 @@ def test_the_gate_sees_everything_that_is_known_of_a_model_and_blesses_it():
     found = edges(build())
     assert {up for up, down in found if down == "Gate"} == {
         "GtzanExampleGen",
-        "Floor",
-        *(f"{node}-cnn" for node in ("Trainer", "Evaluator", "TestAnswers", "ServingCheck")),
+        "Baseline",
+        *(f"{node}-cnn" for node in ("Trainer", "Evaluator", "Predictions", "ServingCheck")),
     }
     (selector,) = (node for node in build().components if node.id == "ModelSelector")
     assert selector.inputs["blessing_cnn"].producer_component_id == "Gate"
@@ -168,7 +168,7 @@ def test_another_model_leaves_the_other_branches_and_their_features_as_they_are(
     one, both = build(), build(dataclasses.replace(CONFIG, models=("cnn", "lstm")))
     assert changed(one, both) == {
         *("Transform-mfcc", "Trainer-lstm", "Evaluator-lstm"),
-        *("TestAnswers-lstm", "ServingCheck-lstm"),
+        *("Predictions-lstm", "ServingCheck-lstm"),
         *("Gate", "ModelSelector"),  # have one more to judge
     }
 
@@ -204,7 +204,7 @@ def changed(before, after) -> set[str]:
         (
             dataclasses.replace(CONFIG, audio=AudioSettings(clips_per_track=2)),
             "f",
-            {"GtzanExampleGen", "StressExamples", *TRANSFORMS, "Trainer-cnn"},
+            {"GtzanExampleGen", "DeformedExamples", *TRANSFORMS, "Trainer-cnn"},
         ),
         (dataclasses.replace(CONFIG, epochs=1), "f", {"Trainer-cnn"}),
         (
@@ -223,7 +223,7 @@ def changed(before, after) -> set[str]:
         (
             dataclasses.replace(CONFIG, audio=AudioSettings(window_seconds=4.0)),
             "f",
-            {"GtzanExampleGen", "SchemaImport", "StressExamples", *TRANSFORMS, "Trainer-cnn"},
+            {"GtzanExampleGen", "SchemaImport", "DeformedExamples", *TRANSFORMS, "Trainer-cnn"},
         ),
         # A release says both seeds.
         (dataclasses.replace(CONFIG, seed=1), "f", {"Trainer-cnn", "Gate", "Pusher"}),
@@ -273,4 +273,10 @@ def test_beam_nodes_take_the_arguments_of_beam():
         for node in build().components
         if isinstance(node.executor_spec, BeamExecutorSpec)
     }
-    assert beam == {"GtzanExampleGen", "StatisticsGen", "StressExamples", "Transform", "Evaluator"}
+    assert beam == {
+        "GtzanExampleGen",
+        "StatisticsGen",
+        "DeformedExamples",
+        "Transform",
+        "Evaluator",
+    }

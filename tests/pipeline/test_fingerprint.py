@@ -77,11 +77,11 @@ def test_a_changed_file_reaches_the_nodes_that_it_computes_for(source, file, red
         ("trainer/release/ensemble.py", {"Trainer-ensemble"}),
         (
             "audio/features/descriptors.py",
-            {"Transform-descriptors", "Tuner-ann", "Trainer-ann", "Trainer-ensemble", "Floor"},
+            {"Transform-descriptors", "Tuner-ann", "Trainer-ann", "Trainer-ensemble", "Baseline"},
         ),
         (
             "audio/descriptors.py",
-            {"Transform-descriptors", "Tuner-ann", "Trainer-ann", "Trainer-ensemble", "Floor"},
+            {"Transform-descriptors", "Tuner-ann", "Trainer-ann", "Trainer-ensemble", "Baseline"},
         ),
         ("audio/features/music_mel.py", set()),
         # The lines by which a model and a feature are added.

@@ -35,14 +35,14 @@ NODES = (
     "SchemaImport",
     "StatisticsGen",
     "StrictExampleValidator",
-    "StressExamples",
+    "DeformedExamples",
     "Transform-descriptors",
     "Transform-mfcc",
-    "Floor",
+    "Baseline",
     *(
         f"{node}-{model}"
         for model in MODELS
-        for node in ("Trainer", "Evaluator", "TestAnswers", "ServingCheck")
+        for node in ("Trainer", "Evaluator", "Predictions", "ServingCheck")
     ),
     "Gate",
     "ModelSelector",

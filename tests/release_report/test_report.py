@@ -37,7 +37,7 @@ def test_the_report_is_a_page_a_json_and_a_card(released):
     content = json.loads(read(released, "report.json"))
     assert content["chosen"] == "musicnn" and content["verdict"].startswith("musicnn may go")
     assert content["models"] == json.loads(
-        json.dumps(judge({"ann": ("accuracy", "calibration"), "lstm": ("floor",)})["models"])
+        json.dumps(judge({"ann": ("accuracy", "calibration"), "lstm": ("baseline",)})["models"])
     )
 
 
@@ -136,7 +136,7 @@ def test_a_judgement_with_gaps_still_has_a_page(change):
     judgement = judge(dict.fromkeys(MODELS, ("accuracy",)))
     models = judgement["models"]
     if change == "no figures":
-        judgement |= {"models": without_figures(models), "floor": {}, "production": {}}
+        judgement |= {"models": without_figures(models), "baseline": {}, "production": {}}
         judgement["tracks"] = {}
     elif change == "NaN":
         for judged in models.values():

@@ -51,13 +51,13 @@ JUDGEMENT = {
                     "detail": "",
                 },
                 {
-                    "gate": "floor",
-                    "title": "Accuracy above the floor",
+                    "gate": "baseline",
+                    "title": "Accuracy above the baseline",
                     "figure": None,
                     "threshold": None,
                     "direction": "at least",
                     "passed": False,
-                    "detail": "not computed: the floor answered other tracks",
+                    "detail": "not computed: the baseline answered other tracks",
                 },
             ],
         }

@@ -122,13 +122,13 @@ def test_the_gate_s_verdict_and_reasons_are_tags_and_its_figures_metrics(branch,
     runs = read_runs(store)
     tags = runs["cnn"].data.tags
     assert tags["gate"] == "refused"
-    assert tags["gate.failed"] == "accuracy, floor"
+    assert tags["gate.failed"] == "accuracy, baseline"
     assert (
-        "Accuracy: 0.25, at least 0.5; Accuracy above the floor: not computed"
+        "Accuracy: 0.25, at least 0.5; Accuracy above the baseline: not computed"
         in (tags["gate.reasons"])
     )
     assert runs["cnn"].data.metrics["gate_accuracy"] == 0.25
-    assert "gate_floor" not in runs["cnn"].data.metrics
+    assert "gate_baseline" not in runs["cnn"].data.metrics
     tags = runs["pipeline"].data.tags
     assert (tags["gate"], tags["gate.refused"]) == ("refused", "cnn")
     assert tags["gate.waivers"] == "max_ece: switched off in the gate's settings"
@@ -341,7 +341,7 @@ def test_the_node_keeps_report_and_version_and_says_what_it_could_not_publish(
     kept = {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
     assert kept == {f"report/{name}" for name in ("index.html", "report.json", "model_card.md")}
     (version,) = client.search_model_versions("name = 'genre'")
-    assert version.tags["gate.failed"] == "accuracy, floor" and version.tags["data"] == "/music"
+    assert version.tags["gate.failed"] == "accuracy, baseline" and version.tags["data"] == "/music"
     assert client.get_registered_model("genre").aliases == {"challenger": version.version}
 
 

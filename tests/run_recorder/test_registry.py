@@ -19,7 +19,7 @@ from components.run_recorder.registry import (
 )
 
 CNN = Candidate("cnn", "/artifacts/cnn", "a" * 64, True, accuracy=0.6, loss=1.0)
-LSTM = Candidate("lstm", "/artifacts/lstm", "b" * 64, False, ("floor",), accuracy=0.5, loss=0.9)
+LSTM = Candidate("lstm", "/artifacts/lstm", "b" * 64, False, ("baseline",), accuracy=0.5, loss=0.9)
 ANN = Candidate("ann", "/artifacts/ann", "c" * 64, False, ("accuracy", "ece"), accuracy=0.5, loss=2)
 PUSHED = Outcome(chosen="cnn", pushed_to="/serving/genre/7", version="7")
 NOTHING = Outcome(chosen="none", pushed_to="none")

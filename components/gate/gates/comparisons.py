@@ -60,9 +60,9 @@ def _paired_accuracy(
     return GateRow(
         *(gate, title, _or_none(difference.value), -margin, AT_LEAST, passed),
         interval=difference.interval,
-        baseline=_or_none(comparison.baseline_accuracy),
+        reference=_or_none(comparison.reference_accuracy),
         detail=f"of {comparison.tracks} tracks the candidate alone has "
-        f"{comparison.only_candidate} right, production alone {comparison.only_baseline} "
+        f"{comparison.only_candidate} right, production alone {comparison.only_reference} "
         f"(McNemar, one-sided: p = {comparison.accuracy_chance:.2g}){why}",
     )
 
@@ -77,7 +77,7 @@ def _paired_log_loss(
     return GateRow(
         *(gate, title, _or_none(difference.value), margin, AT_MOST, passed),
         interval=difference.interval,
-        baseline=_or_none(comparison.baseline_log_loss),
+        reference=_or_none(comparison.reference_log_loss),
         detail=f"paired over {comparison.tracks} tracks; the candidate's is not the higher one in "
         f"{comparison.log_loss_chance:.0%} of the bootstrap's draws{why}",
     )
@@ -118,7 +118,7 @@ def _drop(
     return GateRow(
         *(gate, title, measured.drop.value, limit, AT_MOST, passed),
         interval=measured.drop.interval,
-        baseline=evidence.figures.get("accuracy", MISSING).value,
+        reference=evidence.figures.get("accuracy", MISSING).value,
         detail=f"accuracy {measured.accuracy.value:.3f} on the {measured.tracks} tracks{why}",
     )
 

@@ -1,4 +1,4 @@
-"""Gates on figures of the test split: floors, genres, slices, calibration and the simple peer."""
+"""Gates on figures of the test split: minimums, genres, slices, calibration and the simple peer."""
 
 import math
 
@@ -21,7 +21,7 @@ _TOP = 3
 
 
 def overall(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
-    """Accuracy, macro-F1 and top-3 accuracy have absolute floors."""
+    """Accuracy, macro-F1 and top-3 accuracy have absolute minimums."""
     return [
         at_least(name, title, evidence.figures.get(name, MISSING), threshold, evidence)
         for name, title, threshold in (
@@ -104,7 +104,7 @@ def slices(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     return [
         GateRow(
             *(gate, title, accuracy.value - worst.accuracy.value, limit, AT_MOST, not failed),
-            baseline=accuracy.value,
+            reference=accuracy.value,
             detail="; ".join(
                 f"{one.slice} {one.value}: {one.accuracy.value:.3f} on {one.tracks} tracks"
                 for one in named
@@ -130,21 +130,21 @@ def calibration(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     return [at_most("calibration", "Calibration error", error, threshold, evidence, detail=detail)]
 
 
-def floor(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
+def baseline(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     """A network must beat the simple peer by the margin, or be right on every track."""
-    margin = settings.min_margin_over_floor
+    margin = settings.min_margin_over_baseline
     if margin is None:
         return []
-    floor = evidence.floor.get("accuracy", MISSING)
-    title = "Accuracy above the floor, a logistic regression"
-    if not floor.exists:
-        return [missing("floor", title, None, AT_LEAST, evidence, "floor")]
+    baseline_accuracy = evidence.baseline.get("accuracy", MISSING)
+    title = "Accuracy above the baseline, a logistic regression"
+    if not baseline_accuracy.exists:
+        return [missing("baseline", title, None, AT_LEAST, evidence, "baseline")]
     return [
         at_least(
-            *("floor", title, evidence.figures.get("accuracy", MISSING)),
-            min(1.0, floor.value + margin),
+            *("baseline", title, evidence.figures.get("accuracy", MISSING)),
+            min(1.0, baseline_accuracy.value + margin),
             evidence,
-            baseline=floor.value,
-            detail=f"the floor has {floor.value:.3f}, and the margin is {margin:g}",
+            reference=baseline_accuracy.value,
+            detail=f"the baseline has {baseline_accuracy.value:.3f}, and the margin is {margin:g}",
         )
     ]

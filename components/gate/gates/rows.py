@@ -23,7 +23,7 @@ class GateRow:
       direction: `at least` or `at most`: how the figure should stand to the threshold.
       passed: Whether the candidate passes.
       interval: The figure's 95 % interval.
-      baseline: The figure of what the candidate is compared with.
+      reference: The figure of what the candidate is compared with.
       judged: False if there was too little to judge, or nothing to compare with; it passes then.
       detail: One sentence.
       waived: Whether it passes only because the run waived it; it was not judged then.
@@ -36,7 +36,7 @@ class GateRow:
     direction: str
     passed: bool
     interval: tuple[float, float] | None = None
-    baseline: float | None = None
+    reference: float | None = None
     judged: bool = True
     detail: str = ""
     waived: bool = False
@@ -49,7 +49,7 @@ def at_least(
     threshold: float,
     evidence: Evidence,
     *,
-    baseline: float | None = None,
+    reference: float | None = None,
     detail: str = "",
 ) -> GateRow:
     """A row whose figure must not be under its threshold."""
@@ -59,7 +59,7 @@ def at_least(
         *(gate, title, figure.value, threshold, AT_LEAST),
         passed=figure.value >= threshold - ROUNDING,
         interval=figure.interval,
-        baseline=baseline,
+        reference=reference,
         detail=detail,
     )
 

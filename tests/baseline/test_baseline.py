@@ -1,4 +1,4 @@
-"""Floor learns from the descriptors of sound alone, and classifies validation and test tracks."""
+"""Baseline learns from the descriptors alone, and classifies validation and test tracks."""
 
 import json
 
@@ -9,10 +9,10 @@ from tfx.types import channel, standard_artifacts
 
 from components.audio import codec, extraction
 from components.audio.settings import AudioSettings
+from components.baseline import executor, regression
+from components.baseline.component import Baseline
 from components.common import answers
 from components.common.artifacts import Report
-from components.floor import executor, regression
-from components.floor.component import Floor
 
 SETTINGS = AudioSettings(clip_seconds=6, clips_per_track=2)  # two windows a clip
 KINDS = ("Blasmusik (süd)", "hiss", "clicks")  # two sines, noise, bursts
@@ -94,7 +94,7 @@ def run(examples, folder):
 
 @pytest.fixture(scope="module")
 def world(matrices, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("floor")
+    folder = tmp_path_factory.mktemp("baseline")
     return folder, run(write_transformed(folder / "transformed", matrices), folder / "answers")
 
 
@@ -107,7 +107,7 @@ def test_it_tells_sounds_apart_that_it_was_not_trained_on(world):
         np.testing.assert_allclose(result.probabilities.sum(axis=1), 1.0, atol=1e-5)
         assert result.window_probabilities.shape == (tracks, 0, 3)
     assert "Blasmusik (süd).test0" in written["clean"].track_ids
-    summary = json.loads((folder / "answers" / "floor.json").read_text())
+    summary = json.loads((folder / "answers" / "baseline.json").read_text())
     assert summary["tracks"] == {"train": 9, "validation": 3, "test": 3}
 
 
@@ -124,7 +124,7 @@ def test_another_run_gives_the_same_bytes(world, tmp_path):
     examples = standard_artifacts.Examples()
     examples.uri = str(folder / "transformed")
     run(examples, tmp_path)
-    for name in ("clean.npz", "validation.npz", "floor.json"):
+    for name in ("clean.npz", "validation.npz", "baseline.json"):
         assert (tmp_path / name).read_bytes() == (folder / "answers" / name).read_bytes()
 
 
@@ -159,5 +159,5 @@ def test_examples_without_descriptors_are_named(matrices, tmp_path):
 
 
 def test_its_channels_are_those_of_the_dag():
-    node = Floor(transformed_examples=channel.Channel(type=standard_artifacts.Examples))
-    assert node.outputs["answers"].type is Report and node.id == "Floor"
+    node = Baseline(transformed_examples=channel.Channel(type=standard_artifacts.Examples))
+    assert node.outputs["answers"].type is Report and node.id == "Baseline"

@@ -1,4 +1,4 @@
-"""The floor's model: logistic regression on clip descriptors, the simplest peer of the networks."""
+"""Logistic regression on clip descriptors: the baseline that every network has to beat."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""StressExamples' executor: writes the test split again, once for each deformation."""
+"""DeformedExamples' executor: writes the test split again, once for each deformation."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ from components.audio.deformations import DEFORMATIONS
 from components.audio.settings import AudioSettings
 from components.common import raw_examples, runtime, storage
 from components.common.errors import UserError
-from components.stress_examples.deform import DeformFiles, tasks
+from components.deformed_examples.deform import DeformFiles, tasks
 
 SPLIT = "test"
 

@@ -1,4 +1,4 @@
-"""TestAnswers' executor: one model's answers for the test tracks, as they are and deformed."""
+"""Predictions' executor: one model's answers for the test tracks, as they are and deformed."""
 
 import collections
 import json
@@ -10,8 +10,8 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.common import answers, progress, raw_examples, runtime
-from components.test_answers.answering import ask_about
-from components.test_answers.classifier import Classifier
+from components.predictions.answering import ask_about
+from components.predictions.classifier import Classifier
 
 SPLIT = "test"
 SUMMARY_FILE = "answers.json"
@@ -33,7 +33,7 @@ class Executor(base_executor.BaseExecutor):
         stop: its answers say so.
 
         Args:
-          input_dict: `model`, `examples` (raw, with a split `test`), `stress_examples` (raw, a
+          input_dict: `model`, `examples` (raw, with a split `test`), `deformed_examples` (raw, a
             split a deformation).
           output_dict: `answers`.
           exec_properties: Nothing that is read.
@@ -43,7 +43,7 @@ class Executor(base_executor.BaseExecutor):
         """
         runtime.prepare(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict["model"])
-        stress = artifact_utils.get_single_instance(input_dict["stress_examples"])
+        stress = artifact_utils.get_single_instance(input_dict["deformed_examples"])
         output = artifact_utils.get_single_instance(output_dict["answers"])
         examples = artifact_utils.get_single_uri(input_dict["examples"])
         files = {answers.CLEAN: raw_examples.split_files(examples, SPLIT)} | {

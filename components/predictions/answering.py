@@ -13,7 +13,7 @@ import tensorflow as tf
 from components.common import answers
 from components.common.answers import TrackAnswers
 from components.common.raw_examples import RawTrack
-from components.test_answers.classifier import Outputs
+from components.predictions.classifier import Outputs
 
 # Samples of sound in one call (two clips of 30 s at 22 050 Hz), and in all that wait for more
 # tracks of their length; as float32 they take 5 and 85 MB. Larger batches save little time and take

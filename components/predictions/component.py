@@ -1,15 +1,15 @@
-"""TestAnswers: what a model answers about the test tracks, as they are and deformed."""
+"""Predictions: what a model answers about the test tracks, as they are and deformed."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import BaseChannel, Channel, ComponentSpec, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components.common.artifacts import Report
-from components.test_answers import executor
+from components.predictions import executor
 
 
-class TestAnswersSpec(ComponentSpec):
-    """Inputs, outputs and parameters of `TestAnswers`."""
+class PredictionsSpec(ComponentSpec):
+    """Inputs, outputs and parameters of `Predictions`."""
 
     __test__ = False  # no test of pytest's, whatever its name
 
@@ -17,12 +17,12 @@ class TestAnswersSpec(ComponentSpec):
     INPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
         "examples": ChannelParameter(type=standard_artifacts.Examples),
-        "stress_examples": ChannelParameter(type=standard_artifacts.Examples),
+        "deformed_examples": ChannelParameter(type=standard_artifacts.Examples),
     }
     OUTPUTS = {"answers": ChannelParameter(type=Report)}
 
 
-class TestAnswers(base_component.BaseComponent):
+class Predictions(base_component.BaseComponent):
     """Asks a candidate about the test tracks through the signature that serving uses.
 
     Output `answers` (see `components.common.answers`): `clean.npz`, `<deformation>.npz` for each
@@ -32,22 +32,24 @@ class TestAnswers(base_component.BaseComponent):
 
     __test__ = False
 
-    SPEC_CLASS = TestAnswersSpec
+    SPEC_CLASS = PredictionsSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, *, model: BaseChannel, examples: BaseChannel, stress_examples: BaseChannel):
+    def __init__(
+        self, *, model: BaseChannel, examples: BaseChannel, deformed_examples: BaseChannel
+    ):
         """Creates the node.
 
         Args:
           model: The candidate, from Trainer or EnsembleTrainer.
           examples: Raw examples with a split `test`.
-          stress_examples: StressExamples' output.
+          deformed_examples: DeformedExamples' output.
         """
         super().__init__(
-            spec=TestAnswersSpec(
+            spec=PredictionsSpec(
                 model=model,
                 examples=examples,
-                stress_examples=stress_examples,
+                deformed_examples=deformed_examples,
                 answers=Channel(type=Report),
             )
         )

@@ -18,10 +18,10 @@ from components.common.artifacts import Report
 from components.common.errors import UserError
 from components.common.raw_examples import RawTrack
 from components.gtzan.genres import GENRES
-from components.test_answers import executor
-from components.test_answers.answering import Outputs, ask_about, batches
-from components.test_answers.classifier import Classifier
-from components.test_answers.component import TestAnswers
+from components.predictions import executor
+from components.predictions.answering import Outputs, ask_about, batches
+from components.predictions.classifier import Classifier
+from components.predictions.component import Predictions
 from components.trainer.release.genre_graph import Branch, GenreGraph
 from tests.conftest import chord
 
@@ -199,7 +199,7 @@ def test_the_node_writes_a_file_for_each_split(model, tracks, tmp_path):
             {
                 "model": [artifact(standard_artifacts.Model, model)],
                 "examples": [artifact(standard_artifacts.Examples, tmp_path / "raw")],
-                "stress_examples": [stress],
+                "deformed_examples": [stress],
             },
             {"answers": [output]},
             {},
@@ -226,9 +226,9 @@ def test_a_truncated_model_is_named(model, tmp_path):
 
 def test_its_channels_are_those_of_the_dag():
     examples = channel.Channel(type=standard_artifacts.Examples)
-    node = TestAnswers(
+    node = Predictions(
         model=channel.Channel(type=standard_artifacts.Model),
         examples=examples,
-        stress_examples=examples,
-    ).with_id("TestAnswers-cnn")
+        deformed_examples=examples,
+    ).with_id("Predictions-cnn")
     assert node.outputs["answers"].type is Report

@@ -1,4 +1,4 @@
-"""Floor's executor: fits the regression on the training split and classifies the others."""
+"""Baseline's executor: fits the regression on the training split and classifies the others."""
 
 import json
 from typing import Any
@@ -11,20 +11,20 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.audio.features.descriptors import COLUMN_COUNT, ENTRY
+from components.baseline import regression
+from components.baseline.regression import Descriptions
 from components.common import answers, raw_examples, runtime
-from components.floor import regression
-from components.floor.regression import Descriptions
 
 TRAIN = "train"
 FILES = {"validation": "validation", "test": answers.CLEAN}  # by split
-SUMMARY_FILE = "floor.json"
+SUMMARY_FILE = "baseline.json"
 
 _FEATURE = ENTRY.name
 _FRAMES = f"{_FEATURE}_frames"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Trains and asks the floor model."""
+    """Trains and asks the baseline model."""
 
     def Do(  # noqa: N802 (the name that TFX calls)
         self,
@@ -32,7 +32,7 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes `clean.npz` (the test split), `validation.npz` and `floor.json`.
+        """Writes `clean.npz` (the test split), `validation.npz` and `baseline.json`.
 
         Args:
           input_dict: `transformed_examples` of the Transform that computes descriptors, with splits

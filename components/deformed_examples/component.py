@@ -1,4 +1,4 @@
-"""StressExamples: the test split as serving meets it, for the gate's robustness figures."""
+"""DeformedExamples: the test split as serving meets it, for the gate's robustness figures."""
 
 import dataclasses
 import json
@@ -9,18 +9,18 @@ from tfx.types import BaseChannel, Channel, ComponentSpec, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components.audio.settings import AudioSettings
-from components.stress_examples.executor import Executor
+from components.deformed_examples.executor import Executor
 
 
-class StressExamplesSpec(ComponentSpec):
-    """Inputs, outputs and parameters of `StressExamples`."""
+class DeformedExamplesSpec(ComponentSpec):
+    """Inputs, outputs and parameters of `DeformedExamples`."""
 
     PARAMETERS = {"audio": ExecutionParameter(type=str)}
     INPUTS = {"raw_examples": ChannelParameter(type=standard_artifacts.Examples)}
     OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
 
 
-class StressExamples(BaseBeamComponent):
+class DeformedExamples(BaseBeamComponent):
     """Writes the test split again, once for each deformation of `components.audio.deformations`.
 
     Output `examples`, raw examples whose splits are named as the deformations. They hold
@@ -28,7 +28,7 @@ class StressExamples(BaseBeamComponent):
     could not be deformed has `failure`, the reason, in place of `audio`.
     """
 
-    SPEC_CLASS = StressExamplesSpec
+    SPEC_CLASS = DeformedExamplesSpec
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
 
     def __init__(self, *, examples: BaseChannel, audio: AudioSettings):
@@ -39,7 +39,7 @@ class StressExamples(BaseBeamComponent):
           audio: The analysis settings; rate and shortest sound are read.
         """
         super().__init__(
-            spec=StressExamplesSpec(
+            spec=DeformedExamplesSpec(
                 raw_examples=examples,
                 audio=json.dumps(dataclasses.asdict(audio), sort_keys=True),
                 examples=Channel(type=standard_artifacts.Examples),

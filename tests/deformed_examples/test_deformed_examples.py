@@ -1,4 +1,4 @@
-"""StressExamples writes every test track once a deformation, and loses none that goes wrong."""
+"""DeformedExamples writes every test track once a deformation, and loses none that goes wrong."""
 
 import dataclasses
 from pathlib import Path
@@ -15,9 +15,9 @@ from components.audio.settings import AudioSettings
 from components.common import raw_examples
 from components.common.errors import UserError
 from components.common.raw_examples import RawTrack
-from components.stress_examples import executor
-from components.stress_examples.component import StressExamples
-from components.stress_examples.deform import DeformFiles, deformed, tasks
+from components.deformed_examples import executor
+from components.deformed_examples.component import DeformedExamples
+from components.deformed_examples.deform import DeformFiles, deformed, tasks
 from tests.conftest import chord
 
 NAMES = [deformation.name for deformation in DEFORMATIONS]
@@ -54,7 +54,7 @@ def run(tracks: list[RawTrack], folder: Path):
         tmp_dir=str(folder / "tmp"),
         unique_id="1",
     )
-    node = StressExamples(
+    node = DeformedExamples(
         examples=channel.Channel(type=standard_artifacts.Examples), audio=SETTINGS
     )
     executor.Executor(context).Do(
@@ -69,14 +69,14 @@ def read(examples, split: str) -> dict[str, RawTrack]:
 
 
 @pytest.fixture(scope="module")
-def stressed(tracks, tmp_path_factory):
+def deformed_examples(tracks, tmp_path_factory):
     return run(tracks, tmp_path_factory.mktemp("stress"))
 
 
-def test_each_split_is_a_deformation_of_every_track(stressed, tracks):
-    assert artifact_utils.decode_split_names(stressed.split_names) == NAMES
+def test_each_split_is_a_deformation_of_every_track(deformed_examples, tracks):
+    assert artifact_utils.decode_split_names(deformed_examples.split_names) == NAMES
     for name in NAMES:
-        by_id = read(stressed, name)
+        by_id = read(deformed_examples, name)
         assert set(by_id) == set(SECONDS)
         for track in tracks:
             result = by_id[track.track_id]
@@ -86,7 +86,7 @@ def test_each_split_is_a_deformation_of_every_track(stressed, tracks):
                 "",
             )
             assert len(result.samples) >= SETTINGS.minimum_samples
-    long = {name: len(read(stressed, name)["blues.00001"].samples) for name in NAMES}
+    long = {name: len(read(deformed_examples, name)["blues.00001"].samples) for name in NAMES}
     rate = SETTINGS.sample_rate_hz
     assert long == dict.fromkeys(NAMES, 12 * rate) | {
         "faster_2pc": round(12 * rate / 1.02),
@@ -94,27 +94,27 @@ def test_each_split_is_a_deformation_of_every_track(stressed, tracks):
     }
 
 
-def test_the_sounds_are_the_deformed_ones(stressed, tracks):
+def test_the_sounds_are_the_deformed_ones(deformed_examples, tracks):
     original = tracks[1].samples
-    quieter = read(stressed, "quieter_12db")[tracks[1].track_id].samples
+    quieter = read(deformed_examples, "quieter_12db")[tracks[1].track_id].samples
     np.testing.assert_allclose(quieter, original * 10 ** (-12 / 20), atol=1 / 32768)
-    noise = read(stressed, "noise_20db")[tracks[1].track_id].samples - original
+    noise = read(deformed_examples, "noise_20db")[tracks[1].track_id].samples - original
     ratio = np.mean(original**2) / np.mean(noise**2)
     assert 10 * np.log10(ratio) == pytest.approx(20.0, abs=0.05)
 
 
-def test_a_sound_of_one_window_stays_one_that_a_model_answers(stressed, tracks):
-    faster = read(stressed, "faster_2pc")["Blasmusik (süd).00003"].samples
+def test_a_sound_of_one_window_stays_one_that_a_model_answers(deformed_examples, tracks):
+    faster = read(deformed_examples, "faster_2pc")["Blasmusik (süd).00003"].samples
     sound = round(SETTINGS.minimum_samples / 1.02)
     assert len(faster) == SETTINGS.minimum_samples
     assert not faster[sound:].any() and np.abs(faster[sound - 400 : sound]).max() > 0.01
 
 
-def test_two_runs_write_the_same_bytes(stressed, tracks, tmp_path):
+def test_two_runs_write_the_same_bytes(deformed_examples, tracks, tmp_path):
     again = run(tracks, tmp_path)
     for name in NAMES:
         pairs = zip(
-            raw_examples.split_files(stressed.uri, name),
+            raw_examples.split_files(deformed_examples.uri, name),
             raw_examples.split_files(again.uri, name),
             strict=True,
         )
@@ -143,7 +143,7 @@ def test_a_failed_deformation_costs_no_other_track(tracks, tmp_path, monkeypatch
         next(one for one in DEFORMATIONS if one.name == "first_10s"),
     )
     monkeypatch.setattr(deformations, "DEFORMATIONS", entries)
-    monkeypatch.setattr("components.stress_examples.deform.DEFORMATIONS", entries)
+    monkeypatch.setattr("components.deformed_examples.deform.DEFORMATIONS", entries)
     source = str(tmp_path / "data_tfrecord-00000-of-00001")
     raw_examples.write_records(source, [track.serialise() for track in tracks])
     with beam.Pipeline() as pipeline:
@@ -173,8 +173,8 @@ def test_a_disk_without_room_is_named_before_anything_is_written(tracks, tmp_pat
 
 
 def test_its_channels_are_those_of_the_dag():
-    node = StressExamples(
+    node = DeformedExamples(
         examples=channel.Channel(type=standard_artifacts.Examples), audio=SETTINGS
     )
     assert node.outputs["examples"].type is standard_artifacts.Examples
-    assert node.id == "StressExamples"
+    assert node.id == "DeformedExamples"
