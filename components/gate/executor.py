@@ -17,7 +17,6 @@ from components.gate import comparison, judge, report, settings
 from components.gate.report import Judged
 
 REPORT_FILE = "report.json"
-VALIDATION = "validation"
 _SPLITS = ("train", "validation", "test")
 
 
@@ -51,7 +50,7 @@ class Executor(base_executor.BaseExecutor):
         baseline_problems: dict[str, str] = {}
         baseline, baseline_validation = (
             _baseline_answers(input_dict, name, baseline_problems)
-            for name in (answers.CLEAN, VALIDATION)
+            for name in (answers.CLEAN, answers.VALIDATION)
         )
         models = [
             candidates.read(name, input_dict) for name in json.loads(exec_properties["models"])
@@ -87,10 +86,10 @@ class Executor(base_executor.BaseExecutor):
             base=base,
             leakage=_leakage(artifact_utils.get_single_uri(input_dict["ingest_report"])),
         )
-        for one in judged:
-            name = one.candidate.name
+        for each in judged:
+            name = each.candidate.name
             blessing = artifact_utils.get_single_instance(output_dict[f"blessing_{name}"])
-            blessings.write(blessing, blessed=one.blessed, model=name)
+            blessings.write(blessing, blessed=each.blessed, model=name)
         io_utils.write_string_file(
             f"{artifact_utils.get_single_uri(output_dict['judgement'])}/{REPORT_FILE}",
             json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False),

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.common import calibration
-from components.common.calibration import Bin
+from components.common import metrics
+from components.common.metrics import Bin
 
 # Metric, label and panel (0 accuracy, 1 loss); metrics that do not exist are skipped.
 _CURVES = (
@@ -46,26 +46,28 @@ def reliability(diagrams: Mapping[str, Sequence[Bin]], *, title: str) -> Figure:
     """Accuracy by confidence, one panel a diagram; a calibrated model follows the diagonal.
 
     Args:
-      diagrams: Results of `components.common.calibration.reliability`, by title of the panel.
+      diagrams: Results of `components.common.metrics.reliability`, by title of the panel.
       title: Above the picture.
     """
     figure = Figure(figsize=(4.2 * len(diagrams), 4), layout="constrained")
     panels = figure.subplots(1, len(diagrams), squeeze=False)[0]
     for axis, (name, bins) in zip(panels, diagrams.items(), strict=True):
-        filled = [one for one in bins if one.tracks]
+        filled = [each for each in bins if each.tracks]
         axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
         axis.bar(
-            [one.low for one in filled],
-            [one.accuracy for one in filled],
-            width=[one.high - one.low for one in filled],
+            [each.low for each in filled],
+            [each.accuracy for each in filled],
+            width=[each.high - each.low for each in filled],
             align="edge",
             edgecolor="white",
         )
-        for one in filled:
-            label = f"{one.tracks}"
-            axis.text((one.low + one.high) / 2, one.accuracy + 0.01, label, ha="center", fontsize=7)
+        for each in filled:
+            label = f"{each.tracks}"
+            axis.text(
+                (each.low + each.high) / 2, each.accuracy + 0.01, label, ha="center", fontsize=7
+            )
         axis.set(xlim=(0, 1), ylim=(0, 1.06), xlabel="confidence", ylabel="accuracy")
-        axis.set_title(f"{name}: ECE {calibration.ece(list(bins)):.3f}")
+        axis.set_title(f"{name}: ECE {metrics.calibration_error(list(bins)):.3f}")
     figure.suptitle(title)
     return figure
 

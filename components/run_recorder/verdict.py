@@ -34,16 +34,18 @@ def _record_branch(runs: PipelineRuns, run: str, judged: Mapping[str, Any]) -> N
         },
     )
     figures = {f"gate_{row['gate']}": row["figure"] for row in judged["gates"]}
+    for name in ("ece", "brier"):
+        figures[f"test_track_{name}"] = (judged["figures"].get(name) or {}).get("value")
     runs.log_metrics(run, {name: value for name, value in figures.items() if _is_number(value)})
 
 
 def _record_pipeline(runs: PipelineRuns, run: str, judgement: Mapping[str, Any]) -> None:
     models = judgement["models"]
     passed = [name for name, judged in models.items() if judged["blessed"]]
-    waivers = [f"{one['gate']}: {one['reason']}" for one in judgement.get("waivers", ())]
+    waivers = [f"{entry['gate']}: {entry['reason']}" for entry in judgement.get("waivers", ())]
     loosened = [
-        f"{one['gate']}: {one['value']:g} instead of {one['default']:g}"
-        for one in judgement.get("loosened", ())
+        f"{entry['gate']}: {entry['value']:g} instead of {entry['default']:g}"
+        for entry in judgement.get("loosened", ())
     ]
     runs.log_tags(
         run,
