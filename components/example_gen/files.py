@@ -13,7 +13,7 @@ from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.audio import codec
+from components.audio import codec, streaming
 from components.common.errors import UserError
 from components.common.storage import is_remote
 from components.example_gen import tracks
@@ -93,7 +93,7 @@ def find_tracks(data: str, genres: Sequence[str]) -> Music:
                 f"Received: {layout.printable(f'{data}/{closed[0].path}'.rstrip('/'))}"
             )
         raise IngestError(
-            f"no audio files ({', '.join(codec.SUFFIXES)} …) in folders named after the genres "
+            f"no audio files ({', '.join(streaming.SUFFIXES)} …) in folders named after the genres "
             f"({', '.join(genres)}). Received: {data}"
         )
     folder = f"{data.rstrip('/')}/{root}".rstrip("/")

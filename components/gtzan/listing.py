@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.audio import codec
+from components.audio import streaming
 from components.gtzan import layout
 
 
@@ -26,7 +26,7 @@ class LocalFile:
 
 def is_audio(path: str) -> bool:
     """Tells whether a relative path has the name of an audio file that is not hidden."""
-    return not layout.is_hidden(path) and path.lower().endswith(codec.AUDIO_SUFFIXES)
+    return not layout.is_hidden(path) and path.lower().endswith(streaming.AUDIO_SUFFIXES)
 
 
 def local_files(folder: str | Path) -> list[LocalFile]:

@@ -5,7 +5,7 @@ import scipy.fft
 import tensorflow as tf
 
 from components.audio import spectral
-from components.audio.music_mel import WINDOW_LENGTH
+from components.audio.features.music_mel import WINDOW_LENGTH
 from tests.audio import signals
 
 
