@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import apache_beam as beam
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.example_gen import assign
@@ -71,6 +71,7 @@ def step_by_step(genres, artists, settings: SplitSettings, most: int) -> dict[st
     }
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(RATIOS), st.booleans())
 def test_the_steps_give_the_splits_of_all_tracks_at_once(seed, ratios, with_artists):
     genres, artists = music(seed)
@@ -80,6 +81,7 @@ def test_the_steps_give_the_splits_of_all_tracks_at_once(seed, ratios, with_arti
     assert step_by_step(genres, artists, settings, assign.MOST_CANDIDATES) == expected
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(RATIOS))
 def test_of_a_genre_s_tracks_no_more_are_gathered_than_move(seed, ratios):
     genres, _ = music(seed)

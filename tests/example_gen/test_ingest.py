@@ -5,6 +5,8 @@ import io
 import json
 import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import apache_beam as beam
@@ -315,6 +317,26 @@ def test_the_fingerprint_follows_the_content_and_not_the_clock(music, tmp_path):
     artists.unlink()
     with pytest.raises(IngestError, match=r"Received: .*artists.csv"):
         fingerprint(str(data), by_artist)
+
+
+def test_a_signal_ends_the_hashing(tmp_path, monkeypatch):
+    (tmp_path / "jazz").mkdir()
+    for number in range(500):
+        (tmp_path / "jazz" / f"{number}.wav").touch()
+    monkeypatch.setattr(files, "_digest", lambda *_: time.sleep(0.2))  # 100 s, in all threads
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fingerprint(str(tmp_path), world.few_settings())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - start < 5
 
 
 def test_the_component_serialises_with_its_settings():

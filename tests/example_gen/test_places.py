@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import dataclasses
-import io
 import json
 import os
 import shutil
@@ -15,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import soundfile
 
 from components.audio import codec
 from components.common.errors import UserError
@@ -268,19 +266,6 @@ def test_a_link_to_a_folder_is_followed_and_a_circle_ends(tmp_path):
         *(f"R&B/Band/Album {album}/0{number}.wav" for album in (0, 1) for number in (0, 1)),
         "R&B/more/linked.wav",
     ]
-
-
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3", "OGG"])
-def test_a_file_that_breaks_off_is_as_long_as_what_is_left(kind):
-    buffer = io.BytesIO()
-    soundfile.write(buffer, world.sound(3, 20).astype("f4"), 22_050, format=kind)
-    data = buffer.getvalue()[: len(buffer.getvalue()) // 3]
-    found = tracks.examine(tracks.identify("R&B/a.wav", GENRES), data, world.SHORT)
-    if found.fault:
-        assert found.fault == tracks.NOT_AUDIO
-    else:
-        assert found.duration_seconds == pytest.approx(20 / 3, rel=0.15)
-        assert found.silent_fraction < 0.1
 
 
 def test_user_errors_are_one_sentence_with_the_place(tmp_path):

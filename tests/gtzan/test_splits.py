@@ -5,7 +5,7 @@ import hashlib
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.gtzan import split_files, splits
@@ -21,6 +21,7 @@ def counts(assigned, genres) -> dict[tuple[str, str], int]:
     return collections.Counter((genres[track], split) for track, split in assigned.items())
 
 
+@settings(deadline=None)
 @given(st.integers(3, 40), st.integers(0, 10_000))
 def test_every_genre_is_in_every_split_with_its_minimum(per_genre, seed):
     genres = tracks(per_genre, GENRES[:3])
@@ -58,6 +59,7 @@ def by_hash_alone(genres, seed) -> set[str]:
     return found
 
 
+@settings(deadline=None)
 @given(st.integers(5, 60), st.integers(1, 60), st.integers(0, 10_000))
 def test_no_track_moves_when_others_are_added(before, added, seed):
     old, new = tracks(before, GENRES[:4]), tracks(before + added, GENRES[:4])
@@ -96,6 +98,7 @@ def sides(assigned, artists) -> dict[str, set[str]]:
     return found
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(4, 30), st.lists(st.integers(0, 25), min_size=120))
 def test_no_artist_is_on_two_sides(seed, per_genre, numbers):
     genres = tracks(per_genre, GENRES[:4])
