@@ -87,16 +87,16 @@ def from_audio(folder: Path, names: Sequence[str]) -> Collection:
     from components.example_gen.repeats import keep_first
 
     music = files.find_tracks(str(folder), GENRES)
-    examined = [*music.refused]
+    examined = []
     for number, file in enumerate(music.files):
         progress.report("files examined", number, len(music.files))
-        track = tracks.identify(files.relative(file.path, music.folder), GENRES)
-        if not track.fault:
-            track = tracks.examine(track, files.read(file.path), _SETTINGS)
+        track = tracks.examine_file(file, folder=music.folder, genres=GENRES, audio=_SETTINGS)
         examined.append(track)
-    unique, repeated = keep_first([track for track in examined if not track.fault])
-    for track in [track for track in examined if track.fault] + repeated:
-        print(f"left out: {track.path} is {track.fault}: {track.detail}")
+    examined = keep_first(examined)
+    unique = [track for track in examined if not track.fault]
+    for track in examined:
+        if track.fault:
+            print(f"left out: {track.path} is {track.fault}: {track.detail}")
     if not unique:
         raise UserError(f"--data: none of {len(examined)} files is a track. Received: {folder}")
     compute = tf.function(lambda pcm: extract_pcm16(tuple(names), pcm, _SETTINGS))

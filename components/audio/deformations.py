@@ -1,9 +1,10 @@
 """Deformations of a sound as serving meets them: coded, quieter, noisier, thinner, faster, cut.
 
-Each is a pure function of a mono sound, its sample rate and a seed: the same arguments always give
-the same samples. Results may exceed full scale a little, as a decoded MP3 does; 16-bit PCM clips
-them. The gate names the deformations and the report shows their titles, so nothing here imports
-TensorFlow.
+Each is a pure function of a mono sound (float32 [n], full scale is 1), its sample rate in hertz and
+a seed, 0 or more, which only noise reads: the same arguments always give the same samples. It
+returns float32, [n] unless it says otherwise. Results may exceed full scale a little, as a decoded
+MP3 does; 16-bit PCM clips them. The gate names the deformations and the report shows their titles,
+so nothing here imports TensorFlow.
 
 The kinds follow the Audio Degradation Toolbox (Mauch and Ewert, ISMIR 2013: MP3 compression, phone
 playback, added noise, speed-up), which measures music analysis in the same way.
@@ -63,14 +64,6 @@ def mp3_64k(samples: Samples, sample_rate_hz: int, seed: int = 0) -> Samples:
 
     Source: ISO/IEC 11172-3 and 13818-3 (the rates and bit rates of MPEG-1 and MPEG-2 layer III).
 
-    Args:
-      samples: float32 [n].
-      sample_rate_hz: Their rate, in hertz.
-      seed: Unused.
-
-    Returns:
-      float32 [n].
-
     Raises:
       soundfile.LibsndfileError: This libsndfile has no MP3 encoder.
     """
@@ -91,16 +84,7 @@ def mp3_64k(samples: Samples, sample_rate_hz: int, seed: int = 0) -> Samples:
 
 
 def quieter_12db(samples: Samples, sample_rate_hz: int, seed: int = 0) -> Samples:
-    """Makes a sound 12 dB quieter: y = 10^(−12 / 20) x = 0.251 x.
-
-    Args:
-      samples: float32 [n].
-      sample_rate_hz: Unused.
-      seed: Unused.
-
-    Returns:
-      float32 [n].
-    """
+    """Makes a sound 12 dB quieter: y = 10^(−12 / 20) x = 0.251 x."""
     return np.asarray(samples, np.float32) * np.float32(10 ** (QUIETER_DB / 20))
 
 
@@ -109,14 +93,6 @@ def noise_20db(samples: Samples, sample_rate_hz: int, seed: int = 0) -> Samples:
 
     y = x + n with mean(n²) = mean(x²) / 10^(20 / 10) over the whole sound, exactly: the drawn noise
     is scaled by its own power. So silence stays silence.
-
-    Args:
-      samples: float32 [n].
-      sample_rate_hz: Unused: the noise is white up to half of any rate.
-      seed: Of the noise, 0 or more.
-
-    Returns:
-      float32 [n].
     """
     noise = np.random.default_rng(seed).standard_normal(len(samples))
     power = np.mean(np.square(samples, dtype=np.float64))
@@ -133,14 +109,6 @@ def telephone_8k(samples: Samples, sample_rate_hz: int, seed: int = 0) -> Sample
 
     Source: ITU-T G.711 (8 kHz sampling) and G.712 (the 300 to 3400 Hz channel). Quantisation by the
     A or µ law is left out.
-
-    Args:
-      samples: float32 [n].
-      sample_rate_hz: Their rate, in hertz.
-      seed: Unused.
-
-    Returns:
-      float32 [n].
     """
     narrow = _at_rate(samples, sample_rate_hz, TELEPHONE_RATE_HZ)
     band_pass = signal.butter(
@@ -158,11 +126,6 @@ def faster_2pc(samples: Samples, sample_rate_hz: int, seed: int = 0) -> Samples:
     It is shorter by the factor 1.02 and every frequency is higher by it, a third of a semitone. It
     is resampled by soxr (HQ).
 
-    Args:
-      samples: float32 [n].
-      sample_rate_hz: Unused: the ratio is the same at any rate.
-      seed: Unused.
-
     Returns:
       float32 [round(n / 1.02)].
     """
@@ -171,11 +134,6 @@ def faster_2pc(samples: Samples, sample_rate_hz: int, seed: int = 0) -> Samples:
 
 def first_10s(samples: Samples, sample_rate_hz: int, seed: int = 0) -> Samples:
     """Takes the first 10 s of a sound; one that is no longer is returned unchanged.
-
-    Args:
-      samples: float32 [n].
-      sample_rate_hz: Their rate, in hertz.
-      seed: Unused.
 
     Returns:
       float32 [min(n, 10 sample_rate_hz)].

@@ -8,9 +8,8 @@ time, so the row also has to describe the sound around the window.
 import tensorflow as tf
 
 from components.audio import frame_descriptors as of_frames
-from components.audio.onsets import median_onset_strength, onset_strength
 from components.audio.settings import AudioSettings
-from components.audio.tempo import tempo
+from components.audio.tempo import median_onset_strength, onset_strength, tempo
 
 _MFCC_COEFFICIENTS = AudioSettings.mfcc_coefficients
 

@@ -102,6 +102,17 @@ class FeatureEntry:
         hop = self.hop_samples(settings)
         return samples // hop if self.whole_frames else -(-samples // hop)
 
+    def check_window(self, settings: AudioSettings, model: str) -> None:
+        """Raises ValueError unless the shortest accepted sound holds a window of `model`."""
+        frames = self.window_frames(settings)
+        if self.frames_in(settings.minimum_samples, settings) < frames:
+            seconds = frames * self.hop_samples(settings) / settings.sample_rate_hz
+            raise ValueError(
+                f"audio.window_seconds must be at least {seconds:.2f} for {model}, whose windows "
+                "are of that length: leave the setting out, or the model. "
+                f"Received: {settings.window_seconds:g}"
+            )
+
     def describe(self, settings: AudioSettings) -> Feature:
         """The feature's shape and rate under `settings`."""
         return Feature(

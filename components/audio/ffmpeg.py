@@ -5,8 +5,6 @@ addresses and read other files of this machine. So it may use the protocol `file
 formats that hold their sound themselves.
 """
 
-import contextlib
-import dataclasses
 import shutil
 import struct
 import subprocess
@@ -16,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-# ffmpeg's names of the formats behind `codec.AUDIO_SUFFIXES`. None is a list of other files.
+# ffmpeg's names of the formats behind `streaming.AUDIO_SUFFIXES`. None is a list of other files.
 _DEMUXERS = (
     *("aac", "ac3", "aiff", "amr", "ape", "asf", "au", "caf", "dsf", "eac3", "flac", "loas"),
     *("matroska", "mov", "mp3", "mpc", "mpc8", "ogg", "rm", "tta", "w64", "wav", "wv"),
@@ -33,71 +31,63 @@ class FFmpegError(ValueError):
     """ffmpeg is missing, cannot read the file, or stopped in the middle of it."""
 
 
-@dataclasses.dataclass(frozen=True)
-class PcmStream:
-    """Sound that ffmpeg is decoding.
-
-    Attributes:
-      sample_rate_hz: The file's own rate, in hertz.
-      channels: The file's own channels.
-      blocks: int16 [frames, channels] each. Reading them raises `FFmpegError` where ffmpeg stops.
-    """
-
-    sample_rate_hz: int
-    channels: int
-    blocks: Iterator[npt.NDArray[np.int16]]
-
-
 def is_installed() -> bool:
     """Whether the program is on PATH."""
     return shutil.which("ffmpeg") is not None
 
 
-@contextlib.contextmanager
-def open_pcm(path: Path) -> Iterator[PcmStream]:
-    """Decodes a file's first sound to 16-bit PCM, block by block, while the `with` block lasts.
+class Decoder:
+    """A running ffmpeg that decodes a file's first sound to 16-bit PCM.
 
-    Args:
-      path: A local file.
-
-    Raises:
-      FFmpegError: ffmpeg is not installed, or cannot read the file.
+    Attributes:
+      sample_rate_hz: The file's own rate, in hertz.
+      channels: The file's own channels.
     """
-    command = [
-        *("ffmpeg", "-nostdin", "-v", "quiet", "-timelimit", str(_PROCESSOR_SECONDS)),
-        *(*_TRUSTING_NOTHING, "-i", f"file:{path.absolute()}"),
-        *("-vn", "-sn", "-dn", "-c:a", "pcm_s16be", "-f", "au", "pipe:1"),
-    ]
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-    except OSError as error:
-        raise FFmpegError("ffmpeg cannot be started") from error
-    with process:  # which closes the pipe and waits
+
+    def __init__(self, path: Path):
+        """Starts ffmpeg on a local file.
+
+        Raises:
+          FFmpegError: ffmpeg is not installed, or cannot read the file.
+        """
+        command = [
+            *("ffmpeg", "-nostdin", "-v", "quiet", "-timelimit", str(_PROCESSOR_SECONDS)),
+            *(*_TRUSTING_NOTHING, "-i", f"file:{path.absolute()}"),
+            *("-vn", "-sn", "-dn", "-c:a", "pcm_s16be", "-f", "au", "pipe:1"),
+        ]
         try:
-            yield _read_header(process)
-        finally:
-            process.kill()
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        except OSError as error:
+            raise FFmpegError("ffmpeg cannot be started") from error
+        assert self._process.stdout is not None
+        self._output = self._process.stdout
+        header = self._output.read(_HEADER.size)
+        if len(header) < _HEADER.size:
+            self.close()
+            raise FFmpegError("ffmpeg cannot read it")
+        _, offset, _, _, self.sample_rate_hz, self.channels = _HEADER.unpack(header)
+        self._output.read(offset - _HEADER.size)  # the annotation
+        if not self.sample_rate_hz or not self.channels:
+            self.close()
+            raise FFmpegError("it holds no sound")
 
+    def blocks(self) -> Iterator[npt.NDArray[np.int16]]:
+        """Yields the sound once, int16 [frames, channels] each.
 
-def _read_header(process: subprocess.Popen[bytes]) -> PcmStream:
-    assert process.stdout is not None
-    header = process.stdout.read(_HEADER.size)
-    if len(header) < _HEADER.size:
-        raise FFmpegError("ffmpeg cannot read it")
-    _, offset, _, _, rate, channels = _HEADER.unpack(header)
-    process.stdout.read(offset - _HEADER.size)  # the annotation
-    if not rate or not channels:
-        raise FFmpegError("it holds no sound")
-    return PcmStream(rate, channels, _blocks(process, channels))
+        Raises:
+          FFmpegError: ffmpeg stopped before the end.
+        """
+        frame_bytes = 2 * self.channels
+        while data := self._output.read(_BLOCK_BYTES // frame_bytes * frame_bytes):
+            whole = len(data) // frame_bytes * frame_bytes
+            yield np.frombuffer(data[:whole], ">i2").astype(np.int16).reshape(-1, self.channels)
+        if self._process.wait():
+            raise FFmpegError("ffmpeg stopped before the end")
 
-
-def _blocks(process: subprocess.Popen[bytes], channels: int) -> Iterator[npt.NDArray[np.int16]]:
-    assert process.stdout is not None
-    frame_bytes = 2 * channels
-    while data := process.stdout.read(_BLOCK_BYTES // frame_bytes * frame_bytes):
-        whole = len(data) // frame_bytes * frame_bytes
-        yield np.frombuffer(data[:whole], ">i2").astype(np.int16).reshape(-1, channels)
-    if process.wait():
-        raise FFmpegError("ffmpeg stopped before the end")
+    def close(self) -> None:
+        """Ends ffmpeg, whether it has finished or not."""
+        self._process.kill()
+        self._output.close()
+        self._process.wait()

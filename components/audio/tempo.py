@@ -1,4 +1,4 @@
-"""Tempo from the autocorrelation of onset strength."""
+"""Onset strength of each frame, a descriptor, and the tempo from its autocorrelation."""
 
 import functools
 
@@ -20,6 +20,39 @@ _FRAMES_BETWEEN = 4
 _SECONDS_PER_MINUTE = 60.0
 
 
+def onset_strength(level_db: tf.Tensor) -> tf.Tensor:
+    """Mean rise of the mel bands since the previous frame; falls count as zero.
+
+    Equals `librosa.onset.onset_strength(S=level_db.T, center=False)`.
+    Source: Böck and Widmer, Maximum filter vibrato suppression for onset detection, DAFx 2013.
+
+    Args:
+      level_db: float32 [frames, mel_bins] from `components.audio.spectral.log_mel`.
+
+    Returns:
+      float32 [frames, 1], decibels; 0 in the first frame.
+    """
+    return tf.pad(tf.reduce_mean(_rise(level_db), axis=1, keepdims=True), [[1, 0], [0, 0]])
+
+
+def median_onset_strength(level_db: tf.Tensor) -> tf.Tensor:
+    """Median rise of the mel bands since the previous frame: the input of the tempo estimate.
+
+    An onset of a whole band moves it, a vibrato in a few mel bands does not. Equals
+    `librosa.onset.onset_strength(S=level_db.T, center=False, aggregate=np.median)`.
+
+    Args:
+      level_db: float32 [frames, mel_bins] from `components.audio.spectral.log_mel`.
+
+    Returns:
+      float32 [frames, 1], decibels; 0 in the first frame.
+    """
+    bands = level_db.shape[1]
+    upper_half = tf.math.top_k(_rise(level_db), bands // 2 + 1).values
+    middle = upper_half[:, -2:] if bands % 2 == 0 else upper_half[:, -1:]
+    return tf.pad(tf.reduce_mean(middle, axis=1, keepdims=True), [[1, 0], [0, 0]])
+
+
 def tempo(onset_strength: tf.Tensor, settings: AudioSettings) -> tf.Tensor:
     """Beats a minute: the period at which onsets repeat, weighed by how likely it is in music.
 
@@ -32,7 +65,7 @@ def tempo(onset_strength: tf.Tensor, settings: AudioSettings) -> tf.Tensor:
     dynamic programming, 2007.
 
     Args:
-      onset_strength: float32 [frames, 1], from `components.audio.onsets`.
+      onset_strength: float32 [frames, 1], from `median_onset_strength`.
       settings: The analysis settings.
 
     Returns:
@@ -87,3 +120,8 @@ def _mean_autocorrelation(envelope: tf.Tensor, settings: AudioSettings) -> tf.Te
     # The transform's rounding leaves values a little under zero.
     normalised = tf.nn.relu(tf.math.divide_no_nan(correlation, peak))
     return tf.reduce_mean(normalised, axis=0)
+
+
+def _rise(level_db: tf.Tensor) -> tf.Tensor:
+    """How much each band rose since the frame before, falls as 0: [frames - 1, mel_bins]."""
+    return tf.nn.relu(level_db[1:] - level_db[:-1])

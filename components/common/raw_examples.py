@@ -4,7 +4,7 @@ In `common` because DeformedExamples writes what Predictions and later nodes rea
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -63,24 +63,30 @@ class RawTrack:
 
     def serialise(self) -> bytes:
         """The track as a raw example that `parse` reads: the same bytes every time."""
-        values = {
+        values: dict[str, str | bytes] = {
             "track_id": self.track_id,
             "genre": self.genre,
             "audio": self.audio,
             "content_hash": self.content,
             "failure": self.failure,
         }
-        features = {
-            name: tf.train.Feature(
-                bytes_list=tf.train.BytesList(
-                    value=[value.encode() if isinstance(value, str) else value]
-                )
-            )
-            for name, value in values.items()
-            if value
-        }
-        example = tf.train.Example(features=tf.train.Features(feature=features))
-        return example.SerializeToString(deterministic=True)
+        return serialise({name: value for name, value in values.items() if value})
+
+
+def serialise(values: Mapping[str, str | bytes | int | float]) -> bytes:
+    """A tf.Example of one value a feature, serialized: the same bytes every time."""
+
+    def feature(value: str | bytes | int | float) -> tf.train.Feature:
+        if isinstance(value, float):
+            return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+        if isinstance(value, int):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        content = value.encode() if isinstance(value, str) else value
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
+
+    features = {name: feature(value) for name, value in values.items()}
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString(deterministic=True)
 
 
 def split_files(examples_uri: str, split: str) -> list[str]:

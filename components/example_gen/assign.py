@@ -1,61 +1,57 @@
 """Assigns tracks to splits: each by its own hash, or its artist's, with a global step over counts.
 
 The hash decides for each track by itself. Counts by genre and split say which genres have under a
-minimum in a split; only of those are groups (tracks, or artists) gathered that may move: those
-nearest to the split. The result is that of `splits.by_artist`, which moves the nearest first.
+minimum in a split; only of those are groups (tracks, or artists) gathered that may move, those
+nearest to the split.
 """
 
 import collections
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
 
-from components.example_gen.repeats import Labelled
 from components.example_gen.settings import SplitSettings
 from components.example_gen.tracks import Examined
 from components.gtzan import splits
 from components.gtzan.splits import Group
 
 # So many groups of a genre may move from one split to another. A genre with no more is gathered as
-# a whole, so its splits are those of `splits.by_artist`; in a larger one they could differ only if
-# more had to move.
+# a whole; in a larger one the splits could differ only if more had to move.
 MOST_CANDIDATES = 1000
 
-# A track and its split.
-Placed = tuple[str, Examined]
 _Held = dict[str, int]  # number of a group's tracks by genre
 _IN_SPLIT, _SHARED = "in split", "shared"  # what is counted: tracks of a genre, artists of two
 
 
 @beam.ptransform_fn
-@beam.typehints.with_input_types(Labelled)
-@beam.typehints.with_output_types(Placed)
+@beam.typehints.with_input_types(Examined)
+@beam.typehints.with_output_types(Examined)
 def AssignSplits(  # noqa: N802
-    labelled: beam.PCollection[Labelled],
+    tracks: beam.PCollection[Examined],
     *,
     settings: SplitSettings,
     most_candidates: int = MOST_CANDIDATES,
-) -> beam.PCollection[Placed]:
-    """Gives every track its split.
+) -> beam.PCollection[Examined]:
+    """Gives every track without a fault its split.
 
     Args:
-      labelled: Unique tracks, each with its artist or "", or for `listed` with its split.
+      tracks: Tracks, each with its artist or "" as its label, or for `listed` with its split.
       settings: How tracks are assigned to splits.
       most_candidates: Most groups that are gathered of a genre, to go from one split to another.
     """
     if settings.method == "listed":
-        return labelled | "AsListed" >> beam.Map(lambda one: one)
-    by_group = labelled | "Group" >> beam.Map(_with_group)
+        return tracks | "AsListed" >> beam.Map(_as_listed)
     groups = (
-        by_group
-        | "Genre" >> beam.MapTuple(lambda group, track: (group, {track.genre: 1}))
+        tracks
+        | "GenreOfGroup" >> beam.FlatMap(_genre_of_group)
         | "GenresOfGroup" >> beam.CombinePerKey(_add_up)
     )
     moved = groups | "Move" >> _Move(settings, most_candidates)
-    return by_group | "Place" >> beam.Map(_place, AsSingleton(moved), settings)
+    return tracks | "Place" >> beam.Map(_place, AsSingleton(moved), settings)
 
 
 @beam.ptransform_fn
@@ -65,30 +61,53 @@ def _Move(  # noqa: N802
     """One element: the new split of each group that moves; in most data sets none does."""
     counts = (
         groups
-        | "CountEach" >> beam.FlatMap(_counts_of, settings)
+        | "CountEach" >> beam.FlatMapTuple(lambda group, held: _counts_of(group, held, settings))
         | "Count" >> beam.CombinePerKey(sum)
-        | "Gather" >> beam.combiners.ToList()
+        | "Gather" >> beam.combiners.ToDict()
         | "Counts" >> beam.Map(_to_counts, settings)
     )
     return (
         groups
         | "Candidates" >> beam.FlatMap(_candidates, AsSingleton(counts), settings)
-        | "Nearest" >> beam.combiners.Top.PerKey(most_candidates, reverse=True, key=_distance)
-        | "OfAll" >> beam.FlatMap(lambda one: one[1])
+        | "Nearest" >> beam.combiners.Top.PerKey(most_candidates, reverse=True, key=_by_distance)
+        | "OfAll" >> beam.FlatMapTuple(lambda _, candidates: candidates)
         | "AllCandidates" >> beam.combiners.ToList()
         | "FillUp" >> beam.Map(_fill_up, AsSingleton(counts), settings)
     )
 
 
-def _with_group(labelled: Labelled) -> tuple[Group, Examined]:
-    artist, track = labelled
-    return splits.group(track.track_id, artist), track
+class _Counts(NamedTuple):
+    """Number of tracks by genre and split, by the hash alone, and the genres that lack some."""
+
+    by_hash: dict[tuple[str, str], int]
+    short: frozenset[str]
+
+
+class _Candidate(NamedTuple):
+    """A group that may move to a split: how far its hash is from it, and its tracks by genre."""
+
+    distance: float
+    group: Group
+    held: _Held
+
+
+def _as_listed(track: Examined) -> Examined:
+    return track if track.fault else dataclasses.replace(track, split=track.label)
+
+
+def _group(track: Examined) -> Group:
+    return splits.group_of(track.track_id, track.label)
+
+
+def _genre_of_group(track: Examined) -> Iterator[tuple[Group, _Held]]:
+    if not track.fault:
+        yield _group(track), {track.genre: 1}
 
 
 def _add_up(held: Iterable[_Held]) -> _Held:
     total: collections.Counter[str] = collections.Counter()
-    for one in held:
-        total.update(one)
+    for tracks_by_genre in held:
+        total.update(tracks_by_genre)
     return dict(total)
 
 
@@ -97,33 +116,18 @@ def _hashed(group: Group, settings: SplitSettings) -> str:
 
 
 def _counts_of(
-    item: tuple[Group, _Held], settings: SplitSettings
+    group: Group, held: _Held, settings: SplitSettings
 ) -> Iterator[tuple[tuple[str, str, str], int]]:
-    group, held = item
     for genre, number in held.items():
         yield (_IN_SPLIT, genre, _hashed(group, settings)), number
-    for one, other in itertools.combinations(sorted(held), 2):
-        yield (_SHARED, one, other), 1
+    for genre, other in itertools.combinations(sorted(held), 2):
+        yield (_SHARED, genre, other), 1
 
 
-@dataclasses.dataclass(frozen=True)
-class _Counts:
-    """Number of tracks by genre and split, by the hash alone, and the genres that lack some."""
-
-    by_hash: dict[tuple[str, str], int]
-    short: frozenset[str]
-
-
-def _to_counts(
-    sums: Iterable[tuple[tuple[str, str, str], int]], settings: SplitSettings
-) -> _Counts:
-    sums = list(sums)
-    by_hash = {(genre, split): n for (kind, genre, split), n in sums if kind == _IN_SPLIT}
-    shared = [(one, other) for (kind, one, other), _ in sums if kind == _SHARED]
+def _to_counts(sums: dict[tuple[str, str, str], int], settings: SplitSettings) -> _Counts:
+    by_hash = {(genre, split): n for (kind, genre, split), n in sums.items() if kind == _IN_SPLIT}
+    shared = [(genre, other) for kind, genre, other in sums if kind == _SHARED]
     return _Counts(by_hash, splits.short_genres(by_hash, shared, settings.ratios))
-
-
-_Candidate = tuple[float, Group, _Held]  # how far it is from the split that it may move to
 
 
 def _candidates(
@@ -137,22 +141,22 @@ def _candidates(
     for genre, target in itertools.product(concerned, splits.SPLITS):
         if target != source:
             distance = splits.distance(group, target, seed=settings.seed, ratios=settings.ratios)
-            yield (genre, target, source), (distance, group, held)
+            yield (genre, target, source), _Candidate(distance, group, held)
 
 
-def _distance(candidate: _Candidate) -> tuple[float, Group]:
-    return candidate[:2]
+def _by_distance(candidate: _Candidate) -> tuple[float, Group]:
+    return candidate.distance, candidate.group
 
 
 def _fill_up(
     candidates: Iterable[_Candidate], counts: _Counts, settings: SplitSettings
 ) -> dict[Group, str]:
-    held = {group: members for _, group, members in candidates}
+    held = {candidate.group: candidate.held for candidate in candidates}
     return splits.fill_up(held, counts.by_hash, seed=settings.seed, ratios=settings.ratios)
 
 
-def _place(
-    item: tuple[Group, Examined], moved: dict[Group, str], settings: SplitSettings
-) -> Placed:
-    group, track = item
-    return moved.get(group) or _hashed(group, settings), track
+def _place(track: Examined, moved: dict[Group, str], settings: SplitSettings) -> Examined:
+    if track.fault:
+        return track
+    group = _group(track)
+    return dataclasses.replace(track, split=moved.get(group) or _hashed(group, settings))

@@ -9,7 +9,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.common.artifacts import Report
 from components.example_gen.executor import Executor
-from components.example_gen.fingerprint_node import fingerprint
+from components.example_gen.files import fingerprint
 from components.example_gen.settings import IngestSettings
 
 __all__ = ["GtzanExampleGen", "fingerprint"]

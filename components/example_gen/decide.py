@@ -1,29 +1,43 @@
 """Decides on every examined file: who is left out, and which split each track goes to.
 
-Tracks stay a PCollection throughout. What must be known of all of them is known in numbers
-(`Counts`), and what two tracks have to do with each other is found by key.
+All files stay in one PCollection throughout; one that is left out has a fault, the others get a
+split. What must be known of all of them is known in numbers (`Counts`), and what two tracks have to
+do with each other is found by key.
 """
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.pvalue import TaggedOutput
 
 from components.common import storage
 from components.example_gen import plan, tracks
-from components.example_gen.assign import AssignSplits, Placed
+from components.example_gen.assign import AssignSplits
 from components.example_gen.duplicates import NearDuplicate
-from components.example_gen.joins import Join, Joined, first, keyed, side
 from components.example_gen.near_duplicates import FindNearDuplicates, parts_for
-from components.example_gen.plan import Counts, Decision
-from components.example_gen.repeats import DropNearDuplicates, KeepFirst
+from components.example_gen.plan import Counts
+from components.example_gen.repeats import SAME_ID, SAME_SOUND, DropNearDuplicates, KeepFirst
 from components.example_gen.settings import DROP, IngestSettings
 from components.example_gen.tracks import Examined
 
-# PCollections by name.
-Parts = dict[str, beam.PCollection[Any]]
+# What `beam.CoGroupByKey` gives for a key: values by the name of their side.
+_Joined = dict[str, list[Any]]
+
+
+class Decided(NamedTuple):
+    """What is decided.
+
+    Attributes:
+      tracks: Every file, `Examined`, with a split or with a fault.
+      pairs: Rows of near-duplicates: a `NearDuplicate` with the splits of both, None for a track
+        that was left out, and `across_splits`.
+      unmatched: Ids on the split lists that are not in the data.
+    """
+
+    tracks: beam.PCollection[Examined]
+    pairs: beam.PCollection[dict[str, Any]]
+    unmatched: beam.PCollection[str]
 
 
 @beam.ptransform_fn
@@ -34,75 +48,55 @@ def Decide(  # noqa: N802
     *,
     settings: IngestSettings,
     files: int,
-) -> Parts:
-    """Accepts or rejects every file and assigns the accepted ones to splits.
+) -> Decided:
+    """Accepts or leaves out every file and assigns the accepted ones to splits.
 
-    Of exact duplicates, and of files with the same track id, the first by path is accepted.
-    `listed` leaves out tracks on no list before that. Of near-duplicates all are accepted, or with
-    `drop` the first by path.
+    `listed` leaves out tracks on no list first. Of exact duplicates, and then of files with the
+    same track id, the first by path is accepted; a track that loses its id to another one is the
+    first of its sound all the same. Of near-duplicates all are accepted, or with `drop` the first.
 
     Args:
       examined: Every audio file.
-      labels: By track id, its split on the published lists or its artist, for the split methods
-        `listed` and `artist`.
+      labels: By track id, its split on the published lists or its artist; None for `stratified`.
       settings: Ingest settings.
       files: About the number of files, by which the search for near-duplicates is divided.
-
-    Returns:
-      `placed` (`Placed`: accepted tracks with their split), `left_out` (`Examined`: all other files
-      with their fault and detail), `near_duplicates` (rows: a `NearDuplicate` with the splits of
-      both, None for a track that was left out, and `across_splits`) and `unmatched` (ids on the
-      split lists that are not in the data).
     """
     listed = settings.split.method == "listed"
-    sorted_out = examined | "SortOut" >> beam.ParDo(_SortOut()).with_outputs(
-        "faulty", "words", main="usable"
+    # Fingerprints go their own way, so that the other steps pass on few bytes a track.
+    fingerprints = examined | "Fingerprints" >> beam.FlatMap(_fingerprint)
+    labelled = examined | "WithoutFingerprint" >> beam.Map(dataclasses.replace, fingerprint=b"")
+    if labels is not None:
+        labelled = labelled | "Label" >> _Label(labels, listed)
+    kept = (
+        labelled
+        | "KeepFirstOfSound" >> KeepFirst(SAME_SOUND)
+        | "KeepFirstOfId" >> KeepFirst(SAME_ID)
     )
-    left_out = [sorted_out["faulty"]]
-    if labels is None:
-        labelled = sorted_out["usable"] | "NoLabel" >> beam.Map(lambda track: ("", track))
-    else:
-        joined = {"tracks": sorted_out["usable"], "labels": labels} | "Label" >> _Label(listed)
-        labelled = joined["labelled"]
-        left_out.append(joined["left_out"])
-    kept = labelled | "KeepFirst" >> KeepFirst()
-    left_out.append(kept["left_out"])
-    unique = kept["unique"]
     pairs = (
-        (
-            keyed(sorted_out["words"], "words", lambda one: one[0], lambda one: one[1]),
-            keyed(unique, "unique", lambda one: one[1].path, lambda _: None),
-        )
-        | "WordsOfUnique" >> Join()
-        | "Heard" >> beam.FlatMap(_heard)
+        {"fingerprints": fingerprints, "kept": kept | "Kept" >> beam.FlatMap(_path_of_accepted)}
+        | "FingerprintOfKept" >> beam.CoGroupByKey()
+        | "ToSearch" >> beam.FlatMapTuple(_fingerprint_of_kept)
         | "FindNearDuplicates" >> FindNearDuplicates(parts=parts_for(files))
     )
     if settings.duplicates == DROP:
-        dropped = unique | "DropNearDuplicates" >> DropNearDuplicates(pairs)
-        unique = dropped["unique"]
-        left_out.append(dropped["left_out"])
-    placed = unique | "AssignSplits" >> AssignSplits(settings=settings.split)
-    if listed:
-        unmatched = {"labels": labels, "placed": placed} | "Unmatched" >> _Unmatched()
-    else:
-        unmatched = placed | "NoLists" >> beam.FlatMap(lambda _: ())
-    return {
-        "placed": placed,
-        "left_out": left_out | "LeftOut" >> beam.Flatten(),
-        "near_duplicates": {"pairs": pairs, "placed": placed} | "SplitsOfPairs" >> _SplitsOfPairs(),
-        "unmatched": unmatched,
-    }
+        kept = kept | "DropNearDuplicates" >> DropNearDuplicates(pairs)
+    placed = kept | "AssignSplits" >> AssignSplits(settings=settings.split)
+    return Decided(
+        tracks=placed,
+        pairs=pairs | "SplitsOfPairs" >> _SplitsOfPairs(placed),
+        unmatched=placed
+        | "Unmatched" >> (_Unmatched(labels) if listed else beam.FlatMap(lambda _: ())),
+    )
 
 
 @beam.ptransform_fn
-def Count(parts: Parts) -> beam.PCollection[Counts]:  # noqa: N802
+def Count(decided: Decided) -> beam.PCollection[Counts]:  # noqa: N802
     """Counts what `Decide` decided; one element."""
     return (
         (
-            parts["placed"] | "CountPlaced" >> beam.FlatMap(_count_placed),
-            parts["left_out"] | "CountLeftOut" >> beam.Map(_count_left_out),
-            parts["near_duplicates"] | "CountPairs" >> beam.FlatMap(_count_pair),
-            parts["unmatched"] | "CountUnmatched" >> beam.Map(lambda _: (("unmatched",), 1)),
+            decided.tracks | "CountTracks" >> beam.FlatMap(_count_track),
+            decided.pairs | "CountPairs" >> beam.FlatMap(_count_pair),
+            decided.unmatched | "CountUnmatched" >> beam.Map(lambda _: (("unmatched",), 1)),
         )
         | "All" >> beam.Flatten()
         | "Sum" >> beam.CombinePerKey(sum)
@@ -113,116 +107,110 @@ def Count(parts: Parts) -> beam.PCollection[Counts]:  # noqa: N802
 
 @beam.ptransform_fn
 @beam.typehints.with_input_types(Counts)
-@beam.typehints.with_output_types(Decision)
+@beam.typehints.with_output_types(Counts)
 def Judge(  # noqa: N802
     counts: beam.PCollection[Counts], *, settings: IngestSettings, output: str
-) -> beam.PCollection[Decision]:
+) -> beam.PCollection[Counts]:
     """Decides whether records are written.
 
     Args:
       counts: One element.
       settings: Ingest settings.
       output: Where the records will go; none are written if the disk there has no room.
+
+    Returns:
+      The counts with `failure`.
     """
     return counts | "Judge" >> beam.Map(_judge, settings, output)
 
 
-class _SortOut(beam.DoFn):
-    """Fingerprints go their own way, so that the other steps pass on few bytes a track."""
+def _fingerprint(track: Examined) -> Iterator[tuple[str, bytes]]:
+    if track.fingerprint and not track.fault:
+        yield track.path, track.fingerprint
 
-    def process(self, track: Examined) -> Iterator[Any]:
-        if track.fault:
-            yield TaggedOutput("faulty", track)
-            return
-        if track.fingerprint:
-            yield TaggedOutput("words", (track.path, track.fingerprint))
-        yield dataclasses.replace(track, fingerprint=b"")
+
+def _path_of_accepted(track: Examined) -> Iterator[tuple[str, None]]:
+    if not track.fault:
+        yield track.path, None
+
+
+def _fingerprint_of_kept(path: str, joined: _Joined) -> Iterator[tuple[str, bytes]]:
+    if joined["kept"]:
+        for fingerprint in joined["fingerprints"]:
+            yield path, fingerprint
 
 
 @beam.ptransform_fn
-def _Label(parts: Parts, listed: bool) -> Parts:  # noqa: N802
-    labelled = (
-        (
-            keyed(parts["tracks"], "tracks", lambda track: track.track_id),
-            keyed(parts["labels"], "label", lambda one: one[0], lambda one: one[1]),
-        )
-        | "Join" >> Join()
-        | "Label" >> beam.FlatMap(_label, listed).with_outputs("left_out", main="labelled")
+def _Label(  # noqa: N802
+    examined: beam.PCollection[Examined], labels: beam.PCollection[tuple[str, str]], listed: bool
+) -> beam.PCollection[Examined]:
+    """Gives each track its label; `listed` leaves out those without one."""
+    by_id = examined | "ById" >> beam.Map(lambda track: (track.track_id, track))
+    return (
+        {"tracks": by_id, "label": labels}
+        | "WithLabel" >> beam.CoGroupByKey()
+        | "Label" >> beam.FlatMapTuple(lambda _, joined: _label(joined, listed))
     )
-    return {"labelled": labelled["labelled"], "left_out": labelled["left_out"]}
 
 
-def _label(joined: Joined, listed: bool) -> Iterator[Any]:
-    label = first(joined, "label", "")
-    for track in side(joined, "tracks"):
-        if listed and not label:
-            detail = "on none of the split lists"
-            yield TaggedOutput("left_out", tracks.leave_out(track, tracks.NOT_LISTED, detail))
+def _label(joined: _Joined, listed: bool) -> Iterator[Examined]:
+    label = next(iter(joined["label"]), "")
+    for track in joined["tracks"]:
+        if listed and not label and not track.fault:
+            yield track.left_out(tracks.NOT_LISTED, "on none of the split lists")
         else:
-            yield label, track
-
-
-def _heard(joined: Joined) -> Iterator[tuple[str, bytes]]:
-    if any(True for _ in side(joined, "unique")):
-        for words in side(joined, "words"):
-            yield joined[0], words
+            yield dataclasses.replace(track, label=label)
 
 
 @beam.ptransform_fn
-def _SplitsOfPairs(parts: Parts) -> beam.PCollection[dict[str, Any]]:  # noqa: N802
-    split_of = keyed(parts["placed"], "split", lambda one: one[1].path, lambda one: one[0])
-    half_known = (
-        (keyed(parts["pairs"], "pairs", lambda pair: pair.first, lambda pair: (pair, ())), split_of)
-        | "OfFirst" >> Join()
-        | "SplitOfFirst" >> beam.FlatMap(_with_split)
-    )
-    return (
-        (keyed(half_known, "half_known", lambda one: one[0].second), split_of)
-        | "OfSecond" >> Join()
-        | "SplitOfSecond" >> beam.FlatMap(_with_split)
-        | "Row" >> beam.MapTuple(_pair_row)
-    )
-
-
-def _with_split(joined: Joined) -> Iterator[tuple[NearDuplicate, tuple[str | None, ...]]]:
-    """Adds the split of one track of each pair."""
-    split = first(joined, "split")
-    for name in ("pairs", "half_known"):
-        for pair, sides in side(joined, name):
-            yield pair, (*sides, split)
-
-
-def _pair_row(pair: NearDuplicate, sides: tuple[str | None, ...]) -> dict[str, Any]:
-    across = None not in sides and sides[0] != sides[1]
-    return {**vars(pair), "splits": list(sides), "across_splits": across}
-
-
-@beam.ptransform_fn
-def _Unmatched(parts: Parts) -> beam.PCollection[str]:  # noqa: N802
-    return (
-        (
-            keyed(parts["labels"], "label", lambda one: one[0], lambda _: None),
-            keyed(parts["placed"], "placed", lambda one: one[1].track_id, lambda _: None),
+def _SplitsOfPairs(  # noqa: N802
+    pairs: beam.PCollection[NearDuplicate], placed: beam.PCollection[Examined]
+) -> beam.PCollection[dict[str, Any]]:
+    split_of = placed | "Split" >> beam.Map(lambda track: (track.path, track.split or None))
+    rows = pairs | "Rows" >> beam.Map(lambda pair: (vars(pair), ()))
+    for side in ("first", "second"):
+        by_path = rows | f"By_{side}" >> beam.Map(lambda row, side: (row[0][side], row), side)
+        rows = (
+            {"rows": by_path, "split": split_of}
+            | f"SplitOf_{side}" >> beam.CoGroupByKey()
+            | f"With_{side}" >> beam.FlatMapTuple(_with_split)
         )
-        | "Join" >> Join()
-        | "Lacking" >> beam.FlatMap(_lacking)
+    return rows | "Row" >> beam.MapTuple(_pair_row)
+
+
+def _with_split(
+    path: str, joined: _Joined
+) -> Iterator[tuple[dict[str, Any], tuple[str | None, ...]]]:
+    for pair, splits in joined["rows"]:
+        yield pair, (*splits, *joined["split"])
+
+
+def _pair_row(pair: dict[str, Any], splits: tuple[str | None, ...]) -> dict[str, Any]:
+    across = None not in splits and splits[0] != splits[1]
+    return {**pair, "splits": list(splits), "across_splits": across}
+
+
+@beam.ptransform_fn
+def _Unmatched(  # noqa: N802
+    placed: beam.PCollection[Examined], labels: beam.PCollection[tuple[str, str]]
+) -> beam.PCollection[str]:
+    """Ids on the split lists that no accepted track has."""
+    accepted = placed | "Accepted" >> beam.Filter(lambda track: not track.fault)
+    by_id = accepted | "IdOfAccepted" >> beam.Map(lambda track: (track.track_id, None))
+    return (
+        {"labels": labels, "placed": by_id}
+        | "OnLists" >> beam.CoGroupByKey()
+        | "Lacking" >> beam.FlatMapTuple(lambda track_id, on: () if on["placed"] else (track_id,))
     )
 
 
-def _lacking(joined: Joined) -> Iterator[str]:
-    if not any(True for _ in side(joined, "placed")):
-        yield joined[0]
-
-
-def _count_placed(placed: Placed) -> Iterator[tuple[tuple[str, ...], int]]:
-    split, track = placed
-    yield ("tracks", track.genre, split), 1
+def _count_track(track: Examined) -> Iterator[tuple[tuple[str, ...], int]]:
+    if track.fault:
+        yield ("left_out", track.fault), 1
+        return
+    yield ("tracks", track.genre, track.split), 1
     yield ("audio_bytes",), track.audio_bytes
     yield ("rates", str(track.source_sample_rate_hz)), 1
-
-
-def _count_left_out(track: Examined) -> tuple[tuple[str, ...], int]:
-    return ("left_out", track.fault), 1
 
 
 def _count_pair(row: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
@@ -241,9 +229,9 @@ def _to_counts(sums: dict[tuple[str, ...], int]) -> Counts:
     )
 
 
-def _judge(counts: Counts, settings: IngestSettings, output: str) -> Decision:
+def _judge(counts: Counts, settings: IngestSettings, output: str) -> Counts:
     failure = plan.failure(counts, settings)
     shortage = storage.shortage(output, counts.audio_bytes)
     if shortage and not failure:
         failure = f"{shortage} for the records of {counts.accepted} tracks"
-    return Decision(failure, counts.splits())
+    return dataclasses.replace(counts, failure=failure)

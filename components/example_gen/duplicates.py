@@ -7,6 +7,8 @@ number of pairs. `near_duplicates.py` divides it among workers.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -78,8 +80,24 @@ class Match:
         return Match(self.distance, 1 / self.speed, -self.shift_frames / self.speed, self.frames)
 
 
-@dataclasses.dataclass(frozen=True)
-class Hits:
+class TellingWords(NamedTuple):
+    """Words of a track that are looked up: uint32 [n], and their frames in it, int32 [n]."""
+
+    words: Words
+    frames: Integers
+
+    def to_bytes(self) -> bytes:
+        """Serialises the words and their frames, 8 bytes a word."""
+        return np.stack([self.words, self.frames.astype(np.uint32)]).tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "TellingWords":
+        """Restores what `to_bytes` wrote."""
+        words, frames = np.frombuffer(data, np.uint32).reshape(2, -1)
+        return cls(words, frames.astype(np.int32))
+
+
+class Hits(NamedTuple):
     """Words of one track that others have, too.
 
     Attributes:
@@ -92,51 +110,54 @@ class Hits:
     other: Integers
     shift: Integers
 
+    def to_bytes(self) -> bytes:
+        """Serialises the hits, 12 bytes each."""
+        return np.stack(self).astype(np.int32).tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Hits":
+        """Restores what `to_bytes` wrote."""
+        return cls(*np.frombuffer(data, np.int32).reshape(3, -1))
+
 
 class Index:
     """Frames of tracks by word."""
 
-    def __init__(self, words: Words, track: Integers, frame: Integers):
-        """Sorts the frames.
-
-        Args:
-          words: uint32 [n].
-          track: int32 [n]: number of the track that each is of.
-          frame: int32 [n]: its place in the track.
-        """
+    def __init__(self, tracks: Sequence[TellingWords]):
+        """Sorts the words of tracks, which are numbered in order."""
+        words = np.concatenate([track.words for track in tracks])
         order = np.argsort(words, kind="stable")
-        self._words, self._track, self._frame = words[order], track[order], frame[order]
+        numbers = np.repeat(np.arange(len(tracks)), [len(track.words) for track in tracks])
+        self._words, self._track = words[order], numbers.astype(np.int32)[order]
+        self._frame = np.concatenate([track.frames for track in tracks])[order]
 
-    def hits(
-        self, track: int, words: Words, frames: Integers, *, speed: float, flips: Words
-    ) -> Hits:
+    def hits(self, number: int, track: TellingWords, *, speed: float, flips: Words) -> Hits:
         """Looks up a track's words.
 
         Args:
-          track: The track's own number, which is no hit.
-          words: uint32 [n]: words of it, as they are `speed` times as fast.
-          frames: int32 [n]: their places in the track.
+          number: The track's own number, which is no hit.
+          track: Words of it, as they are `speed` times as fast.
           speed: As above.
           flips: Bits in which a word may differ, see `FLIPS`.
         """
-        asked = (words[:, np.newaxis] ^ flips).ravel()
+        asked = (track.words[:, np.newaxis] ^ flips).ravel()
         first = np.searchsorted(self._words, asked, side="left")
         counts = np.searchsorted(self._words, asked, side="right") - first
         counts[counts > _MOST_COMMON] = 0
         starts = np.repeat(first - np.cumsum(counts) + counts, counts)
         places = starts + np.arange(int(counts.sum()))
-        own = np.repeat(np.repeat(frames, len(flips)), counts)
-        elsewhere = self._track[places] != track
+        own = np.repeat(np.repeat(track.frames, len(flips)), counts)
+        elsewhere = self._track[places] != number
         own, places = own[elsewhere], places[elsewhere]
         shift = np.round(self._frame[places] - own / speed).astype(np.int32)
         return Hits(own, self._track[places], shift)
 
 
-def telling(words: Words) -> tuple[Words, Integers]:
-    """The words that are looked up, those of nearly equal bits left out, and their frames."""
+def telling(words: Words) -> TellingWords:
+    """The words that are looked up, those of nearly equal bits left out."""
     ones = bit_counts(words)
     frames = np.flatnonzero((ones >= _FEWEST_BITS) & (ones <= 32 - _FEWEST_BITS))
-    return words[frames], frames.astype(np.int32)
+    return TellingWords(words[frames], frames.astype(np.int32))
 
 
 def candidates(hits: Hits) -> list[tuple[int, int]]:

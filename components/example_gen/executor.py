@@ -1,5 +1,6 @@
 """GtzanExampleGen's executor: runs the ingest pipeline and writes its report."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,19 +15,13 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.common import runtime, storage
-from components.example_gen import decide, files, ingest, lists, report, summary, tracks
+from components.example_gen import decide, files, ingest, lists, report, summary
 from components.example_gen.files import IngestError
-from components.example_gen.plan import Counts
 from components.example_gen.settings import IngestSettings
 from components.gtzan import split_files, splits
 
 # Files of one run beside the report, removed at its end: what workers read, and what they found.
-_SCRATCH = (_LISTING, _REFUSED, _LABELS, _SUMMARY) = (
-    "files.jsonl",
-    "refused.jsonl",
-    "labels.jsonl",
-    "summary.json",
-)
+_SCRATCH = (_LISTING, _LABELS, _SUMMARY) = ("files.jsonl", "labels.jsonl", "summary.json")
 
 
 class Executor(BaseBeamExecutor):
@@ -48,7 +43,8 @@ class Executor(BaseBeamExecutor):
 
         Raises:
           IngestError: There is no music, too many files are faulty, or a genre is missing in a
-            split. The report is written all the same, and the error's text holds its table.
+            split; the report is written all the same, and the error's text holds its table. Or the
+            music changed meanwhile.
           SplitError: A split list or the artists file is malformed.
         """
         runtime.prepare(input_dict, output_dict, exec_properties)
@@ -61,41 +57,44 @@ class Executor(BaseBeamExecutor):
         logging.info("Ingesting %d files of %s", len(music.files), music.folder)
 
         try:
-            facts = self._ingest(
+            result = self._ingest(
                 music,
                 settings=settings,
                 labels=labels,
                 output=examples.uri,
                 report_uri=report_artifact.uri,
             )
-            counts = Counts.from_values(facts["counts"])
-            content = report.content(facts, folder=music.folder, settings=settings)
-            page = report.write(report_artifact.uri, content, facts["drawn"], settings=settings)
+            content = result["report"]
+            page = report.write(report_artifact.uri, content, result["drawn"], settings=settings)
         except Exception as error:  # Beam raises what its workers raise, or a RuntimeError of it
-            disk_error = storage.disk_full(error, examples.uri)
-            if disk_error is None:
+            known = files.changed_error(error) or storage.disk_full(error, examples.uri)
+            if known is None:
                 raise
-            raise IngestError(str(disk_error)) from error
-        if facts["failure"]:
+            raise IngestError(str(known)) from error
+        if content["failure"]:
             raise IngestError(
-                f"the music is not ingested: {facts['failure']}\n\n{report.as_text(content)}",
+                f"the music is not ingested: {content['failure']}\n\n{report.as_text(content)}",
                 page=page,
             )
+        known_fingerprint = exec_properties.get("data_fingerprint") or ""
+        if known_fingerprint and known_fingerprint != files.fingerprint(
+            exec_properties["input_base"], settings
+        ):
+            # The cache would hand out these records for the music as it was.
+            raise files.changed(music.folder, "its fingerprint is another")
         examples.split_names = artifact_utils.encode_split_names(list(splits.SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         for name, number in {
-            "tracks": counts.accepted,
-            "rejected": counts.files - counts.accepted,
-            "faulty": counts.faulty,
-            "near_duplicates": counts.near_duplicates,
-            "leaks": counts.leaks,
-            **counts.splits(),
+            "tracks": content["accepted"],
+            "rejected": content["files"] - content["accepted"],
+            "faulty": content["faulty"],
+            "near_duplicates": content["pairs"],
+            "leaks": content["leaks"],
+            **content["splits"],
         }.items():
             report_artifact.set_int_custom_property(name, number)
         report_artifact.set_string_custom_property("reasons", json.dumps(content["reasons"]))
-        report_artifact.set_string_custom_property(
-            "data_fingerprint", exec_properties.get("data_fingerprint") or ""
-        )
+        report_artifact.set_string_custom_property("data_fingerprint", known_fingerprint)
 
     def _ingest(
         self,
@@ -109,48 +108,46 @@ class Executor(BaseBeamExecutor):
         """Runs the Beam pipeline and returns its summary."""
         scratch = {name: f"{report_uri}/{name}" for name in _SCRATCH}
         fileio.makedirs(report_uri)
-        lists.save_lines(scratch[_LISTING], (files.to_line(file) for file in music.files))
-        lists.save_lines(scratch[_REFUSED], (tracks.to_line(track) for track in music.refused))
+        lists.save_lines(scratch[_LISTING], map(dataclasses.asdict, music.files))
         lists.save_lines(scratch[_LABELS], labels.items())
         with self._make_beam_pipeline() as pipeline:
-            examined = pipeline | "ExamineFiles" >> ingest.ExamineFiles(
-                folder=music.folder,
-                listing=scratch[_LISTING],
-                total=len(music.files),
-                settings=settings,
-            )
-            refused = (
-                pipeline
-                | "Refused" >> lists.ReadLines(path=scratch[_REFUSED])
-                | "RefusedTracks" >> beam.Map(tracks.from_line)
-            )
-            labels_read = (
+            label_of_track = (
                 pipeline
                 | "Labels" >> lists.ReadLines(path=scratch[_LABELS])
-                | "LabelOfTrack" >> beam.Map(tuple)
-                if labels
+                | "LabelOfTrack" >> beam.Map(lambda line: tuple(json.loads(line)))
+                if settings.split.method != "stratified"
                 else None
             )
-            parts = (
-                (examined, refused)
-                | "AllFiles" >> beam.Flatten()
-                | "Decide" >> decide.Decide(labels_read, settings=settings, files=len(music.files))
+            decided = (
+                pipeline
+                | "ExamineFiles"
+                >> ingest.ExamineFiles(
+                    folder=music.folder,
+                    listing=scratch[_LISTING],
+                    total=len(music.files),
+                    settings=settings,
+                )
+                | "Decide"
+                >> decide.Decide(label_of_track, settings=settings, files=len(music.files))
             )
-            counts = parts | "Count" >> decide.Count()
-            decision = counts | "Judge" >> decide.Judge(settings=settings, output=output)
+            counts = (
+                decided
+                | "Count" >> decide.Count()
+                | "Judge" >> decide.Judge(settings=settings, output=output)
+            )
             (
-                parts
-                | "Summarise" >> summary.Summarise(counts, decision)
+                decided
+                | "Summarise" >> summary.Summarise(counts, folder=music.folder, settings=settings)
                 | "SaveSummary" >> summary.SaveSummary(path=scratch[_SUMMARY])
             )
-            parts | "WriteLists" >> summary.WriteLists(counts, folder=report_uri)
-            parts["placed"] | "WriteShards" >> ingest.WriteShards(
-                decision, folder=music.folder, output=output, settings=settings
+            decided | "WriteLists" >> summary.WriteLists(counts, folder=report_uri)
+            decided.tracks | "WriteShards" >> ingest.WriteShards(
+                counts, folder=music.folder, output=output, settings=settings
             )
-        facts = summary.load_summary(scratch[_SUMMARY])
+        result = summary.load_summary(scratch[_SUMMARY])
         for path in scratch.values():
             fileio.remove(path)  # Beam's delete would read a bracket in the path as a pattern
-        return facts
+        return result
 
 
 def read_labels(settings: IngestSettings) -> dict[str, str]:

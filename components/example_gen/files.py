@@ -1,24 +1,25 @@
-"""Finds, reads and writes files on every file system that Beam knows: local, gs:// and s3://."""
+"""Finds, reads and hashes files on every file system that Beam knows: local, gs:// and s3://."""
 
 import dataclasses
 import hashlib
+import os
 import posixpath
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Sequence
 from concurrent import futures
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-import tensorflow as tf
-from apache_beam.io.filesystem import CompressionTypes, FileMetadata
+from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.audio import codec
+from components.audio import codec, streaming
 from components.common.errors import UserError
 from components.common.storage import is_remote
-from components.example_gen import tracks
-from components.example_gen.tracks import Examined
+from components.example_gen.settings import IngestSettings
 from components.gtzan import layout, listing, manifest
+from components.gtzan.listing import DataFile
 
 
 class IngestError(UserError):
@@ -29,6 +30,32 @@ class IngestError(UserError):
 
     def __init__(self, message: str, *, page: str = ""):
         super().__init__(message, page=page, page_name="ingest.html")
+
+
+_CHANGED = "changed while the music was being ingested"
+
+
+def changed(path: str, reason: str) -> IngestError:
+    """Makes the error for a file of the data that is no longer what it was when examined."""
+    return IngestError(
+        f"{layout.printable(path)} {_CHANGED} ({reason}). Run again once nothing writes there"
+    )
+
+
+def changed_error(error: BaseException | None) -> IngestError | None:
+    """Finds an error of `changed` among an error and its causes; None if there is none.
+
+    Of what its workers raise, Beam may hand on the text alone.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        for line in str(error).splitlines():
+            if _CHANGED in line:
+                sentence = line.partition("IngestError: ")[2] or line
+                return IngestError(sentence.partition(" [while running")[0])
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def open_file_systems() -> None:
@@ -51,24 +78,18 @@ def quoted(path: str) -> str:
     return "".join(f"[{mark}]" if mark in "*?[" else mark for mark in path)
 
 
-def relative(path: str, folder: str) -> str:
-    """Makes a file's path relative to `folder`."""
-    return path[len(folder) :].lstrip("/")
-
-
 @dataclasses.dataclass(frozen=True)
 class Music:
     """The audio files of a data folder.
 
     Attributes:
       folder: The genre folders' parent: the data folder or one of `layout.ROOTS` below it.
-      files: Every audio file below it, by path.
-      refused: Files and folders that cannot be named or opened, as faults with printable paths.
+      files: Every audio file below it, by path, which is relative to `folder`; those with a problem
+        are not to be opened.
     """
 
     folder: str
-    files: tuple[FileMetadata, ...]
-    refused: tuple[Examined, ...] = ()
+    files: tuple[DataFile, ...]
 
 
 def find_tracks(data: str, genres: Sequence[str]) -> Music:
@@ -83,38 +104,25 @@ def find_tracks(data: str, genres: Sequence[str]) -> Music:
     """
     data = absolute(data)
     listed_files = _list(data)
-    paths = [file.path for file in listed_files if not file.problem]
-    root = layout.find_root(paths, genres)
+    root = layout.find_root([file.path for file in listed_files if not file.problem], genres)
     if root is None:
-        closed = [file for file in listed_files if file.problem]
-        if closed:
+        unreadable = next((file for file in listed_files if file.problem), None)
+        if unreadable:
             raise IngestError(
-                f"a folder cannot be looked into ({closed[0].problem}). "
-                f"Received: {layout.printable(f'{data}/{closed[0].path}'.rstrip('/'))}"
+                f"there is nothing to read ({unreadable.problem}). "
+                f"Received: {layout.printable(f'{data}/{unreadable.path}'.rstrip('/'))}"
             )
         raise IngestError(
-            f"no audio files ({', '.join(codec.SUFFIXES)} …) in folders named after the genres "
+            f"no audio files ({', '.join(streaming.SUFFIXES)} …) in folders named after the genres "
             f"({', '.join(genres)}). Received: {data}"
         )
-    folder = f"{data.rstrip('/')}/{root}".rstrip("/")
     prefix = f"{root}/" if root else ""
-    below = [
-        dataclasses.replace(file, path=file.path.removeprefix(prefix))
-        for file in listed_files
-        if file.path.startswith(prefix)
-    ]
-    faults = {file.path: _refusal(file) for file in below}
     return Music(
-        folder=folder,
+        folder=f"{data.rstrip('/')}/{root}".rstrip("/"),
         files=tuple(
-            FileMetadata(f"{folder}/{file.path}", file.size_bytes, file.changed)
-            for file in below
-            if not faults[file.path]
-        ),
-        refused=tuple(
-            Examined(layout.printable(path), layout.printable(path), "", *fault)
-            for path, fault in faults.items()
-            if fault
+            dataclasses.replace(file, path=file.path.removeprefix(prefix))
+            for file in listed_files
+            if file.path.startswith(prefix)
         ),
     )
 
@@ -131,16 +139,6 @@ def audio_paths(data: str) -> list[str]:
     return [file.path for file in _list(absolute(data)) if not file.problem]
 
 
-def to_line(file: FileMetadata) -> list[Any]:
-    """A file as plain values, for the listing that workers read."""
-    return [file.path, file.size_in_bytes, file.last_updated_in_seconds]
-
-
-def from_line(values: list[Any]) -> FileMetadata:
-    """Restores what `to_line` made."""
-    return FileMetadata(*values)
-
-
 def is_composed(data: str) -> bool:
     """Tells whether the music of a folder was composed by Gatefold."""
     if not is_remote(data):
@@ -149,49 +147,46 @@ def is_composed(data: str) -> bool:
     return FileSystems.exists(path) and manifest.is_manifest(read(path))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Listed:
-    path: str  # relative to the data folder
-    size_bytes: int
-    changed: float = 0.0  # seconds since 1970, of a file in an object store
-    problem: str = ""
-
-
-def _list(data: str) -> list[_Listed]:
+def _list(data: str) -> list[DataFile]:
     """Lists the audio files at any depth, by path."""
-    if is_remote(data):
-        matches = FileSystems.match([f"{quoted(data)}/**"])[0].metadata_list
-        files = [
-            _Listed(
-                relative(file.path, data), file.size_in_bytes, file.last_updated_in_seconds or 0.0
-            )
-            for file in matches
-        ]
-        return sorted(
-            (file for file in files if listing.is_audio(file.path)), key=lambda file: file.path
+    if not is_remote(data):
+        if not Path(data).is_dir():
+            raise IngestError(f"there is no folder of music at the data path. Received: {data}")
+        # Beam would give up on the whole folder for one dangling link or one odd name in it.
+        return listing.local_files(data)
+    files = [
+        DataFile(
+            file.path[len(data) :].lstrip("/"),
+            file.size_in_bytes,
+            changed=file.last_updated_in_seconds or 0.0,
         )
-    if not Path(data).is_dir():
-        raise IngestError(f"there is no folder of music at the data path. Received: {data}")
-    # Beam would give up on the whole folder for one dangling link or one odd name in it.
-    return [
-        _Listed(file.path, file.size_bytes, problem=file.problem)
-        for file in listing.local_files(data)
+        for file in FileSystems.match([f"{quoted(data)}/**"])[0].metadata_list
     ]
+    return sorted((file for file in files if listing.is_audio(file.path)), key=lambda f: f.path)
 
 
-def _refusal(file: _Listed) -> tuple[str, str] | None:
-    """Fault and detail of a file that cannot be opened or that Beam could not name; else None."""
-    if file.problem:
-        return tracks.UNREADABLE, f"the folder cannot be looked into: {file.problem}"
-    if not layout.is_text(file.path):
-        return tracks.NOT_UTF8, "rename it, with letters that are UTF-8"
-    return None
+def open_file(path: str) -> IO[bytes]:
+    """Opens a file to read; every file of the data is opened here.
+
+    Raises:
+      OSError: It cannot be opened, or is a pipe, a socket or a device. Each object store raises
+        errors of its own.
+    """
+    if is_remote(path):
+        opened: IO[bytes] = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        return opened
+    # Without waiting: a file that has become a pipe since it was listed might never be written to.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, listing.NOT_REGULAR, path)
+    return os.fdopen(descriptor, "rb")
 
 
-def read(path: str, *, limit: int = codec.MAXIMUM_BYTES) -> bytes:
-    """Reads at most `limit` + 1 bytes of a file; the last one shows that the file is too large."""
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        return file.read(limit + 1)
+def read(path: str) -> bytes:
+    """Reads a file, of a larger one `codec.MAXIMUM_BYTES` + 1 bytes, which show that it is one."""
+    with open_file(path) as file:
+        return file.read(codec.MAXIMUM_BYTES + 1)
 
 
 def read_text(path: str) -> str:
@@ -216,77 +211,69 @@ def names_in(folder: str) -> list[str]:
     return sorted(posixpath.basename(file.path.replace("\\", "/")) for file in matches)
 
 
-def write_records(path: str, records: Iterable[bytes]) -> int:
-    """Writes a TFRecord file, one record at a time.
-
-    Args:
-      path: Where to write; a local path, gs:// or s3://.
-      records: Serialized examples; only one is held at a time.
-
-    Returns:
-      The number of records.
-    """
-    if is_remote(path):
-        import tensorflow_io  # noqa: F401 - lets TensorFlow write to s3://
-    else:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    count = 0
-    with tf.io.TFRecordWriter(path) as file:
-        for record in records:
-            file.write(record)
-            count += 1
-    return count
-
-
-def fingerprint(data: str, genres: tuple[str, ...], *, others: Iterable[str] = ()) -> str:
+def fingerprint(input_base: str, settings: IngestSettings) -> str:
     """Hashes the files that ingest would read, so that cached results are used for equal data only.
 
     Local files are hashed by their content, so that a touched or copied file changes nothing;
-    files in an object store by size and modification time, which their listing contains.
+    files in an object store by size and modification time, which their listing contains. The split
+    lists or the artists file are among them where the split method reads them.
 
     Args:
-      data: The folder that the user named.
-      genres: Genres in label order.
-      others: Files, and folders of files, that the split method reads.
+      input_base: Folder of the genre folders; a path, gs:// or s3://.
+      settings: Ingest settings.
+
+    Returns:
+      32 hexadecimal digits.
 
     Raises:
-      IngestError: There is no music there, or a file of `others` is missing.
+      IngestError: There is no music there, or a file is missing.
     """
-    music = find_tracks(data, genres)
-    entries = [(relative(file.path, music.folder), file) for file in music.files]
-    for other in others:
-        entries += [(posixpath.basename(file.path), file) for file in _matched(absolute(other))]
-    with futures.ThreadPoolExecutor() as pool:
-        digests = pool.map(_digest, (file for _, file in entries))
-        whole = hashlib.blake2b(digest_size=16)
-        for (name, _), digest in zip(entries, digests, strict=True):
-            whole.update(f"{name}\0{digest}\n".encode())
-        for refused in music.refused:
-            whole.update(f"{refused.path}\0{refused.fault}\n".encode())
+    open_file_systems()
+    music = find_tracks(input_base, settings.genres)
+    split = settings.split
+    others = {"listed": split.lists, "artist": split.artists}.get(split.method)
+    files = [(file.path, f"{music.folder}/{file.path}", file) for file in music.files]
+    if others:
+        files += [
+            (posixpath.basename(file.path), file.path, file) for file in _matched(absolute(others))
+        ]
+    whole = hashlib.blake2b(digest_size=16)
+    pool = futures.ThreadPoolExecutor()
+    try:
+        digests = pool.map(_digest, (path for _, path, _ in files), (file for *_, file in files))
+        for (name, _, _), digest in zip(files, digests, strict=True):
+            whole.update(f"{layout.printable(name)}\0{digest}\n".encode())
+    finally:
+        pool.shutdown(cancel_futures=True)  # a signal ends the search
     return whole.hexdigest()
 
 
-def _matched(path: str) -> list[FileMetadata]:
+def _matched(path: str) -> list[DataFile]:
     """Finds a file, or the files in a folder."""
     pattern = quoted(path)
-    matches = FileSystems.match([pattern, f"{pattern}/*"])
-    matched_files = [file for match in matches for file in match.metadata_list]
+    matched_files = [
+        DataFile(file.path, file.size_in_bytes, changed=file.last_updated_in_seconds or 0.0)
+        for match in FileSystems.match([pattern, f"{pattern}/*"])
+        for file in match.metadata_list
+        if is_remote(file.path) or not Path(file.path).is_dir()
+    ]
     if not matched_files:
         raise IngestError(f"there is no such file or folder. Received: {path}")
-    matched_files = [
-        file for file in matched_files if is_remote(file.path) or Path(file.path).is_file()
-    ]
     return sorted(matched_files, key=lambda file: file.path)
 
 
-def _digest(file: FileMetadata) -> str:
-    if is_remote(file.path):
-        return f"{file.size_in_bytes} {file.last_updated_in_seconds}"
+def _digest(path: str, file: DataFile) -> str:
+    if file.problem:
+        return file.problem
+    if is_remote(path):
+        return f"{file.size_bytes} {file.changed}"
     digest = hashlib.blake2b(digest_size=16)
+    left = codec.MAXIMUM_BYTES + 1  # as much as is read of it
     try:
-        with Path(file.path).open("rb") as source:
-            while block := source.read(1 << 20):
+        with open_file(path) as source:
+            while left > 0 and (block := source.read(1 << 20)):
+                left -= len(block)
                 digest.update(block)
     except OSError as error:  # ingest will reject the file; the hash only has to differ
-        return f"unreadable {file.size_in_bytes} {error.errno}"
+        return f"unreadable {file.size_bytes} {error.errno}"
     return digest.hexdigest()

@@ -20,28 +20,8 @@ from components.example_gen import files
 from components.example_gen.settings import IngestSettings
 
 
-def fingerprint(input_base: str, settings: IngestSettings) -> str:
-    """Hashes the music, and the split lists or artists file that the split method reads.
-
-    Args:
-      input_base: Folder of the genre folders; a path, gs:// or s3://.
-      settings: Ingest settings.
-
-    Returns:
-      32 hexadecimal digits.
-
-    Raises:
-      IngestError: There is no music there, or a file is missing.
-    """
-    files.open_file_systems()
-    split_settings = settings.split
-    files_by_method = {"listed": [split_settings.lists], "artist": [split_settings.artists]}
-    others = files_by_method.get(split_settings.method, [])
-    return files.fingerprint(input_base, settings.genres, others=others)
-
-
 class Executor(base_executor.BaseExecutor):
-    """Shell around `fingerprint`."""
+    """Shell around `files.fingerprint`."""
 
     def Do(  # noqa: N802 - TFX's own interface
         self,
@@ -62,7 +42,7 @@ class Executor(base_executor.BaseExecutor):
         runtime.prepare(input_dict, output_dict, exec_properties)
         settings = IngestSettings.from_json(exec_properties["settings"])
         artifact = artifact_utils.get_single_instance(output_dict["fingerprint"])
-        artifact.value = fingerprint(exec_properties["input_base"], settings)
+        artifact.value = files.fingerprint(exec_properties["input_base"], settings)
 
 
 class DataFingerprintSpec(ComponentSpec):

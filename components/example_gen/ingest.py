@@ -7,22 +7,20 @@ runner, which holds every PCollection in memory.
 """
 
 import collections
+import json
 import threading
 from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
-from apache_beam.io import fileio
-from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 
-from components.audio import codec
 from components.audio.settings import AudioSettings
-from components.common import progress
+from components.common import progress, raw_examples
 from components.example_gen import files, plan, tracks
-from components.example_gen.assign import Placed
 from components.example_gen.lists import ReadLines
-from components.example_gen.plan import Decision, Shard
+from components.example_gen.plan import Counts, Shard
 from components.example_gen.settings import IngestSettings
 from components.example_gen.tracks import Examined
+from components.gtzan.listing import DataFile
 
 _METRICS = "gatefold.ingest"
 
@@ -43,38 +41,37 @@ def ExamineFiles(  # noqa: N802 - a PTransform is named as a class
     Args:
       pipeline: The pipeline.
       folder: The genre folders' parent.
-      listing: File with a line for each of the files in it (`files.to_line`). Workers read it, so
-        that the job itself, which is sent to the engine in one piece, does not grow with the music.
+      listing: File with a line for each of the files in it, the fields of a `DataFile`. Workers
+        read it, so that the job itself, which is sent to the engine in one piece, does not grow
+        with the music.
       total: Number of the files, to report progress.
       settings: Ingest settings.
     """
     return (
         pipeline
         | "List" >> ReadLines(path=listing)
-        | "Parse" >> beam.Map(files.from_line).with_output_types(FileMetadata)
         # Without it all the files would be fused to one worker.
         | "Reshuffle" >> beam.Reshuffle()
-        | "Open" >> fileio.ReadMatches(CompressionTypes.UNCOMPRESSED)
-        | "Examine" >> beam.ParDo(_Examine(folder, settings, total))
+        | "Examine" >> beam.Map(_examine, folder, settings, total)
     )
 
 
 @beam.ptransform_fn
-@beam.typehints.with_input_types(Placed)
+@beam.typehints.with_input_types(Examined)
 @beam.typehints.with_output_types(str)
 def WriteShards(  # noqa: N802
-    placed: beam.PCollection[Placed],
-    decision: beam.PCollection[Decision],
+    placed: beam.PCollection[Examined],
+    counts: beam.PCollection[Counts],
     *,
     folder: str,
     output: str,
     settings: IngestSettings,
 ) -> beam.PCollection[str]:
-    """Writes the TFRecord files; none if the decision says so.
+    """Writes the TFRecord files; none if the counts have a failure.
 
     Args:
-      placed: The accepted tracks with their splits.
-      decision: One element.
+      placed: All files, the accepted tracks with their splits.
+      counts: One element.
       folder: The genre folders' parent.
       output: URI of the artifact; files go to `Split-<split>/` below it.
       settings: Ingest settings.
@@ -84,28 +81,28 @@ def WriteShards(  # noqa: N802
     """
     return (
         placed
-        | "DealShards" >> DealShards(decision, settings=settings)
+        | "DealShards" >> DealShards(counts, settings=settings)
         | "Reshuffle" >> beam.Reshuffle()
-        | "Write" >> beam.ParDo(_WriteShard(folder, output, settings.audio))
+        | "Write" >> beam.Map(_write_shard, folder, output, settings.audio)
     )
 
 
 @beam.ptransform_fn
-@beam.typehints.with_input_types(Placed)
+@beam.typehints.with_input_types(Examined)
 @beam.typehints.with_output_types(Shard)
 def DealShards(  # noqa: N802
-    placed: beam.PCollection[Placed],
-    decision: beam.PCollection[Decision],
+    placed: beam.PCollection[Examined],
+    counts: beam.PCollection[Counts],
     *,
     settings: IngestSettings,
 ) -> beam.PCollection[Shard]:
-    """Deals the tracks out to shards; there are none if the decision says so."""
-    decided = beam.pvalue.AsSingleton(decision)
+    """Deals the accepted tracks out to shards; there are none if the counts have a failure."""
+    known_counts = beam.pvalue.AsSingleton(counts)
     return (
         placed
-        | "Bucket" >> beam.FlatMap(_to_bucket, decided, settings)
+        | "Bucket" >> beam.FlatMap(_to_bucket, known_counts, settings)
         | "Group" >> beam.GroupByKey()
-        | "Deal" >> beam.FlatMap(_deal, decided, settings)
+        | "Deal" >> beam.FlatMap(_deal, known_counts, settings)
     )
 
 
@@ -115,36 +112,30 @@ def shard_path(output: str, shard: Shard) -> str:
     return f"{output}/Split-{shard.split}/{name}"
 
 
-class _Examine(beam.DoFn):
-    def __init__(self, folder: str, settings: IngestSettings, total: int):
-        self._folder, self._settings, self._total = folder, settings, total
-
-    def process(self, file: fileio.ReadableFile) -> Iterator[Examined]:
-        path = files.relative(file.metadata.path, self._folder)
-        track = tracks.identify(path, self._settings.genres)
-        if not track.fault:
-            track = _examine_file(track, file, self._settings.audio)
-        outcome = track.fault or "usable"
-        beam.metrics.Metrics.counter(_METRICS, outcome.replace(" ", "_")).inc()
-        _tally.advance("tracks examined", self._folder, self._total)
-        yield track
+def _examine(line: str, folder: str, settings: IngestSettings, total: int) -> Examined:
+    track = tracks.examine_file(
+        DataFile(**json.loads(line)), folder=folder, genres=settings.genres, audio=settings.audio
+    )
+    outcome = track.fault or "usable"
+    beam.metrics.Metrics.counter(_METRICS, outcome.replace(" ", "_")).inc()
+    _tally.advance("tracks examined", folder, total)
+    return track
 
 
-class _WriteShard(beam.DoFn):
-    def __init__(self, folder: str, output: str, audio: AudioSettings):
-        self._folder, self._output, self._audio = folder, output, audio
+def _write_shard(shard: Shard, folder: str, output: str, audio: AudioSettings) -> str:
+    def records() -> Iterator[bytes]:
+        for track in shard.tracks:
+            try:
+                data = files.read(f"{folder}/{track.path}")
+            except Exception as error:  # each file system raises errors of its own
+                raise files.changed(track.path, tracks.reason(error)) from error
+            yield tracks.to_example(track, data, audio)
+            _tally.advance("tracks written", output, None)
 
-    def process(self, shard: Shard) -> Iterator[str]:
-        path = shard_path(self._output, shard)
-        written = files.write_records(path, self._records(shard.tracks))
-        beam.metrics.Metrics.counter(_METRICS, f"written_{shard.split}").inc(written)
-        yield path
-
-    def _records(self, members: Iterable[Examined]) -> Iterator[bytes]:
-        for track in members:
-            data = files.read(f"{self._folder}/{track.path}")
-            yield tracks.to_example(track, data, self._audio)
-            _tally.advance("tracks written", self._output, None)
+    path = shard_path(output, shard)
+    raw_examples.write_records(path, records())
+    beam.metrics.Metrics.counter(_METRICS, f"written_{shard.split}").inc(len(shard.tracks))
+    return path
 
 
 class _Tally:
@@ -164,31 +155,19 @@ class _Tally:
 
 _tally = _Tally()
 
-
-def _examine_file(track: Examined, file: fileio.ReadableFile, audio: AudioSettings) -> Examined:
-    try:
-        with file.open() as source:
-            data = source.read(codec.MAXIMUM_BYTES + 1)
-    # One broken file must not stop the run, and each file system raises errors of its own.
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return Examined(track.path, track.track_id, track.genre, tracks.UNREADABLE, str(reason))
-    return tracks.examine(track, data, audio)
-
-
 _Bucket = tuple[str, int]  # split, and number of the bucket of shards
 
 
 def _to_bucket(
-    placed: Placed, decision: Decision, settings: IngestSettings
+    track: Examined, counts: Counts, settings: IngestSettings
 ) -> Iterator[tuple[_Bucket, Examined]]:
-    split, track = placed
-    if not decision.failure:
-        yield (split, plan.bucket(track, decision.splits[split], settings)), track
+    if not track.fault and not counts.failure:
+        number = plan.bucket(track, counts.splits()[track.split], settings)
+        yield (track.split, number), track
 
 
 def _deal(
-    item: tuple[_Bucket, Iterable[Examined]], decision: Decision, settings: IngestSettings
+    item: tuple[_Bucket, Iterable[Examined]], counts: Counts, settings: IngestSettings
 ) -> Iterator[Shard]:
     (split, number), members = item
-    return plan.deal(split, number, members, decision.splits[split], settings)
+    return plan.deal(split, number, members, counts.splits()[split], settings)

@@ -50,13 +50,12 @@ def save_lines(path: str, values: Iterable[Any]) -> None:
 
 @beam.ptransform_fn
 @beam.typehints.with_input_types(beam.Pipeline)
-def ReadLines(pipeline: beam.Pipeline, *, path: str) -> beam.PCollection[Any]:  # noqa: N802
-    """Reads the values that `save_lines` wrote."""
+def ReadLines(pipeline: beam.Pipeline, *, path: str) -> beam.PCollection[str]:  # noqa: N802
+    """Reads the lines that `save_lines` wrote; JSON, as Beam passes on no text with surrogates."""
     return (
         pipeline
         | "Read" >> beam.io.ReadFromText(files.quoted(path))
         | "SkipBlank" >> beam.Filter(bool)
-        | "Parse" >> beam.Map(json.loads)
     )
 
 
@@ -104,8 +103,8 @@ def _files(rows: int, lines_per_file: int) -> int:
 
 def _deal(row: Row, sizes: dict[str, int], lines_per_file: int) -> tuple[_File, tuple[str, str]]:
     name, order, line = row
-    place = splits.position(order, seed=-1)
-    return (name, int(place * _files(sizes[name], lines_per_file))), (order, line)
+    number = int(splits.position(order, seed=-1) * _files(sizes[name], lines_per_file))
+    return (name, number), (order, line)
 
 
 def _write(

@@ -1,20 +1,22 @@
 """Finds near-duplicates among fingerprints, as steps of a Beam pipeline (see `duplicates.py`)."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 
-from components.audio.fingerprints import SPEED_STEP, Fingerprint, Words
+from components.audio.fingerprints import SPEED_STEP, Fingerprint
 from components.example_gen import duplicates
-from components.example_gen.duplicates import Match, NearDuplicate
-from components.example_gen.joins import Join, Joined, first, keyed, side
+from components.example_gen.duplicates import Match, NearDuplicate, TellingWords
 
 # A track's path, and its fingerprint as bytes.
 Heard = tuple[str, bytes]
 
 # 650 words each, so that the index of a part takes some 40 MB.
 _TRACKS_PER_PART = 5000
+# A track asks by its words as they are, and by those of a copy that is faster.
+_SPEEDS = (1.0, SPEED_STEP)
 
 
 def parts_for(tracks: int) -> int:
@@ -38,49 +40,72 @@ def FindNearDuplicates(  # noqa: N802
       heard: The fingerprints.
       parts: Number of parts, see `parts_for`.
     """
-    asked = (
+    candidates = (
         heard
-        | "Divide" >> beam.FlatMap(_divide, parts)
+        | "Divide" >> beam.FlatMapTuple(lambda path, data: _divide(path, data, parts))
         | "Parts" >> beam.GroupByKey()
-        | "LookUp" >> beam.FlatMap(_look_up)
+        | "LookUp" >> beam.FlatMapTuple(_look_up)
         | "HitsOfTrack" >> beam.GroupByKey()
-        | "Candidates" >> beam.FlatMap(_candidates)
+        | "Candidates" >> beam.FlatMapTuple(_candidates)
     )
-    words = keyed(heard, "words", lambda one: one[0], lambda one: one[1])
     with_other = (
-        (words, keyed(asked, "asked", lambda one: one[0], lambda one: one[1]))
-        | "WordsOfOther" >> Join()
-        | "WithOther" >> beam.FlatMap(_with_other)
+        {"words": heard, "candidates": candidates}
+        | "WordsOfOther" >> beam.CoGroupByKey()
+        | "WithOther" >> beam.FlatMapTuple(_with_other)
     )
     return (
-        (words, keyed(with_other, "with_other", lambda one: one[0], lambda one: one[1]))
-        | "OwnWords" >> Join()
-        | "Compare" >> beam.FlatMap(_compare)
+        {"words": heard, "candidates": with_other}
+        | "OwnWords" >> beam.CoGroupByKey()
+        | "Compare" >> beam.FlatMapTuple(_compare)
         | "Best" >> beam.CombinePerKey(min)
-        | "Pair" >> beam.Map(_pair)
+        | "Pair" >> beam.MapTuple(lambda paths, best: duplicates.pair(*paths, best.match))
     )
 
 
 _Part = tuple[int, int]  # which half of the words, and number of the part
-_Words = tuple[bytes, bytes]  # words, and their frames in the track
-_BySpeed = tuple[_Words, _Words]  # as they are, and as of a faster copy
-_SPEEDS = (1.0, SPEED_STEP)
 
 
-def _divide(item: Heard, parts: int) -> Iterator[tuple[_Part, tuple[str, _BySpeed]]]:
-    path, data = item
-    both = [duplicates.telling(words) for words in _by_speed(data)]
+# A track in a part of the search: its path, and those of its words that belong there, by `_SPEEDS`.
+# Bytes, as there is an entry for each track in each part, and arrays take several times the room.
+_Entry = tuple[str, list[bytes]]
+# What a track has in common with others in a part: the number of its speed, the others' paths, and
+# `duplicates.Hits`, which number them.
+_Hits = tuple[int, list[str], bytes]
+
+
+class _Candidate(NamedTuple):
+    """A track that asks about another one: where it lies in that, and that one's fingerprint."""
+
+    path: str
+    speed: int
+    shift: int
+    fingerprint: bytes = b""
+
+
+class _Ranked(NamedTuple):
+    """A match of a pair, by its distance and by what decides between equal ones."""
+
+    distance: float
+    turned: bool
+    speed: int
+    shift: int
+    match: Match
+
+
+def _divide(path: str, data: bytes, parts: int) -> Iterator[tuple[_Part, _Entry]]:
+    by_speed = [duplicates.telling(words) for words in _by_speed(data)]
     for half, shift in enumerate((16, 0)):  # the half of a word that no flip of FLIPS touches
-        of_word = [
-            (_hashed(words >> shift & 0xFFFF).astype(np.uint64) * parts) >> 16 for words, _ in both
+        part_of = [
+            (_hashed(words >> shift & 0xFFFF).astype(np.uint64) * parts) >> 16
+            for words, _ in by_speed
         ]
         for part in range(parts):
-            own, faster = (
-                (words[numbers == part].tobytes(), frames[numbers == part].tobytes())
-                for (words, frames), numbers in zip(both, of_word, strict=True)
-            )
-            if own[0] or faster[0]:
-                yield (half, part), (path, (own, faster))
+            inside = [
+                TellingWords(words[numbers == part], frames[numbers == part]).to_bytes()
+                for (words, frames), numbers in zip(by_speed, part_of, strict=True)
+            ]
+            if any(inside):
+                yield (half, part), (path, inside)
 
 
 def _hashed(halves: np.ndarray) -> np.ndarray:
@@ -88,88 +113,55 @@ def _hashed(halves: np.ndarray) -> np.ndarray:
     return (halves * np.uint32(40_503)) & 0xFFFF
 
 
-def _look_up(
-    item: tuple[_Part, Iterable[tuple[str, _BySpeed]]],
-) -> Iterator[tuple[str, tuple[int, list[str], bytes]]]:
-    """Yields what each track has in common with others, by path: speed, the others, and hits."""
-    (half, _), members = item
-    ordered = sorted(members)
-    paths = [path for path, _ in ordered]
-    by_track = [[_restored(one) for one in by_speed] for _, by_speed in ordered]
-    index = duplicates.Index(
-        np.concatenate([words for (words, _), _ in by_track]),
-        np.repeat(np.arange(len(paths)), [len(words) for (words, _), _ in by_track]).astype("i4"),
-        np.concatenate([frames for (_, frames), _ in by_track]),
-    )
-    for number, by_speed in enumerate(by_track):
-        for faster, (words, frames) in enumerate(by_speed):
-            hits = index.hits(
-                number, words, frames, speed=_SPEEDS[faster], flips=duplicates.FLIPS[half]
-            )
+def _look_up(part: _Part, members: Iterable[_Entry]) -> Iterator[tuple[str, _Hits]]:
+    """Yields what each track has in common with others, by path."""
+    entries = sorted(members)
+    index = duplicates.Index([TellingWords.from_bytes(words[0]) for _, words in entries])
+    for number, (path, by_speed) in enumerate(entries):
+        for speed, data in enumerate(by_speed):
+            words = TellingWords.from_bytes(data)
+            hits = index.hits(number, words, speed=_SPEEDS[speed], flips=duplicates.FLIPS[part[0]])
             others, local = np.unique(hits.other, return_inverse=True)
             if len(others):
-                table = np.stack([hits.own, local, hits.shift]).astype("<i4")
-                yield paths[number], (faster, [paths[one] for one in others], table.tobytes())
+                paths = [entries[other][0] for other in others]
+                yield path, (speed, paths, hits._replace(other=local).to_bytes())
 
 
-def _restored(words: _Words) -> tuple[Words, duplicates.Integers]:
-    return np.frombuffer(words[0], np.uint32), np.frombuffer(words[1], np.int32)
-
-
-# The track that asks, whether it is as of a faster copy, and where it lies in the other.
-_Asked = tuple[str, int, int]
-
-
-def _candidates(
-    item: tuple[str, Iterable[tuple[int, list[str], bytes]]],
-) -> Iterator[tuple[str, _Asked]]:
-    path, found = item
+def _candidates(path: str, found: Iterable[_Hits]) -> Iterator[tuple[str, _Candidate]]:
     numbers: dict[str, int] = {}
-    tables: list[list[np.ndarray]] = [[], []]
-    for faster, others, data in found:
-        table = np.frombuffer(data, "<i4").reshape(3, -1)
+    by_speed: list[list[duplicates.Hits]] = [[] for _ in _SPEEDS]
+    for speed, others, data in found:
+        hits = duplicates.Hits.from_bytes(data)
         renumbered = np.array([numbers.setdefault(other, len(numbers)) for other in others])
-        tables[faster].append(np.stack([table[0], renumbered[table[1]], table[2]]))
+        by_speed[speed].append(hits._replace(other=renumbered[hits.other]))
     names = list(numbers)
-    for faster, of_speed in enumerate(tables):
-        if of_speed:
-            for other, shift in duplicates.candidates(
-                duplicates.Hits(*np.concatenate(of_speed, axis=1))
-            ):
-                yield names[other], (path, faster, shift)
+    for speed, of_parts in enumerate(by_speed):
+        if of_parts:
+            hits = duplicates.Hits(
+                *(np.concatenate(column) for column in zip(*of_parts, strict=True))
+            )
+            for other, shift in duplicates.candidates(hits):
+                yield names[other], _Candidate(path, speed, shift)
 
 
-def _with_other(joined: Joined) -> Iterator[tuple[str, tuple[str, bytes, int, int]]]:
-    other = joined[0]
-    words = first(joined, "words")
-    for path, faster, shift in side(joined, "asked"):
-        yield path, (other, words, faster, shift)
+def _with_other(other: str, joined: dict[str, list[Any]]) -> Iterator[tuple[str, _Candidate]]:
+    """Turns candidates round: by the track that asks, with the other one's fingerprint."""
+    for candidate in joined["candidates"]:
+        (fingerprint,) = joined["words"]
+        yield candidate.path, candidate._replace(path=other, fingerprint=fingerprint)
 
 
-_Best = tuple[float, int, int, int, Match]  # its distance, and what decides between equal ones
+def _compare(path: str, joined: dict[str, list[Any]]) -> Iterator[tuple[tuple[str, str], _Ranked]]:
+    for other, speed, shift, fingerprint in joined["candidates"]:
+        own, (others, _) = _by_speed(joined["words"][0]), _by_speed(fingerprint)
+        match = duplicates.compare(own[speed], others, _SPEEDS[speed], shift)
+        if match is not None:
+            turned = other < path
+            ranked = match.reversed() if turned else match
+            pair = (min(path, other), max(path, other))
+            yield pair, _Ranked(match.distance, turned, speed, shift, ranked)
 
 
-def _compare(joined: Joined) -> Iterator[tuple[tuple[str, str], _Best]]:
-    path = joined[0]
-    own = _by_speed(first(joined, "words"))
-    for other, data, faster, shift in side(joined, "with_other"):
-        others, _ = _by_speed(data)
-        match = duplicates.compare(own[faster], others, _SPEEDS[faster], shift)
-        if match is None:
-            continue
-        turned = other < path
-        ranked = match.reversed() if turned else match
-        yield (
-            (min(path, other), max(path, other)),
-            (match.distance, int(turned), faster, shift, ranked),
-        )
-
-
-def _pair(item: tuple[tuple[str, str], _Best]) -> NearDuplicate:
-    (first, second), best = item
-    return duplicates.pair(first, second, best[-1])
-
-
-def _by_speed(data: bytes) -> tuple[Words, Words]:
+def _by_speed(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     fingerprint = Fingerprint.from_bytes(data)
     return fingerprint.words, fingerprint.faster

@@ -2,8 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 from components.example_gen import tracks
 from components.example_gen.settings import IngestSettings
@@ -27,6 +26,7 @@ class Counts:
       leaks: Those of them across splits.
       unmatched: Tracks on the split lists that are not in the data.
       sample_rates_hz: Accepted tracks by the rate of their file.
+      failure: Why no records may be written, or "".
     """
 
     tracks: Mapping[tuple[str, str], int]
@@ -36,6 +36,7 @@ class Counts:
     leaks: int = 0
     unmatched: int = 0
     sample_rates_hz: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    failure: str = ""
 
     @property
     def accepted(self) -> int:
@@ -54,37 +55,10 @@ class Counts:
 
     def splits(self) -> dict[str, int]:
         """Accepted tracks by split."""
-        return _totals(self.tracks, splits.SPLITS, 1)
-
-    def to_values(self) -> dict[str, Any]:
-        """The counts as plain values."""
-        by_genre = [[genre, split, number] for (genre, split), number in self.tracks.items()]
-        rates = sorted(self.sample_rates_hz.items())
         return {
-            **dataclasses.asdict(self),
-            "tracks": sorted(by_genre),
-            "sample_rates_hz": [list(one) for one in rates],
+            split: sum(n for (_, other), n in self.tracks.items() if other == split)
+            for split in splits.SPLITS
         }
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> "Counts":
-        """Restores what `to_values` gave."""
-        by_genre = {(genre, split): number for genre, split, number in values["tracks"]}
-        rates = dict(values["sample_rates_hz"])
-        return cls(**{**values, "tracks": by_genre, "sample_rates_hz": rates})
-
-
-@dataclasses.dataclass(frozen=True)
-class Decision:
-    """Whether records are written, and into how many files.
-
-    Attributes:
-      failure: Why none may be written, or "".
-      splits: Number of tracks by split.
-    """
-
-    failure: str
-    splits: Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +92,9 @@ def failure(counts: Counts, settings: IngestSettings) -> str:
     reasons += [
         f"no track in the {split} split for {', '.join(genres)}" for split, genres in holes.items()
     ]
-    sizes = _totals(counts.tracks, settings.genres, 0)
+    sizes: collections.Counter[str] = collections.Counter()
+    for (genre, _), number in counts.tracks.items():
+        sizes[genre] += number
     small = [genre for genre in settings.genres if sizes[genre] < layout.FEWEST_TRACKS]
     if small:
         named = ", ".join(f"{genre} has {sizes[genre]}" for genre in small)
@@ -165,12 +141,3 @@ def _buckets(split_size: int, settings: IngestSettings) -> int:
 
 def _mixed(track: Examined) -> float:
     return splits.position(track.track_id, seed=-1)
-
-
-def _totals(
-    counts: Mapping[tuple[str, str], int], names: Sequence[str], position: int
-) -> dict[str, int]:
-    totals = dict.fromkeys(names, 0)
-    for key, number in counts.items():
-        totals[key[position]] = totals.get(key[position], 0) + number
-    return totals

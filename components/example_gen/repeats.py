@@ -1,4 +1,7 @@
-"""Keeps a track once: exact duplicates by the hash of their sound, equal ids, near-duplicates."""
+"""Keeps a recording once: exact duplicates by the hash of their sound, equal ids, near-duplicates.
+
+A track that is not kept stays in its PCollection, with the reason as its fault.
+"""
 
 import collections
 from collections.abc import Iterable, Iterator
@@ -8,98 +11,94 @@ import apache_beam as beam
 
 from components.example_gen import tracks
 from components.example_gen.duplicates import NearDuplicate
-from components.example_gen.joins import Join, Joined, first, keyed, side
 from components.example_gen.tracks import Examined
 
-# What a track's split depends on (its artist, its split by a published list, or ""), and the track.
-Labelled = tuple[str, Examined]
 
-_LEFT_OUT = "left_out"
+class Repeat(NamedTuple):
+    """What makes a track the repeat of another one.
 
-
-class _Step(NamedTuple):
-    """What is equal, the reason to leave a repeat out, and how it names the first."""
+    Attributes:
+      attribute: What is equal, an attribute of `Examined`.
+      reason: The reason to leave a repeat out.
+      says: How its detail names the first.
+    """
 
     attribute: str
     reason: str
     says: str
 
+    def key(self, track: Examined) -> str:
+        """Equal for tracks that are repeats of each other; of its own for one with a fault."""
+        return f"\0{track.path}" if track.fault else getattr(track, self.attribute)
 
-_CONTENT = _Step("content", tracks.DUPLICATE, "duplicate of")
-_TRACK_ID = _Step("track_id", tracks.SAME_ID, "same track id as")
+    def keep_first(self, group: Iterable[Examined]) -> Iterator[Examined]:
+        """Leaves out all tracks of one key but the first by path.
+
+        Args:
+          group: The tracks; they are read twice, and not held.
+        """
+        first = min(track.path for track in group)
+        for track in group:
+            repeated = track.path != first
+            yield track.left_out(self.reason, f"{self.says} {first}") if repeated else track
+
+
+SAME_SOUND = Repeat("content", tracks.DUPLICATE, "duplicate of")
+SAME_ID = Repeat("track_id", tracks.SAME_ID, "same track id as")
 
 
 @beam.ptransform_fn
-@beam.typehints.with_input_types(Labelled)
+@beam.typehints.with_input_types(Examined)
+@beam.typehints.with_output_types(Examined)
 def KeepFirst(  # noqa: N802
-    labelled: beam.PCollection[Labelled],
-) -> dict[str, beam.PCollection[Any]]:
-    """Keeps the first by path of exact duplicates, then the first of tracks with the same id.
-
-    A track that loses its id to another one is the first of its sound all the same. No step holds
-    more than one track's facts, however many copies of one file there are.
-
-    Returns:
-      `unique`, the tracks that are kept (`Labelled`), and `left_out`, the others (`Examined`),
-      which name the first.
-    """
-    of_sound = labelled | "OfSound" >> _OfEach(_CONTENT)
-    of_id = of_sound["unique"] | "OfId" >> _OfEach(_TRACK_ID)
-    left_out = (of_sound["left_out"], of_id["left_out"]) | "LeftOut" >> beam.Flatten()
-    return {"unique": of_id["unique"], "left_out": left_out}
+    examined: beam.PCollection[Examined], repeat: Repeat
+) -> beam.PCollection[Examined]:
+    """Leaves out every repeat of a track. No step holds a group, however many copies there are."""
+    return (
+        examined
+        | "Key" >> beam.Map(lambda track: (repeat.key(track), track))
+        | "Group" >> beam.GroupByKey()
+        | "First" >> beam.FlatMap(lambda keyed: repeat.keep_first(keyed[1]))
+    )
 
 
-def keep_first(members: Iterable[Examined]) -> tuple[list[Examined], list[Examined]]:
-    """Does what `KeepFirst` does, on a list.
-
-    Args:
-      members: Tracks without a fault.
-
-    Returns:
-      The unique tracks, and those left out, which name the first; each by path.
-    """
-    unique: list[Labelled] = [("", track) for track in members]
-    left_out: list[Examined] = []
-    for step in (_CONTENT, _TRACK_ID):
-        groups: dict[str, list[Labelled]] = collections.defaultdict(list)
-        for labelled in unique:
-            groups[getattr(labelled[1], step.attribute)].append(labelled)
-        unique = [_first(group) for group in groups.values()]
-        left_out += [track for group in groups.values() for track in _repeats(group, step)]
-    return sorted((track for _, track in unique), key=_path), sorted(left_out, key=_path)
+def keep_first(examined: Iterable[Examined]) -> list[Examined]:
+    """Does on a list what `KeepFirst` does for `SAME_SOUND` and then for `SAME_ID`."""
+    for repeat in (SAME_SOUND, SAME_ID):
+        groups: dict[str, list[Examined]] = collections.defaultdict(list)
+        for track in examined:
+            groups[repeat.key(track)].append(track)
+        examined = [track for group in groups.values() for track in repeat.keep_first(group)]
+    return sorted(examined, key=lambda track: track.path)
 
 
 @beam.ptransform_fn
+@beam.typehints.with_input_types(Examined)
+@beam.typehints.with_output_types(Examined)
 def DropNearDuplicates(  # noqa: N802
-    labelled: beam.PCollection[Labelled], pairs: beam.PCollection[NearDuplicate]
-) -> dict[str, beam.PCollection[Any]]:
-    """Keeps every track that is no near-duplicate of one that is kept before it, by path.
+    examined: beam.PCollection[Examined], pairs: beam.PCollection[NearDuplicate]
+) -> beam.PCollection[Examined]:
+    """Leaves out every near-duplicate of a track that is kept before it, by path.
 
     All pairs come together in one element, two paths each: who is kept depends on who was kept
     before.
 
     Args:
-      labelled: The tracks.
-      pairs: The near-duplicates among them.
-
-    Returns:
-      `unique`, the tracks that are kept (`Labelled`), and `left_out`, the others (`Examined`).
+      examined: The tracks.
+      pairs: The near-duplicates among those without a fault.
     """
     originals = (
         pairs
         | "Paths" >> beam.Map(lambda pair: (pair.first, pair.second))
         | "GatherPaths" >> beam.combiners.ToList()
-        | "Decide" >> beam.FlatMap(dropped)
+        | "Dropped" >> beam.FlatMap(dropped)
     )
-    parts = (
-        (
-            keyed(labelled, "labelled", lambda one: one[1].path),
-            keyed(originals, "original", lambda one: one[0], lambda one: one[1]),
-        )
-        | "Join" >> Join()
-        | "Drop" >> beam.FlatMap(_drop).with_outputs(_LEFT_OUT, main="unique")
+    by_path = examined | "ByPath" >> beam.Map(lambda track: (track.path, track))
+    return (
+        {"tracks": by_path, "original": originals}
+        | "WithOriginal" >> beam.CoGroupByKey()
+        | "Drop" >> beam.FlatMapTuple(_drop)
     )
-    return {"unique": parts["unique"], "left_out": parts[_LEFT_OUT]}
 
 
 def dropped(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -109,59 +108,20 @@ def dropped(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
       pairs: Paths of two tracks that sound like one recording, the first in order first.
     """
     earlier: dict[str, list[str]] = collections.defaultdict(list)
-    for one, other in sorted(pairs):
-        earlier[other].append(one)
+    for first, second in sorted(pairs):
+        earlier[second].append(first)
     gone = set()
     for path in sorted(earlier):
-        original = next((one for one in earlier[path] if one not in gone), None)
+        original = next((first for first in earlier[path] if first not in gone), None)
         if original is not None:
             gone.add(path)
             yield path, original
 
 
-@beam.ptransform_fn
-def _OfEach(labelled: beam.PCollection[Labelled], step: _Step) -> dict[str, Any]:  # noqa: N802
-    parts = (
-        labelled
-        | "Key" >> beam.Map(lambda one: (getattr(one[1], step.attribute), one))
-        | "Group" >> beam.GroupByKey()
-        | "First" >> beam.ParDo(_KeepFirst(step)).with_outputs(_LEFT_OUT, main="unique")
-    )
-    return {"unique": parts["unique"], "left_out": parts[_LEFT_OUT]}
-
-
-class _KeepFirst(beam.DoFn):
-    def __init__(self, step: _Step):
-        self._step = step
-
-    def process(self, item: tuple[str, Iterable[Labelled]]) -> Iterator[Any]:
-        _, group = item  # may be read more than once
-        yield _first(group)
-        for track in _repeats(group, self._step):
-            yield beam.pvalue.TaggedOutput(_LEFT_OUT, track)
-
-
-def _first(group: Iterable[Labelled]) -> Labelled:
-    return min(group, key=lambda labelled: labelled[1].path)
-
-
-def _repeats(group: Iterable[Labelled], step: _Step) -> Iterator[Examined]:
-    _, first = _first(group)
-    for _, track in group:
-        if track.path != first.path:
-            yield tracks.leave_out(track, step.reason, f"{step.says} {first.path}")
-
-
-def _path(track: Examined) -> str:
-    return track.path
-
-
-def _drop(joined: Joined) -> Iterator[Any]:
-    original = first(joined, "original")
-    for label, track in side(joined, "labelled"):
-        if original is None:
-            yield label, track
+def _drop(path: str, joined: dict[str, list[Any]]) -> Iterator[Examined]:
+    for track in joined["tracks"]:
+        if joined["original"]:
+            detail = f"near-duplicate of {joined['original'][0]}"
+            yield track.left_out(tracks.NEAR_DUPLICATE, detail)
         else:
-            detail = f"near-duplicate of {original}"
-            left_out = tracks.leave_out(track, tracks.NEAR_DUPLICATE, detail)
-            yield beam.pvalue.TaggedOutput(_LEFT_OUT, left_out)
+            yield track

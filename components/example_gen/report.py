@@ -9,8 +9,7 @@ from typing import Any
 import jinja2
 from tfx.dsl.io import fileio
 
-from components.example_gen import files, pictures, summary
-from components.example_gen.plan import Counts
+from components.example_gen import files, pictures
 from components.example_gen.settings import IngestSettings
 from components.gtzan import layout, splits
 
@@ -19,56 +18,6 @@ PAGE_FILE = "index.html"
 
 _TEMPLATE = Path(__file__).parent / "report.html.jinja"
 _MOST_IN_TERMINAL = 20
-
-
-def content(facts: Mapping[str, Any], *, folder: str, settings: IngestSettings) -> dict[str, Any]:
-    """Makes the content of `report.json`.
-
-    Args:
-      facts: Result of `summary.Summarise`.
-      folder: The genre folders' parent.
-      settings: Ingest settings.
-
-    Returns:
-      Plain values: `tracks` by genre and split, `splits` totals, `reasons` totals of the files that
-      were left out, and more. Lists are complete up to `most_named` entries (`rejected`: of each
-      reason): `rejected` files with `reason`, `detail` and `fault` (whether it counts against the
-      data), and `near_duplicates`, pairs with `across_splits`, whether it leaks. `pairs`, `leaks`
-      and `unmatched` are numbers of all.
-    """
-    counts = Counts.from_values(facts["counts"])
-    reasons = sorted(counts.left_out.items(), key=lambda one: (-one[1], one[0]))
-    return {
-        "source": folder,
-        "files": counts.files,
-        "accepted": counts.accepted,
-        "faulty": counts.faulty,
-        "max_rejected": settings.max_rejected,
-        "failure": facts["failure"],
-        "split_method": settings.split.method,
-        "split_seed": settings.split.seed,
-        "tracks": {
-            genre: {split: counts.tracks.get((genre, split), 0) for split in splits.SPLITS}
-            for genre in settings.genres
-        },
-        "splits": counts.splits(),
-        "reasons": dict(reasons),
-        "most_named": summary.MOST_NAMED,
-        "rejected": sorted(facts["left_out"], key=lambda one: one["path"]),
-        "duplicates": settings.duplicates,
-        "pairs": counts.near_duplicates,
-        "leaks": counts.leaks,
-        "near_duplicates": sorted(
-            facts["near_duplicates"], key=lambda pair: (pair["first"], pair["second"])
-        ),
-        "unmatched": counts.unmatched,
-        "unmatched_tracks": sorted(facts["unmatched"]),
-        "shortest_seconds": max(facts["shortest_seconds"], default=0.0),
-        "longest_seconds": max(facts["longest_seconds"], default=0.0),
-        "sample_rates_hz": {
-            str(rate): number for rate, number in sorted(counts.sample_rates_hz.items())
-        },
-    }
 
 
 def write(
@@ -82,8 +31,8 @@ def write(
 
     Args:
       uri: URI of the artifact.
-      content: Result of `content`.
-      drawn: The tracks that are drawn, see `summary.Summarise`.
+      content: The report's content, see `summary.Summarise`.
+      drawn: The tracks that are drawn, see there.
       settings: Ingest settings.
 
     Returns:
@@ -170,7 +119,7 @@ def render_page(
     """Renders the report as one HTML file that contains its pictures.
 
     Args:
-      content: Result of `content`.
+      content: The report's content, see `summary.Summarise`.
       drawn: A track of each genre.
       settings: Ingest settings.
     """

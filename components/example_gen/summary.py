@@ -8,8 +8,8 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.io.filesystem import CompressionTypes
@@ -17,10 +17,10 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsSingleton
 
 from components.example_gen import files, tracks
-from components.example_gen.assign import Placed
-from components.example_gen.decide import Parts
+from components.example_gen.decide import Decided
 from components.example_gen.lists import LINES_PER_FILE, Lines, Row, WriteLines
-from components.example_gen.plan import Counts, Decision
+from components.example_gen.plan import Counts
+from components.example_gen.settings import IngestSettings
 from components.example_gen.tracks import Examined
 from components.gtzan import splits
 
@@ -31,38 +31,36 @@ MOST_NAMED = 500
 _COLUMNS = tuple(
     field.name
     for field in dataclasses.fields(Examined)
-    if field.name not in ("fault", "detail", "fingerprint")
+    if field.name not in ("fault", "detail", "fingerprint", "label", "split")
 )
 
 
 @beam.ptransform_fn
 def Summarise(  # noqa: N802
-    parts: Parts, counts: beam.PCollection[Counts], decision: beam.PCollection[Decision]
+    decided: Decided, counts: beam.PCollection[Counts], *, folder: str, settings: IngestSettings
 ) -> beam.PCollection[dict[str, Any]]:
     """Makes one element of plain values, whose size does not grow with the music.
 
     Args:
-      parts: Result of `Decide`.
-      counts: Result of `Count` for it.
-      decision: Result of `Judge` for that.
+      decided: Result of `Decide`.
+      counts: Result of `Count` and `Judge` for it.
+      folder: The genre folders' parent.
+      settings: Ingest settings.
 
     Returns:
-      `counts` (see `Counts.to_values`) and `failure`; `left_out`, the first `MOST_NAMED` files by
-      path of each reason; `near_duplicates`, as many pairs, those across splits first; `unmatched`,
-      as many ids; `shortest_seconds` and `longest_seconds`, of one track; `drawn`, a track of each
-      genre.
+      `report`, the content of `report.json` (see `_to_report`), and `drawn`, a track of each genre.
     """
     return (
         (
-            parts["placed"] | "NamePlaced" >> beam.FlatMap(_name_placed),
-            parts["left_out"] | "NameLeftOut" >> beam.Map(_name_left_out),
-            parts["near_duplicates"] | "NamePairs" >> beam.Map(_name_pair),
-            parts["unmatched"] | "NameUnmatched" >> beam.Map(_name_unmatched),
+            decided.tracks | "NameTracks" >> beam.FlatMap(_name_track),
+            decided.pairs | "NamePairs" >> beam.Map(_name_pair),
+            decided.unmatched
+            | "NameUnmatched" >> beam.Map(lambda name: (("unmatched", ""), _Named(name, name))),
         )
         | "All" >> beam.Flatten()
-        | "First" >> beam.CombinePerKey(_First())
-        | "FirstOfAll" >> beam.combiners.ToList()
-        | "Summary" >> beam.Map(_to_summary, AsSingleton(counts), AsSingleton(decision))
+        | "First" >> beam.combiners.Top.PerKey(MOST_NAMED, reverse=True, key=_order)
+        | "FirstOfAll" >> beam.combiners.ToDict()
+        | "Summary" >> beam.Map(_to_summary, AsSingleton(counts), folder, settings)
     )
 
 
@@ -76,7 +74,7 @@ def SaveSummary(  # noqa: N802
 
 @beam.ptransform_fn
 def WriteLists(  # noqa: N802
-    parts: Parts,
+    decided: Decided,
     counts: beam.PCollection[Counts],
     *,
     folder: str,
@@ -85,7 +83,7 @@ def WriteLists(  # noqa: N802
     """Writes all tracks, the content hashes of the training split, and all that was left out.
 
     Args:
-      parts: Result of `Decide`.
+      decided: Result of `Decide`.
       counts: Result of `Count` for it.
       folder: URI of the report.
       lines_per_file: About the most lines of a file.
@@ -95,9 +93,8 @@ def WriteLists(  # noqa: N802
     """
     return (
         (
-            parts["placed"] | "TrackRows" >> beam.FlatMap(_track_rows),
-            parts["left_out"] | "LeftOutRows" >> beam.Map(_left_out_line),
-            parts["near_duplicates"] | "PairRows" >> beam.Map(_pair_line),
+            decided.tracks | "TrackRows" >> beam.FlatMap(_track_rows),
+            decided.pairs | "PairRows" >> beam.Map(_pair_line),
         )
         | "Rows" >> beam.Flatten()
         | "Write"
@@ -116,74 +113,93 @@ def load_summary(path: str) -> dict[str, Any]:
     return values
 
 
-# Name and part of it; then how many are named, what they are ordered by, and what is named.
-_Entry = tuple[tuple[str, str], tuple[int, Any, Any]]
+class _Named(NamedTuple):
+    """What the summary may name, and what decides which it names."""
+
+    order: Any
+    value: Any
 
 
-class _First(beam.CombineFn):
-    """Keeps the first few by order, as many as the entries say."""
-
-    def create_accumulator(self) -> list[tuple[int, Any, Any]]:
-        return []
-
-    def add_input(
-        self, first: list[tuple[int, Any, Any]], entry: tuple[int, Any, Any]
-    ) -> list[tuple[int, Any, Any]]:
-        first.append(entry)
-        return self._cut(first) if len(first) > 2 * entry[0] else first
-
-    def merge_accumulators(
-        self, accumulators: Iterable[list[tuple[int, Any, Any]]]
-    ) -> list[tuple[int, Any, Any]]:
-        return self._cut([entry for first in accumulators for entry in first])
-
-    def extract_output(self, first: list[tuple[int, Any, Any]]) -> list[Any]:
-        return [value for _, _, value in self._cut(first)]
-
-    def _cut(self, first: list[tuple[int, Any, Any]]) -> list[tuple[int, Any, Any]]:
-        most = first[0][0] if first else 0
-        return sorted(first, key=lambda entry: entry[1])[:most]
+_List = tuple[str, str]  # name of a list in the summary, and part of it
 
 
-def _name_placed(placed: Placed) -> Iterator[_Entry]:
-    split, track = placed
+def _order(named: _Named) -> Any:
+    return named.order
+
+
+def _name_track(track: Examined) -> Iterator[tuple[_List, _Named]]:
+    if track.fault:
+        yield ("left_out", track.fault), _Named(track.path, _left_out_row(track))
+        return
     seconds = track.duration_seconds
-    yield ("shortest_seconds", ""), (1, seconds, seconds)
-    yield ("longest_seconds", ""), (1, -seconds, seconds)
-    values = {column: getattr(track, column) for column in _COLUMNS}
-    yield ("drawn", track.genre), (1, (splits.SPLITS.index(split), track.track_id), values)
+    yield ("shortest_seconds", ""), _Named(seconds, seconds)
+    yield ("longest_seconds", ""), _Named(-seconds, seconds)
+    order = (splits.SPLITS.index(track.split), track.track_id)
+    yield ("drawn", track.genre), _Named(order, {name: getattr(track, name) for name in _COLUMNS})
 
 
-def _name_left_out(track: Examined) -> _Entry:
-    return ("left_out", track.fault), (MOST_NAMED, track.path, _left_out_row(track))
-
-
-def _name_pair(row: dict[str, Any]) -> _Entry:
+def _name_pair(row: dict[str, Any]) -> tuple[_List, _Named]:
     order = (not row["across_splits"], row["first"], row["second"])
-    return ("near_duplicates", ""), (MOST_NAMED, order, row)
-
-
-def _name_unmatched(track_id: str) -> _Entry:
-    return ("unmatched", ""), (MOST_NAMED, track_id, track_id)
+    return ("near_duplicates", ""), _Named(order, row)
 
 
 def _to_summary(
-    named: Iterable[tuple[tuple[str, str], list[Any]]], counts: Counts, decision: Decision
+    named: dict[_List, list[_Named]], counts: Counts, folder: str, settings: IngestSettings
 ) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        name: []
-        for name in (
-            "left_out",
-            "near_duplicates",
-            "unmatched",
-            "shortest_seconds",
-            "longest_seconds",
-            "drawn",
-        )
+    def values(name: str, most: int = MOST_NAMED) -> list[Any]:
+        return [
+            one.value
+            for (other, _), first in named.items()
+            if other == name
+            for one in first[:most]
+        ]
+
+    return {"report": _to_report(values, counts, folder, settings), "drawn": values("drawn", 1)}
+
+
+def _to_report(
+    values: Callable[..., list[Any]], counts: Counts, folder: str, settings: IngestSettings
+) -> dict[str, Any]:
+    """Makes the content of `report.json`.
+
+    It has `tracks` by genre and split, `splits` totals, `reasons` totals of the files that were
+    left out, and more. Lists are complete up to `most_named` entries (`rejected`: of each reason):
+    `rejected` files with `reason`, `detail` and `fault` (whether it counts against the data), and
+    `near_duplicates`, pairs with `across_splits`, whether it leaks. `pairs`, `leaks` and
+    `unmatched` are numbers of all.
+    """
+    reasons = sorted(counts.left_out.items(), key=lambda item: (-item[1], item[0]))
+    return {
+        "source": folder,
+        "files": counts.files,
+        "accepted": counts.accepted,
+        "faulty": counts.faulty,
+        "max_rejected": settings.max_rejected,
+        "failure": counts.failure,
+        "split_method": settings.split.method,
+        "split_seed": settings.split.seed,
+        "tracks": {
+            genre: {split: counts.tracks.get((genre, split), 0) for split in splits.SPLITS}
+            for genre in settings.genres
+        },
+        "splits": counts.splits(),
+        "reasons": dict(reasons),
+        "most_named": MOST_NAMED,
+        "rejected": sorted(values("left_out"), key=lambda row: row["path"]),
+        "duplicates": settings.duplicates,
+        "pairs": counts.near_duplicates,
+        "leaks": counts.leaks,
+        "near_duplicates": sorted(
+            values("near_duplicates"), key=lambda pair: (pair["first"], pair["second"])
+        ),
+        "unmatched": counts.unmatched,
+        "unmatched_tracks": sorted(values("unmatched")),
+        "shortest_seconds": max(values("shortest_seconds", 1), default=0.0),
+        "longest_seconds": max(values("longest_seconds", 1), default=0.0),
+        "sample_rates_hz": {
+            str(rate): number for rate, number in sorted(counts.sample_rates_hz.items())
+        },
     }
-    for (name, _), some in named:
-        values[name] += some
-    return {"counts": counts.to_values(), "failure": decision.failure, **values}
 
 
 def _left_out_row(track: Examined) -> dict[str, Any]:
@@ -195,16 +211,14 @@ def _left_out_row(track: Examined) -> dict[str, Any]:
     }
 
 
-def _track_rows(placed: Placed) -> Iterator[Row]:
-    split, track = placed
-    line = _csv_line([split, *(getattr(track, column) for column in _COLUMNS)])
-    yield TRACKS, f"{splits.SPLITS.index(split)}\0{track.track_id}", line
-    if split == splits.TRAIN:
+def _track_rows(track: Examined) -> Iterator[Row]:
+    if track.fault:
+        yield LEFT_OUT, track.path, json.dumps(_left_out_row(track), ensure_ascii=False)
+        return
+    line = _csv_line([track.split, *(getattr(track, column) for column in _COLUMNS)])
+    yield TRACKS, f"{splits.SPLITS.index(track.split)}\0{track.track_id}", line
+    if track.split == splits.TRAIN:
         yield TRAINING_TRACKS, track.content, track.content
-
-
-def _left_out_line(track: Examined) -> Row:
-    return LEFT_OUT, track.path, json.dumps(_left_out_row(track), ensure_ascii=False)
 
 
 def _pair_line(row: dict[str, Any]) -> Row:
@@ -221,7 +235,7 @@ def _sizes(counts: Counts) -> dict[str, int]:
     }
 
 
-def _csv_line(values: list[Any]) -> str:
+def _csv_line(values: Iterable[Any]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(values)
     return text.getvalue()

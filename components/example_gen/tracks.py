@@ -6,15 +6,15 @@ Pure functions from a file's bytes to a few measurements (`examine`) and to a re
 import dataclasses
 import hashlib
 import math
-from typing import Any
-
-import tensorflow as tf
 
 from components.audio import codec, fingerprints, levels
 from components.audio.bandwidth import LongTermSpectrum
 from components.audio.settings import AudioSettings
+from components.common import raw_examples
+from components.example_gen import files
 from components.gtzan import layout
 from components.gtzan.limits import TrackLimits
+from components.gtzan.listing import DataFile
 
 EMPTY = "empty"
 NOT_AUDIO = "not audio"
@@ -61,7 +61,9 @@ class Examined:
       bandwidth_hz: The highest frequency at which the file's sound still has power, in hertz.
       audio_bytes: Size of the PCM in its record, in bytes.
       fingerprint: `components.audio.fingerprints.Fingerprint` of the clips as bytes; only the
-        search for near-duplicates has it, see `ingest.ExamineFiles`.
+        search for near-duplicates keeps it.
+      label: What its split depends on: its split on the published lists, its artist, or "".
+      split: The split that it is assigned to; "" before, and for a file that is left out.
     """
 
     path: str
@@ -79,21 +81,41 @@ class Examined:
     bandwidth_hz: float = 0.0
     audio_bytes: int = 0
     fingerprint: bytes = b""
+    label: str = ""
+    split: str = ""
+
+    def left_out(self, reason: str, detail: str) -> "Examined":
+        """The track with the reason why it is not used."""
+        return dataclasses.replace(self, fault=reason, detail=detail)
 
 
-def to_line(track: Examined) -> dict[str, Any]:
-    """A track without a fingerprint as plain values."""
-    return {name: value for name, value in vars(track).items() if name != "fingerprint"}
+def examine_file(
+    file: DataFile, *, folder: str, genres: tuple[str, ...], audio: AudioSettings
+) -> Examined:
+    """Reads and examines a file, whatever it is.
+
+    Args:
+      file: The file.
+      folder: The genre folders' parent.
+      genres: Genres in label order.
+      audio: Rate, length and number of clips.
+    """
+    track = identify(file.path, genres)
+    if file.problem:
+        return track.left_out(UNREADABLE, file.problem)
+    if track.fault:
+        return track
+    try:
+        data = files.read(f"{folder}/{file.path}")
+    # One broken file must not stop the run, and each file system raises errors of its own.
+    except Exception as error:
+        return track.left_out(UNREADABLE, reason(error))
+    return examine(track, data, audio)
 
 
-def from_line(values: dict[str, Any]) -> Examined:
-    """Restores what `to_line` made."""
-    return Examined(**values)
-
-
-def leave_out(track: Examined, reason: str, detail: str) -> Examined:
-    """The track with the reason why it is not used."""
-    return dataclasses.replace(track, fault=reason, detail=detail)
+def reason(error: Exception) -> str:
+    """Why a file system could not open or read a file."""
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
 def identify(path: str, genres: tuple[str, ...]) -> Examined:
@@ -103,6 +125,9 @@ def identify(path: str, genres: tuple[str, ...]) -> Examined:
       path: Relative to the genre folders' parent.
       genres: Genres in label order.
     """
+    if not layout.is_text(path):
+        path = layout.printable(path)
+        return Examined(path, path, "", NOT_UTF8, "rename it, with letters that are UTF-8")
     folder, _, below = path.partition("/") if "/" in path else ("", "", path)
     genre = layout.genre_of_folder(folder, genres)
     if genre is None:
@@ -126,7 +151,7 @@ def examine(track: Examined, data: bytes, audio: AudioSettings) -> Examined:
     try:
         sound, pcm = clip(track, data, audio, spectrum)
     except codec.AudioError as error:
-        return dataclasses.replace(track, fault=error.kind, detail=_without_path(error, track))
+        return track.left_out(error.kind, str(error).removeprefix(track.path).strip())
     measured = levels.measure(codec.from_pcm16(pcm))
     track = dataclasses.replace(
         track,
@@ -139,7 +164,7 @@ def examine(track: Examined, data: bytes, audio: AudioSettings) -> Examined:
     )
     fault, detail = judge(track, TrackLimits.of(audio))
     if fault:
-        return dataclasses.replace(track, fault=fault, detail=detail)
+        return track.left_out(fault, detail)
     of_sound = fingerprints.fingerprint(codec.from_pcm16(pcm), audio.sample_rate_hz)
     return dataclasses.replace(track, fingerprint=of_sound.to_bytes())
 
@@ -204,31 +229,29 @@ def to_example(track: Examined, data: bytes, audio: AudioSettings) -> bytes:
       A serialized tf.Example, the same bytes every time.
 
     Raises:
-      RuntimeError: The file has changed since it was examined.
+      IngestError: The file has changed since it was examined.
     """
-    _, pcm = clip(track, data, audio)
+    try:
+        _, pcm = clip(track, data, audio)
+    except codec.AudioError as error:
+        raise files.changed(track.path, str(error)) from error
     if content_hash(pcm) != track.content:
-        raise RuntimeError(f"the file changed while it was being ingested. Received: {track.path}")
-    example = tf.train.Example(
-        features=tf.train.Features(
-            feature={
-                "track_id": _bytes(track.track_id.encode()),
-                "genre": _bytes(track.genre.encode()),
-                "audio": _bytes(pcm),
-                "duration_seconds": _float(track.duration_seconds),
-                "source_sample_rate_hz": tf.train.Feature(
-                    int64_list=tf.train.Int64List(value=[track.source_sample_rate_hz])
-                ),
-                "peak": _float(track.peak),
-                "rms_db": _float(track.rms_db),
-                "silent_fraction": _float(track.silent_fraction),
-                "clipped_fraction": _float(track.clipped_fraction),
-                "bandwidth_hz": _float(track.bandwidth_hz),
-                "content_hash": _bytes(track.content.encode()),
-            }
-        )
+        raise files.changed(track.path, "it holds other sound")
+    return raw_examples.serialise(
+        {
+            "track_id": track.track_id,
+            "genre": track.genre,
+            "audio": pcm,
+            "duration_seconds": track.duration_seconds,
+            "source_sample_rate_hz": track.source_sample_rate_hz,
+            "peak": track.peak,
+            "rms_db": track.rms_db,
+            "silent_fraction": track.silent_fraction,
+            "clipped_fraction": track.clipped_fraction,
+            "bandwidth_hz": track.bandwidth_hz,
+            "content_hash": track.content,
+        }
     )
-    return example.SerializeToString(deterministic=True)
 
 
 def clip(
@@ -266,15 +289,3 @@ def clip(
 def content_hash(pcm: bytes) -> str:
     """Hashes the PCM of a track's clips."""
     return hashlib.blake2b(pcm, digest_size=16).hexdigest()
-
-
-def _without_path(error: codec.AudioError, track: Examined) -> str:
-    return str(error).removeprefix(track.path).strip()
-
-
-def _bytes(value: bytes) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-def _float(value: float) -> tf.train.Feature:
-    return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))

@@ -5,31 +5,36 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.audio import codec
+from components.audio import streaming
 from components.gtzan import layout
+
+NOT_REGULAR = "not a regular file"
 
 
 @dataclasses.dataclass(frozen=True)
-class LocalFile:
-    """An audio file, or a folder that cannot be looked into.
+class DataFile:
+    """An audio file, or what cannot be read as one.
 
     Attributes:
       path: Relative to the data folder; bytes that are not UTF-8 are surrogates.
       size_bytes: Its size; 0 if unknown.
-      problem: Why a folder cannot be looked into, "" for a file.
+      changed: When it last changed, in seconds since 1970, of a file in an object store.
+      problem: Why it cannot be read: a folder that is closed to this user, a pipe, socket or
+        device; "" for a file.
     """
 
     path: str
     size_bytes: int
+    changed: float = 0.0
     problem: str = ""
 
 
 def is_audio(path: str) -> bool:
     """Tells whether a relative path has the name of an audio file that is not hidden."""
-    return not layout.is_hidden(path) and path.lower().endswith(codec.AUDIO_SUFFIXES)
+    return not layout.is_hidden(path) and path.lower().endswith(streaming.AUDIO_SUFFIXES)
 
 
-def local_files(folder: str | Path) -> list[LocalFile]:
+def local_files(folder: str | Path) -> list[DataFile]:
     """Lists the audio files below a folder, sorted by path; links are followed, except in cycles.
 
     Args:
@@ -39,33 +44,26 @@ def local_files(folder: str | Path) -> list[LocalFile]:
     return sorted(_below(folder, "", (os.path.realpath(folder),)), key=lambda file: file.path)
 
 
-def _below(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[LocalFile]:
+def _below(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[DataFile]:
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
-        yield LocalFile(prefix.rstrip("/"), 0, error.strerror or str(error))
+        reason = error.strerror or str(error)
+        yield DataFile(prefix.rstrip("/"), 0, problem=f"the folder cannot be looked into: {reason}")
         return
     for entry in entries:
         path = f"{prefix}{entry.name}"
         if layout.is_hidden(entry.name):
             continue
-        if _is_folder(entry):
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+            size = entry.stat().st_size
+        except OSError:  # a link to itself, or to nothing; reading it reports the reason
+            is_folder, is_file, size = False, True, 0
+        if is_folder:
             real = os.path.realpath(entry.path)
             if real not in above:
                 yield from _below(entry.path, f"{path}/", (*above, real))
         elif is_audio(path):
-            yield LocalFile(path, _size(entry))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself; reading it reports the reason
-        return False
-
-
-def _size(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat().st_size
-    except OSError:  # reading it reports the reason
-        return 0
+            # To open a pipe would wait for its writer, and a device may never end.
+            yield DataFile(path, size, problem="" if is_file else NOT_REGULAR)

@@ -2,9 +2,15 @@
 
 Three methods (docs/splits.md):
 
-* `stratified`: a seeded hash of each track's id; every genre in every split.
-* `artist`: the same hash, of the artist; no artist in two splits.
+* `stratified`: a seeded hash of each track's id in [0, 1); the lowest values are the test split,
+  the highest the validation split. So a track keeps its split when others are added. Only if a
+  genre then has fewer tracks in a split than its minimum (`minimum_tracks`), as small genres may,
+  are tracks moved there: those whose hash is nearest to that split's range.
+* `artist`: the same hash, of the artist; no artist in two splits. A track without an artist counts
+  as an artist of its own. An artist is moved only if that takes no split below its minimum.
 * `listed`: as published text files list the tracks.
+
+`components/example_gen/assign.py` applies them to a PCollection of tracks.
 """
 
 import collections
@@ -55,100 +61,23 @@ def position(name: str, *, seed: int) -> float:
     return int.from_bytes(digest, "big") / 2.0**64
 
 
-def stratified(
-    genres: Mapping[str, str], *, seed: int, ratios: Ratios | None = None
-) -> dict[str, str]:
-    """Splits by a seeded hash of the track's id, with every genre in every split.
-
-    The track's hash in [0, 1) decides: the lowest values are the test split, the highest the
-    validation split. So a track keeps its split when others are added. Only if a genre then has
-    fewer tracks in a split than its minimum (`minimum_tracks`), as small genres may, are tracks
-    moved there: those whose hash is nearest to that split's range. They move back once enough other
-    tracks hash to that split.
-
-    Args:
-      genres: Genre by track id.
-      seed: Seed of the hash.
-      ratios: Shares of the splits; 70/15/15 by default.
-
-    Returns:
-      Split by track id, for every track. A genre of under three tracks cannot be in every split;
-      `missing` finds it.
-
-    Example:
-      >>> genres = {f"blues.{number:05d}": "blues" for number in range(100)}
-      >>> split = stratified(genres, seed=0)
-      >>> split["blues.00000"], [list(split.values()).count(name) for name in SPLITS]
-      ('train', [77, 15, 8])
-      >>> grown = stratified({**genres, "blues.00100": "blues"}, seed=0)
-      >>> all(grown[track] == split[track] for track in genres)
-      True
-    """
-    return by_artist(genres, {}, seed=seed, ratios=ratios)
-
-
-def by_artist(
-    genres: Mapping[str, str],
-    artists: Mapping[str, str],
-    *,
-    seed: int,
-    ratios: Ratios | None = None,
-) -> dict[str, str]:
-    """Splits by a seeded hash of the artist, so that no artist is in two splits.
-
-    Works as `stratified`, on artists instead of tracks. An artist is moved only if that takes no
-    split of any genre below its minimum.
-
-    Args:
-      genres: Genre by track id.
-      artists: Artist by track id; a track without an artist counts as an artist of its own.
-      seed: Seed of the hash.
-      ratios: Shares of artists (and so roughly of tracks); 70/15/15 by default.
-
-    Returns:
-      Split by track id, for every track.
-
-    Example:
-      >>> genres = {"jazz.0": "jazz", "jazz.1": "jazz", "jazz.2": "jazz", "jazz.3": "jazz"}
-      >>> artists = {"jazz.0": "Ella", "jazz.1": "Ella", "jazz.2": "Miles", "jazz.3": "Nina"}
-      >>> split = by_artist(genres, artists, seed=0)
-      >>> split["jazz.0"] == split["jazz.1"], sorted(set(split.values()))
-      (True, ['test', 'train', 'validation'])
-    """
-    ratios = ratios or Ratios()
-    group_of = {track: group(track, artists.get(track, "")) for track in genres}
-    held: dict[Group, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    for track, genre in genres.items():
-        held[group_of[track]][genre] += 1
-    hashed = {one: by_hash(one, seed=seed, ratios=ratios) for one in held}
-    counts: collections.Counter[tuple[str, str]] = collections.Counter()
-    for one, members in held.items():
-        counts.update({(genre, hashed[one]): number for genre, number in members.items()})
-    moved = fill_up(held, counts, seed=seed, ratios=ratios)
-    return {track: moved.get(one, hashed[one]) for track, one in group_of.items()}
-
-
-def group(track: str, artist: str = "") -> Group:
+def group_of(track: str, artist: str = "") -> Group:
     """What a track is kept together with: all of its artist, or itself if it has none."""
     return ("artist", artist) if artist else ("track", track)
 
 
-def by_hash(one: Group, *, seed: int, ratios: Ratios) -> str:
+def by_hash(group: Group, *, seed: int, ratios: Ratios) -> str:
     """The split that a group's hash says: test at the low end of [0, 1), validation at the high."""
-    place = position(one[1], seed=seed)
-    if place < ratios.test:
+    hashed = position(group[1], seed=seed)
+    if hashed < ratios.test:
         return TEST
-    return VALIDATION if place >= 1.0 - ratios.validation else TRAIN
+    return VALIDATION if hashed >= 1.0 - ratios.validation else TRAIN
 
 
-def distance(one: Group, split: str, *, seed: int, ratios: Ratios) -> float:
+def distance(group: Group, split: str, *, seed: int, ratios: Ratios) -> float:
     """How far a group's hash is from the one farthest inside a split's range; the nearest moves."""
-    return _distance(position(one[1], seed=seed), split, ratios)
-
-
-def _distance(place: float, split: str, ratios: Ratios) -> float:
     inside = {TEST: 0.0, VALIDATION: 1.0, TRAIN: (ratios.test + 1.0 - ratios.validation) / 2}
-    return abs(place - inside[split])
+    return abs(position(group[1], seed=seed) - inside[split])
 
 
 def listed(lists: Mapping[str, Iterable[str]]) -> dict[str, str]:
@@ -176,16 +105,6 @@ def listed(lists: Mapping[str, Iterable[str]]) -> dict[str, str]:
                     f"Received: {splits[track]} and {split}"
                 )
     return splits
-
-
-def missing(splits: Mapping[str, str], genres: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Lists the (genre, split) pairs without a track, in order.
-
-    Args:
-      splits: Split by track id.
-      genres: Genre by track id, for at least the tracks of `splits`.
-    """
-    return absent({(genres[track], split) for track, split in splits.items()}, genres.values())
 
 
 def absent(seen: Iterable[tuple[str, str]], genres: Iterable[str]) -> list[tuple[str, str]]:
@@ -264,8 +183,7 @@ def fill_up(
       The new split of each group that moved.
     """
     held = collections.Counter(counts)
-    splits = {one: by_hash(one, seed=seed, ratios=ratios) for one in candidates}
-    places = {one: position(one[1], seed=seed) for one in candidates}
+    splits = {group: by_hash(group, seed=seed, ratios=ratios) for group in candidates}
     moved: dict[Group, str] = {}
     minimums = _minimums(counts, ratios)
     for floors in ({genre: dict.fromkeys(SPLITS, 1) for genre in minimums}, minimums):
@@ -274,11 +192,13 @@ def fill_up(
                 movable = _movable(candidates, splits, genre, split, held, floors)
                 if not movable:
                     break
-                one = min((_distance(places[one], split, ratios), one) for one in movable)[1]
-                for other, number in candidates[one].items():
-                    held[other, splits[one]] -= number
+                _, nearest = min(
+                    (distance(group, split, seed=seed, ratios=ratios), group) for group in movable
+                )
+                for other, number in candidates[nearest].items():
+                    held[other, splits[nearest]] -= number
                     held[other, split] += number
-                splits[one] = moved[one] = split
+                splits[nearest] = moved[nearest] = split
     return moved
 
 
@@ -292,12 +212,12 @@ def _movable(
 ) -> Collection[Group]:
     """Groups of a genre that may move to a split without taking another one below its floor."""
     return [
-        one
-        for one, members in candidates.items()
+        group
+        for group, members in candidates.items()
         if genre in members
-        and splits[one] != split
+        and splits[group] != split
         and all(
-            held[other, splits[one]] - number >= floors[other][splits[one]]
+            held[other, splits[group]] - number >= floors[other][splits[group]]
             for other, number in members.items()
         )
     ]

@@ -6,21 +6,22 @@ import numpy as np
 from components.audio.settings import AudioSettings
 
 
-def tone(frequency_hz: float, settings: AudioSettings, *, amplitude: float = 0.5) -> np.ndarray:
+def tone(frequency_hz: float, settings: AudioSettings) -> np.ndarray:
     """A sine of a clip's length, float32 [clip_samples]."""
     time = np.arange(settings.clip_samples) / settings.sample_rate_hz
-    return (amplitude * np.sin(2 * np.pi * frequency_hz * time)).astype(np.float32)
+    return (0.5 * np.sin(2 * np.pi * frequency_hz * time)).astype(np.float32)
 
 
-def clicks(beats_per_minute: float, settings: AudioSettings) -> np.ndarray:
-    """Decaying noise bursts at an even tempo, float32 [clip_samples]."""
+def clicks(beats_per_minute: float, settings: AudioSettings, *, seconds: float = 30) -> np.ndarray:
+    """Decaying noise bursts at an even tempo, float32 [samples]."""
     generator = np.random.default_rng(5)
     burst = generator.normal(size=2000) * np.exp(-np.arange(2000) / 300)
-    sound = np.zeros(settings.clip_samples + len(burst))
+    samples = int(seconds * settings.sample_rate_hz)
+    sound = np.zeros(samples + len(burst))
     step = 60 * settings.sample_rate_hz / beats_per_minute
-    for start in np.arange(0, settings.clip_samples, step).astype(int):
+    for start in np.arange(0, samples, step).astype(int):
         sound[start : start + len(burst)] += 0.2 * burst
-    return sound[: settings.clip_samples].astype(np.float32)
+    return sound[:samples].astype(np.float32)
 
 
 def noise(settings: AudioSettings, *, samples: int | None = None) -> np.ndarray:

@@ -111,19 +111,7 @@ def test_sound_beyond_the_limit_is_refused_unless_its_middle_is_enough():
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3", "OGG"])
-def test_a_file_that_breaks_off_is_sound_or_refused_but_never_a_crash(kind):
-    data = file_of(tone(440, 5), RATE, kind)
-    for part in (0.01, 0.3, 0.9):
-        try:
-            sound = decode(data[: int(len(data) * part)])
-        except codec.AudioError:
-            continue
-        assert np.isfinite(sound.samples).all()
-        assert 0 < len(sound.samples) <= 5.1 * RATE
-
-
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3", "OGG"])
-@pytest.mark.parametrize("part", [0.35, 0.6])
+@pytest.mark.parametrize("part", [0.01, 0.35, 0.6])
 def test_the_middle_of_a_file_that_breaks_off_is_that_of_what_is_left(kind, part):
     data = file_of(tone(440, 20), RATE, kind)
     try:
@@ -131,11 +119,13 @@ def test_the_middle_of_a_file_that_breaks_off_is_that_of_what_is_left(kind, part
     except codec.AudioError as error:
         assert error.kind == "not audio"
         return
+    assert np.isfinite(sound.samples).all() and len(sound.samples)
     # Vorbis has its tables in front and codes the first blocks with more bits.
     assert 20 * part - 5.5 < sound.duration_seconds < 20 * part + 0.8
     assert len(sound.samples) <= 4 * RATE + 1
     assert len(sound.samples) >= RATE * min(3.9, sound.duration_seconds - 0.1)
-    assert np.sqrt(np.mean(sound.samples**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.03)
+    if sound.duration_seconds > 3:
+        assert np.sqrt(np.mean(sound.samples**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.03)
 
 
 def test_a_header_that_promises_more_than_there_is_costs_no_memory():

@@ -38,7 +38,7 @@ def assert_equals_librosa(ours: dict[str, np.ndarray], theirs: dict[str, np.ndar
 
 
 def test_frames_of_synthetic_sound_equal_librosas(settings, frames_of_sound, clips):
-    for sound in (signals.noise(settings), clips[0], signals.clicks(100, settings)):
+    for sound in (signals.noise(settings), clips[0], signals.clicks(100, settings, seconds=4)):
         assert_equals_librosa(frames_of_sound(sound), signals.librosa_frames(sound, settings))
 
 
@@ -76,7 +76,7 @@ def test_bands_of_contrast_are_octaves_from_200_hz(settings):
     assert frame_descriptors.contrast_bands(settings)[-1][1] == settings.fft_length // 2 + 1
 
 
-@pytest.mark.parametrize("beats_per_minute", [80, 100, 120, 140])
+@pytest.mark.parametrize("beats_per_minute", [80, 140])
 def test_tempo_of_clicks_is_their_rate(beats_per_minute, settings, features_of):
     rows = features_of(signals.clicks(beats_per_minute, settings)[np.newaxis])["descriptors"]
     tempo = column(rows, "clip_tempo")
@@ -97,12 +97,11 @@ def test_tempo_is_that_of_librosas_beat_tracker_within_half_a_frame_of_lag(
 
 
 def test_a_row_is_the_windows_statistics_then_the_clips(settings, features_of, frames_of_sound):
-    sound = np.concatenate(
-        [0.1 * signals.clicks(90, settings)[:330_750], signals.noise(settings)[:330_750]]
-    )
+    clicks = 0.1 * signals.clicks(90, settings, seconds=5)
+    sound = np.concatenate([clicks, signals.noise(settings, samples=5 * 22_050)])
     rows = features_of(sound[np.newaxis])["descriptors"][0]
     frames = np.concatenate(list(frames_of_sound(sound).values()), axis=1).astype(np.float64)
-    assert rows.shape == (10, len(COLUMNS))
+    assert rows.shape == (3, len(COLUMNS))
     for window, row in enumerate(rows):
         inside = frames[window * settings.window_frames : (window + 1) * settings.window_frames]
         for scope, values in (("window", inside), ("clip", frames)):

@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 
 from components.audio import codec, ffmpeg, streaming
+from tests.conftest import ROOT
 
 RATE = 22_050
 
@@ -67,6 +69,28 @@ def test_a_tone_keeps_its_pitch_level_and_length(song: Path, tmp_path: Path, suf
         assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
     whole = codec.decode(path.read_bytes(), name=path.name, sample_rate_hz=RATE)
     np.testing.assert_allclose(whole.samples, samples, atol=1e-6)
+
+
+_PEAK = """
+import resource, sys
+from components.audio import codec
+data = open(sys.argv[1], "rb").read()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+sound = codec.decode(data, name="a.mka", sample_rate_hz=22_050, middle_seconds=4)
+print(sound.duration_seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_is_that_of_a_block_whatever_the_channels_the_rate_and_the_length(tmp_path) -> None:
+    """As 16-bit PCM the sound would take 184 MB."""
+    path = tmp_path / "long.mka"
+    silence = ["-f", "lavfi", "-i", "anullsrc=r=192000:cl=7.1", "-t", "60"]
+    subprocess.run(["ffmpeg", "-v", "error", *silence, "-c:a", "flac", path], check=True)
+    command = [sys.executable, "-c", _PEAK, path]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    seconds, grown_kib = map(float, output.split())
+    assert seconds == pytest.approx(60, abs=0.1)
+    assert grown_kib < 60_000
 
 
 def test_pictures_in_a_song_are_passed_over(song: Path, tmp_path: Path) -> None:
@@ -170,7 +194,7 @@ def test_names_are_names_and_not_addresses(song: Path, tmp_path: Path, monkeypat
 
 def test_a_file_that_is_left_in_the_middle_leaves_no_process(song: Path, tmp_path: Path) -> None:
     path = convert(song, tmp_path / "song.m4a", "-af", "aloop=loop=9:size=2e8")
-    with ffmpeg.open_pcm(path) as sound:
+    with streaming.open_sound(path, name=path.name, sample_rate_hz=RATE) as sound:
         next(sound.blocks)
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     names = [Path(f"/proc/{child}/comm").read_text().strip() for child in children]

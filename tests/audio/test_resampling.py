@@ -6,7 +6,7 @@ import soxr
 import tensorflow as tf
 
 from components.audio.features import entry
-from components.audio.resampling import resampled_frames
+from components.audio.features.waveform import resampled_frames
 from components.audio.settings import AudioSettings
 
 EDGE = 320  # samples in which the silence before and after the sound is heard
@@ -57,5 +57,5 @@ def test_frames_are_as_many_as_the_entry_says_and_the_last_is_filled_up():
 def test_a_rate_without_whole_frames_is_refused():
     with pytest.raises(ValueError, match=r"audio\.sample_rate_hz must be a multiple of 50.*22051"):
         entry("waveform").check(AudioSettings(sample_rate_hz=22_051), "embedding")
-    with pytest.raises(ValueError, match=r"audio\.window_seconds must be at least 3 .*2\.5"):
+    with pytest.raises(ValueError, match=r"audio\.window_seconds must be at least 3.00 .*2\.5"):
         entry("waveform").check(AudioSettings(window_seconds=2.5), "embedding")

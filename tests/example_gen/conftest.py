@@ -1,4 +1,4 @@
-"""A small world of music: ten genres, five four-second tracks each, and every kind of bad file."""
+"""A small world of music: a few genres, four-second tracks, and the executor to ingest them."""
 
 import contextlib
 from pathlib import Path
@@ -13,7 +13,8 @@ from components.gtzan.genres import GENRES
 from pipeline.beam_runners import BeamConfig
 
 SHORT = AudioSettings(clip_seconds=4, window_seconds=3.0)
-PER_GENRE = 5
+PER_GENRE = 3
+FEW = ("blues", "jazz", "pop", "rock")
 BEAM_ARGS = BeamConfig().pipeline_args()
 
 
@@ -31,8 +32,8 @@ def write_track(folder: Path, genre: str, index: int, samples: np.ndarray) -> Pa
     return path
 
 
-def write_music(folder: Path, per_genre: int = PER_GENRE) -> Path:
-    for number, genre in enumerate(GENRES):
+def write_music(folder: Path, per_genre: int = 5, genres: tuple[str, ...] = GENRES) -> Path:
+    for number, genre in enumerate(genres):
         for index in range(per_genre):
             write_track(folder, genre, index, sound(100 * number + index))
     return folder
@@ -41,7 +42,7 @@ def write_music(folder: Path, per_genre: int = PER_GENRE) -> Path:
 @pytest.fixture(scope="session")
 def music(tmp_path_factory) -> Path:
     """Good tracks only; tests that change something copy it."""
-    return write_music(tmp_path_factory.mktemp("music") / "genres_original")
+    return write_music(tmp_path_factory.mktemp("music") / "genres_original", PER_GENRE, FEW)
 
 
 def ingest_settings(**changes) -> IngestSettings:
@@ -51,6 +52,11 @@ def ingest_settings(**changes) -> IngestSettings:
     return IngestSettings(**{**base, **changes})
 
 
+def few_settings(**changes) -> IngestSettings:
+    """Settings for the genres of `music`."""
+    return ingest_settings(**{"genres": FEW, **changes})
+
+
 def run_executor(
     data: Path | str,
     output: Path,
@@ -58,6 +64,7 @@ def run_executor(
     beam_args: list[str] = BEAM_ARGS,
     *,
     as_user=contextlib.nullcontext,
+    data_fingerprint: str = "",
 ):
     """Runs the real executor, on Beam's direct runner by default; returns the artifacts."""
     from tfx.types import standard_artifacts
@@ -75,7 +82,11 @@ def run_executor(
         executor.Do(
             {},
             {"examples": [examples], "ingest_report": [report]},
-            {"input_base": str(data), "settings": settings.to_json(), "data_fingerprint": ""},
+            {
+                "input_base": str(data),
+                "settings": settings.to_json(),
+                "data_fingerprint": data_fingerprint,
+            },
         )
     return examples, report
 

@@ -38,25 +38,18 @@ def collected(name: str) -> list:
 
 @dataclasses.dataclass
 class Decided:
-    """What was decided: tracks by split, what was left out, pairs, and the summary."""
+    """What was decided: tracks by split, what was left out, pairs, counts and the report."""
 
     splits: dict[str, list[Examined]]
     left_out: list[Examined]
     near_duplicates: list[dict]
     unmatched: list[str]
-    facts: dict
+    counts: Counts
+    report: dict
 
     @property
     def accepted(self) -> list[Examined]:
         return [track for members in self.splits.values() for track in members]
-
-    @property
-    def failure(self) -> str:
-        return self.facts["failure"]
-
-    @property
-    def counts(self) -> Counts:
-        return Counts.from_values(self.facts["counts"])
 
 
 def run(examined, *, labels=None, output: str = "s3://bucket/out", **changes) -> Decided:
@@ -65,26 +58,28 @@ def run(examined, *, labels=None, output: str = "s3://bucket/out", **changes) ->
     _collected.clear()
     with beam.Pipeline(argv=BEAM_ARGS) as pipeline:
         read = pipeline | "Labels" >> beam.Create(list(labels.items())) if labels else None
-        parts = (
+        decided = (
             pipeline
             | beam.Create(list(examined))
             | decide.Decide(read, settings=settings, files=len(examined))
         )
-        counts = parts | decide.Count()
-        decision = counts | decide.Judge(settings=settings, output=output)
-        facts = parts | summary.Summarise(counts, decision)
-        for name, elements in {**parts, "facts": facts}.items():
+        counts = decided | decide.Count() | decide.Judge(settings=settings, output=output)
+        facts = decided | summary.Summarise(counts, folder="music", settings=settings)
+        for name, elements in {**decided._asdict(), "counts": counts, "facts": facts}.items():
             elements | f"Collect_{name}" >> beam.Map(collect, name)
-    by_split = {split: [] for split in SPLITS}
-    for split, track in _collected["placed"]:
-        by_split[split].append(track)
-    (facts,) = _collected["facts"]
+    by_split = {split: [] for split in (*SPLITS, "")}
+    for track in sorted(_collected["tracks"], key=lambda track: track.track_id):
+        by_split[track.split].append(track)
+    left_out = sorted(by_split.pop(""), key=lambda track: track.path)
+    assert all(track.fault for track in left_out)
+    (counts,), (facts,) = _collected["counts"], _collected["facts"]
     return Decided(
-        {s: sorted(members, key=lambda one: one.track_id) for s, members in by_split.items()},
-        sorted(_collected["left_out"], key=lambda one: one.path),
-        sorted(_collected["near_duplicates"], key=lambda one: (one["first"], one["second"])),
+        by_split,
+        left_out,
+        sorted(_collected["pairs"], key=lambda pair: (pair["first"], pair["second"])),
         sorted(_collected["unmatched"]),
-        facts,
+        counts,
+        facts["report"],
     )
 
 
@@ -97,6 +92,6 @@ def search(fingerprints, *, parts: int = 1) -> list[NearDuplicate]:
             pipeline
             | beam.Create(heard)
             | FindNearDuplicates(parts=parts)
-            | beam.Map(collect, "pairs")
+            | beam.Map(collect, "found")
         )
-    return sorted(_collected["pairs"], key=lambda pair: (pair.first, pair.second))
+    return sorted(_collected["found"], key=lambda pair: (pair.first, pair.second))

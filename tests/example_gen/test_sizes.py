@@ -23,7 +23,7 @@ _largest: dict[str, int] = collections.Counter()
 
 def listed(value):
     """A value whose iterables, which an engine streams, are lists that can be measured."""
-    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | dict | np.ndarray) or not isinstance(value, Iterable):
         return value
     return [listed(one) for one in value]
 
@@ -77,16 +77,15 @@ def largest_elements(count: int, folder) -> dict[str, int]:
     """The size of the largest element of each step, in bytes, for so many files."""
     settings = IngestSettings(GENRES, max_rejected=0.5, tracks_per_shard=1)
     pipeline = beam.Pipeline(argv=BEAM_ARGS)
-    parts = (
+    decided = (
         pipeline | beam.Create(range(count)) | beam.Map(made_up) | decide.Decide(
             settings=settings, files=count
         )
     )  # fmt: skip
-    counts = parts | decide.Count()
-    decision = counts | decide.Judge(settings=settings, output="s3://bucket/out")
-    parts | summary.Summarise(counts, decision)
-    parts | summary.WriteLists(counts, folder=str(folder), lines_per_file=8)
-    parts["placed"] | ingest.DealShards(decision, settings=settings)
+    counts = decided | decide.Count() | decide.Judge(settings=settings, output="s3://bucket/out")
+    decided | summary.Summarise(counts, folder="music", settings=settings)
+    decided | summary.WriteLists(counts, folder=str(folder), lines_per_file=8)
+    decided.tracks | ingest.DealShards(counts, settings=settings)
     outputs = Outputs()
     pipeline.visit(outputs)
     for name, output in outputs.found.items():

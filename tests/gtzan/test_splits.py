@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from components.gtzan import split_files, splits
 from components.gtzan.genres import GENRES
-
-FEW_EXAMPLES = settings(max_examples=60, deadline=None)
+from tests.gtzan.at_once import by_artist
 
 
 def tracks(per_genre: int, genres=GENRES) -> dict[str, str]:
@@ -22,23 +21,27 @@ def counts(assigned, genres) -> dict[tuple[str, str], int]:
     return collections.Counter((genres[track], split) for track, split in assigned.items())
 
 
-@FEW_EXAMPLES
+@settings(deadline=None)
 @given(st.integers(3, 40), st.integers(0, 10_000))
 def test_every_genre_is_in_every_split_with_its_minimum(per_genre, seed):
     genres = tracks(per_genre, GENRES[:3])
-    assigned = splits.stratified(genres, seed=seed)
+    assigned = by_artist(genres, seed=seed)
     assert assigned.keys() == genres.keys()
-    assert not splits.missing(assigned, genres)
+    assert not missing(assigned, genres)
     held = counts(assigned, genres)
     for split, minimum in splits.minimum_tracks(per_genre, splits.Ratios()).items():
         assert all(held[genre, split] >= minimum for genre in GENRES[:3])
 
 
 def test_hashed_shares_are_near_the_ratios():
-    assigned = splits.stratified(tracks(1000), seed=3)
+    assigned = by_artist(tracks(1000), seed=3)
     shares = collections.Counter(assigned.values())
     assert shares["test"] / 10_000 == pytest.approx(0.15, abs=0.01)
     assert shares["validation"] / 10_000 == pytest.approx(0.15, abs=0.01)
+
+
+def missing(assigned, genres) -> list[tuple[str, str]]:
+    return splits.absent(counts(assigned, genres), genres.values())
 
 
 def by_hash_alone(genres, seed) -> set[str]:
@@ -56,11 +59,11 @@ def by_hash_alone(genres, seed) -> set[str]:
     return found
 
 
-@FEW_EXAMPLES
+@settings(deadline=None)
 @given(st.integers(5, 60), st.integers(1, 60), st.integers(0, 10_000))
 def test_no_track_moves_when_others_are_added(before, added, seed):
     old, new = tracks(before, GENRES[:4]), tracks(before + added, GENRES[:4])
-    first, second = splits.stratified(old, seed=seed), splits.stratified(new, seed=seed)
+    first, second = by_artist(old, seed=seed), by_artist(new, seed=seed)
     settled = by_hash_alone(old, seed) & by_hash_alone(new, seed)
     assert all(first[track] == second[track] for track in old if old[track] in settled)
 
@@ -73,23 +76,19 @@ def test_at_the_size_of_gtzan_hashing_alone_nearly_always_decides():
 
 def test_other_genres_do_not_move_a_track():
     few, many = tracks(12, GENRES[:2]), tracks(12)
-    first, second = splits.stratified(few, seed=0), splits.stratified(many, seed=0)
+    first, second = by_artist(few, seed=0), by_artist(many, seed=0)
     assert all(first[track] == second[track] for track in few)
 
 
-def test_the_order_in_which_tracks_come_does_not_matter():
-    genres = tracks(7)
+def test_the_seed_counts_and_the_order_in_which_tracks_come_does_not():
+    genres = tracks(20)
     turned = dict(reversed(list(genres.items())))
-    assert splits.stratified(genres, seed=1) == splits.stratified(turned, seed=1)
-
-
-def test_another_seed_is_another_split():
-    assert splits.stratified(tracks(20), seed=1) != splits.stratified(tracks(20), seed=2)
+    assert by_artist(genres, seed=1) == by_artist(turned, seed=1) != by_artist(genres, seed=2)
 
 
 def test_genres_of_under_three_tracks_are_reported_missing():
     genres = tracks(2, GENRES[:1])
-    assert len(splits.missing(splits.stratified(genres, seed=0), genres)) == 1
+    assert len(missing(by_artist(genres, seed=0), genres)) == 1
 
 
 def sides(assigned, artists) -> dict[str, set[str]]:
@@ -99,7 +98,7 @@ def sides(assigned, artists) -> dict[str, set[str]]:
     return found
 
 
-@FEW_EXAMPLES
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(4, 30), st.lists(st.integers(0, 25), min_size=120))
 def test_no_artist_is_on_two_sides(seed, per_genre, numbers):
     genres = tracks(per_genre, GENRES[:4])
@@ -107,7 +106,7 @@ def test_no_artist_is_on_two_sides(seed, per_genre, numbers):
     artists = {
         track: f"artist {number}" for track, number in zip(genres, numbers, strict=False) if number
     }
-    assigned = splits.by_artist(genres, artists, seed=seed)
+    assigned = by_artist(genres, artists, seed=seed)
     assert assigned.keys() == genres.keys()
     assert all(len(found) == 1 for found in sides(assigned, artists).values())
 
@@ -116,20 +115,19 @@ def test_an_artist_is_moved_for_a_genre_that_would_lack_a_split():
     genres = tracks(9, GENRES[:1])
     artists = {track: str(index // 3) for index, track in enumerate(genres)}
     for seed in range(20):
-        assigned = splits.by_artist(genres, artists, seed=seed)
-        assert set(assigned.values()) == set(splits.SPLITS)
+        assert set(by_artist(genres, artists, seed=seed).values()) == set(splits.SPLITS)
 
 
 def test_an_artist_keeps_its_split_when_tracks_are_added():
     artists = {track: f"{genre} {int(track[-5:]) % 37}" for track, genre in tracks(200).items()}
-    old = splits.by_artist(tracks(150), artists, seed=0)
-    new = splits.by_artist(tracks(200), artists, seed=0)
+    old = by_artist(tracks(150), artists, seed=0)
+    new = by_artist(tracks(200), artists, seed=0)
     assert all(new[track] == split for track, split in old.items())
 
 
 def test_an_artist_named_like_a_track_does_not_swallow_it():
     genres = {"blues.00000": "blues", "blues.00001": "blues"}
-    alone = splits.by_artist(genres, {"blues.00001": "blues.00000"}, seed=0)
+    alone = by_artist(genres, {"blues.00001": "blues.00000"}, seed=0)
     assert alone.keys() == genres.keys()
 
 
@@ -146,10 +144,8 @@ PUBLISHED = [
 def test_the_family_of_lists_is_chosen_by_name():
     chosen = split_files.choose_lists([*PUBLISHED, "README.md"], family="f")
     assert chosen == {"train": "train_f.txt", "validation": "valid_f.txt", "test": "test_f.txt"}
-
-
-def test_one_family_needs_no_name():
-    assert split_files.choose_lists(["train.txt", "val.txt", "test.txt"])["validation"] == "val.txt"
+    only_family = split_files.choose_lists(["train.txt", "val.txt", "test.txt"])
+    assert only_family["validation"] == "val.txt"
 
 
 @pytest.mark.parametrize(
@@ -214,9 +210,9 @@ def test_no_artist_of_gtzan_is_on_two_sides_and_every_genre_is_on_each(real_musi
     artists = split_files.parse_artists(text, name="artists.csv")
     genres = tracks(100)
     for seed in range(5):
-        assigned = splits.by_artist(genres, artists, seed=seed)
+        assigned = by_artist(genres, artists, seed=seed)
         assert all(len(found) == 1 for found in sides(assigned, artists).values())
-        assert not splits.missing(assigned, genres)
+        assert not missing(assigned, genres)
 
 
 def random_music(seed: int) -> tuple[dict[str, str], dict[str, str]]:
@@ -238,7 +234,7 @@ def test_no_track_of_earlier_runs_has_moved():
     for seed in range(100):
         genres, artists = random_music(seed)
         for known in ({}, artists):
-            assigned = splits.by_artist(genres, known, seed=seed)
+            assigned = by_artist(genres, known, seed=seed)
             digest.update(repr(sorted(assigned.items())).encode())
     expected = "b5630899b3ed5e040bacdbc4ded75412220fa3b5b0818194716c108aa5528c7c"
     assert digest.hexdigest() == expected

@@ -1,0 +1,176 @@
+"""The decision on made-up facts: who is left out and who goes where, without sound."""
+
+import collections
+import random
+
+import pytest
+
+from components.example_gen import plan, tracks
+from components.example_gen.plan import Counts, Shard
+from components.example_gen.repeats import keep_first
+from components.example_gen.settings import IngestSettings, SplitSettings
+from components.example_gen.tracks import Examined
+from components.gtzan import splits
+from components.gtzan.genres import GENRES
+from components.gtzan.splits import SplitError
+from tests.example_gen import deciding
+
+
+def usable(per_genre: int = 10) -> list[Examined]:
+    return [
+        Examined(
+            path=f"{genre}/{genre}.{index:05d}.wav",
+            track_id=f"{genre}.{index:05d}",
+            genre=genre,
+            content=f"{genre}{index}",
+        )
+        for genre in GENRES
+        for index in range(per_genre)
+    ]
+
+
+FAULTY = [Examined(f"pop/bad{i}.wav", f"pop.bad{i}", "pop", "not audio") for i in range(3)]
+EMPTY = [Examined(f"pop/e{i:03d}.wav", f"pop.e{i}", "pop", "empty") for i in range(600)]
+REPEATS = [
+    Examined("rock/rock.99999.wav", "rock.99999", "rock", content="blues0"),
+    Examined("blues/blues.00001.mp3", "blues.00001", "blues", content="coded"),
+    # The second loses its id to the first, and is the first of its sound all the same.
+    Examined("pop/a.mp3", "pop.a", "pop", content="one"),
+    Examined("pop/a.wav", "pop.a", "pop", content="two"),
+    Examined("pop/b.wav", "pop.b", "pop", content="two"),
+]
+
+
+@pytest.fixture(scope="module")
+def decided() -> deciding.Decided:
+    return deciding.run([*usable(), *FAULTY, *EMPTY, *REPEATS])
+
+
+def test_every_good_track_is_in_exactly_one_split(decided):
+    ids = collections.Counter(track.track_id for track in decided.accepted)
+    assert ids == collections.Counter({*(track.track_id for track in usable()), "pop.a"})
+    assert all(track.split == s for s, members in decided.splits.items() for track in members)
+
+
+def test_of_equal_sound_and_of_equal_ids_the_first_by_path_is_kept(decided):
+    repeats = [(one.path, one.fault) for one in decided.left_out if one.fault in tracks.NO_FAULT]
+    assert repeats == [
+        ("blues/blues.00001.wav", tracks.SAME_ID),
+        ("pop/a.wav", tracks.SAME_ID),
+        ("pop/b.wav", tracks.DUPLICATE),
+        ("rock/rock.99999.wav", tracks.DUPLICATE),
+    ]
+    details = {one.path: one.detail for one in decided.left_out}
+    assert details["pop/b.wav"].endswith("pop/a.wav")
+    assert details["rock/rock.99999.wav"].endswith("blues/blues.00000.wav")
+
+
+def test_the_order_of_the_files_does_not_matter_nor_whether_they_are_a_list(decided):
+    facts = [*usable(), *FAULTY, *EMPTY, *REPEATS]
+    random.Random(0).shuffle(facts)
+    again = deciding.run(facts)
+    assert (again.splits, again.left_out) == (decided.splits, decided.left_out)
+    on_a_list = [track for track in keep_first(facts) if track.fault]
+    assert on_a_list == decided.left_out
+
+
+def test_the_report_names_the_first_of_each_reason_and_counts_all(decided):
+    assert decided.counts.left_out["not audio"] == 3 and decided.counts.left_out["empty"] == 600
+    assert decided.report["faulty"] == 603 and decided.report["files"] == 708
+    named = [row["path"] for row in decided.report["rejected"] if row["fault"]]
+    assert named == sorted(track.path for track in [*FAULTY, *EMPTY[:500]])
+    assert "603 of 708 files are faulty" in decided.report["failure"]
+
+
+def test_faults_up_to_the_limit_pass_and_more_stop_the_run():
+    def failure(faulty: int, **changes) -> str:
+        by_split = {(genre, split): 5 for genre in GENRES for split in splits.SPLITS}
+        counts = Counts(by_split, {"not audio": faulty, tracks.DUPLICATE: 30})
+        return plan.failure(counts, IngestSettings(GENRES, **changes))
+
+    assert not failure(9)  # of 150 + 30 + 9
+    assert failure(10).startswith("10 of 190 files are faulty")
+    assert not failure(150, max_rejected=0.5)
+    assert failure(1, max_rejected=0.0)
+
+
+def test_a_genre_without_tracks_in_a_split_stops_the_run():
+    tracks_by_split = {(genre, split): 5 for genre in GENRES for split in splits.SPLITS}
+    del tracks_by_split["jazz", "test"]
+    assert "for jazz" in plan.failure(Counts(tracks_by_split, {}), IngestSettings(GENRES))
+
+
+def test_listed_tracks_go_where_the_lists_say_and_others_are_set_aside():
+    examined = usable(4)
+    lists = {
+        split: tuple(f"{genre}.{index:05d}" for genre in GENRES)
+        for index, split in enumerate(("train", "validation", "test"))
+    }
+    lists["train"] += ("rock.77777",)
+    # The listed track is kept although an unlisted duplicate comes before it.
+    examined.append(Examined("blues/a.wav", "blues.a", "blues", content="blues0"))
+    made = deciding.run(
+        examined,
+        split=SplitSettings(method="listed", lists="somewhere"),
+        labels=splits.listed(lists),
+    )
+    assert not made.counts.failure
+    assert made.unmatched == made.report["unmatched_tracks"] == ["rock.77777"]
+    assert made.counts.unmatched == 1
+    assert [one.track_id for one in made.splits["test"]] == [f"{g}.00002" for g in sorted(GENRES)]
+    assert {one.fault for one in made.left_out} == {tracks.NOT_LISTED}
+    assert len(made.left_out) == len(GENRES) + 1
+
+
+def deal(members: list[Examined], split_size: int, settings: IngestSettings) -> list[Shard]:
+    """All shards of a split."""
+    buckets = collections.defaultdict(list)
+    for track in members:
+        buckets[plan.bucket(track, split_size, settings)].append(track)
+    shards = [
+        shard
+        for number, inside in buckets.items()
+        for shard in plan.deal("train", number, inside, split_size, settings)
+    ]
+    inside = [track.track_id for shard in shards for track in shard.tracks]
+    assert sorted(inside) == sorted(track.track_id for track in members)
+    assert all(shard.tracks for shard in shards)
+    return shards
+
+
+def test_shards_hold_every_track_once_mixed_and_within_their_size():
+    settings = IngestSettings(GENRES, tracks_per_shard=16)
+    members = usable(40)
+    shards = deal(members, 400, settings)
+    assert [(shard.index, shard.count) for shard in shards] == [(index, 25) for index in range(25)]
+    assert all(len(shard.tracks) == 16 for shard in shards)
+    assert all(len({track.genre for track in shard.tracks}) >= 4 for shard in shards)
+    assert deal(members[::-1], 400, settings) == shards
+
+
+def test_a_large_split_has_buckets_of_shards_of_about_equal_size():
+    shards = deal(usable(100), 1000, IngestSettings(GENRES, tracks_per_shard=4))
+    assert {shard.count for shard in shards} == {8 * plan.SHARDS_PER_BUCKET}
+    assert sorted(shard.index for shard in shards) == list(range(8 * plan.SHARDS_PER_BUCKET))
+    assert max(len(shard.tracks) for shard in shards) <= 6
+    deal(usable(20), 200, IngestSettings(GENRES, tracks_per_shard=1))  # more shards than tracks
+
+
+def test_settings_survive_json():
+    settings = IngestSettings(split=SplitSettings("artist", seed=4, artists="a.csv"), genres=("a",))
+    assert IngestSettings.from_json(settings.to_json()) == settings
+
+
+@pytest.mark.parametrize("bad", [{"method": "random"}, {"method": "listed"}, {"method": "artist"}])
+def test_split_settings_that_cannot_work_are_refused_at_once(bad):
+    with pytest.raises(SplitError, match="Received: '"):
+        SplitSettings(**bad)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"max_rejected": 1.5}, {"tracks_per_shard": 0}, {"genres": ()}, {"duplicates": "keep"}],
+)
+def test_ingest_settings_out_of_range_are_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        IngestSettings(**{"genres": GENRES, **bad})
