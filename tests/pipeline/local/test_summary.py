@@ -1,4 +1,4 @@
-"""The end of a run: the floor is a row like any model, and a refusal names gates and figures."""
+"""The end of a run: the baseline is a row like any model, and a refusal names gates and figures."""
 
 import io
 
@@ -50,7 +50,7 @@ def shown(**changes) -> list[str]:
         pushed_version="7",
         written=True,
         report_page="ingest.html",
-        floor={
+        baseline={
             "figures": {
                 "accuracy": {"value": 0.4, "interval": [0.2, 0.6]},
                 "macro_f1": {"value": 0.3, "interval": [0.1, 0.5]},
@@ -70,8 +70,8 @@ def line(lines: list[str], begins: str) -> str:
     return found
 
 
-def test_the_floor_is_a_row_of_the_table():
-    row = line(shown(), "floor")
+def test_the_baseline_is_a_row_of_the_table():
+    row = line(shown(), "baseline")
     assert "0.450" in row and "0.400 (0.20–0.60)" in row and "0.300 (0.10–0.50)" in row
 
 
