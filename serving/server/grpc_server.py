@@ -76,7 +76,7 @@ class GrpcServer:
                 # Of a compressed message, too: gRPC stops unpacking there.
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
-                ("grpc.max_concurrent_streams", held),  # of one connection
+                ("grpc.max_concurrent_streams", held + _STREAMS),  # one connection leaves some
                 # Calls that wait to be read buffer 64 KiB each, not megabytes.
                 ("grpc.http2.bdp_probe", 0),
                 ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival

@@ -126,7 +126,11 @@ class Registry:
             if not self._stop.is_set():
                 changed |= model.poll()
         if changed:
-            _release_memory()
+            gc.collect()  # a graph is a tangle of references
+        # What a burst of requests or an unloaded version took is the system's again.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others do without
+        if trim is not None:
+            trim(0)
         self._on_poll(self)
 
     def _watch(self) -> None:
@@ -135,11 +139,3 @@ class Registry:
                 self.poll()
             except Exception:
                 _LOG.exception("searching for new versions failed; trying again")
-
-
-def _release_memory() -> None:
-    """Gives an unloaded version's memory back to the system, so that swaps do not add up."""
-    gc.collect()  # a graph is a tangle of references
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others do without
-    if trim is not None:
-        trim(0)
