@@ -41,7 +41,7 @@ def parse(kind: Any, data: bytes, *, max_fields: int = 262_144) -> Any:
                 size = value if tag & 7 == _BYTES else 0
             field = descriptor.fields_by_number.get(tag >> 3)
             inside = tag & 7 == _BYTES and field is not None and field.message_type is not None
-            if inside and position + size <= end:
+            if inside and size and position + size <= end:
                 parts.append((position, position + size, field.message_type))
             position += size
     try:

@@ -180,14 +180,14 @@ class BatchQueue:
                 waiting.answer.set_result(answer)
 
 
-def run_together(calls: Sequence[Call]) -> "list[Outputs] | list[ServingError]":
+def run_together(calls: Sequence[Call]) -> list[Outputs | ServingError]:
     """Runs calls of one signature as one.
 
     Returns:
       Each call's own rows of the outputs; where the run failed, one error.
     """
     try:
-        return _run_rows(calls)
+        return list(_run_rows(calls))
     except Exception as error:  # whatever a graph raises belongs to its callers
         return [from_run(error, calls[0].inputs)]
 

@@ -118,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     load("--batch-threads", type=positive, default=batching.batch_threads, metavar="N", help=runs)
     held = f"requests that are held; others get UNAVAILABLE (default: {batching.queue_length})"
     load("--queue-length", type=positive, default=batching.queue_length, metavar="N", help=held)
-    size = "largest request (default: 16: six minutes of sound as WAV)"
+    size = "largest request; over REST a third more, for base64 (default: 16: six minutes as WAV)"
     load("--max-message-mib", type=positive, default=16, metavar="MIB", help=size)
     arrival = "how long a request may take to arrive (default: 30)"
     load("--read-seconds", type=seconds, default=30.0, metavar="S", help=arrival)

@@ -135,7 +135,7 @@ def application(service: Service) -> Starlette:
                     raise invalid(f"there is no {request.method} {path}")
                 spec = _model_spec(match)
                 if method == "Predict":
-                    exchange = _Predict(request, spec, service.settings.max_message_bytes)
+                    exchange = _Predict(request, spec, service.settings.max_body_bytes)
                     with contextlib.closing(exchange):
                         content = await service.predict(exchange, record)
                 else:

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 
 import tensorflow as tf
@@ -135,8 +136,8 @@ async def _serve(
     return _stopped()
 
 
-async def _first_of(*awaitables: object) -> None:
-    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]  # type: ignore[arg-type]
+async def _first_of(*awaitables: Awaitable[object]) -> None:
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()

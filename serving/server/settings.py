@@ -74,7 +74,7 @@ class ServerSettings:
       rest_port: REST port; None serves no REST.
       metrics_port: Port of Prometheus metrics; None serves none of its own.
       poll_seconds: How often base paths are searched for new versions.
-      max_message_bytes: Largest request, gRPC or REST, and largest input as an array.
+      max_message_bytes: Largest request, and largest input as an array.
       read_seconds: How long a request's bytes may take to arrive.
       grace_seconds: How long a stop waits for the requests that it holds.
       access_log: "-" for standard error, a path, or "" for none.
@@ -100,6 +100,11 @@ class ServerSettings:
     batching: BatchingSettings = dataclasses.field(default_factory=BatchingSettings)
     sampling: SamplingSettings | None = None
     tls: TlsSettings | None = None
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest body over REST: base64 takes a third more than the same request over gRPC."""
+        return self.max_message_bytes * 4 // 3 + 65_536
 
     @property
     def url_host(self) -> str:

@@ -246,7 +246,7 @@ def test_a_flood_of_connections_shuts_out_nobody_else(proxied: Proxied) -> None:
 def test_what_is_not_for_callers_is_not_passed_on(proxied: Proxied) -> None:
     for path, body, status in (
         ("/monitoring/prometheus/metrics", None, 404),
-        ("/v1/models/genre:predict", b" " * (17 * MEBIBYTE), 413),
+        ("/v1/models/genre:predict", b" " * (23 * MEBIBYTE), 413),
     ):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{proxied.rest_url}{path}", body, timeout=10)

@@ -196,11 +196,11 @@ def test_bad_requests_are_refused_by_name(
 
 
 def test_body_over_the_limit_is_refused(server: ServerProcess) -> None:
-    assert call(server, "genre:predict", b" " * (17 << 20))[0] == 400
+    assert call(server, "genre:predict", b" " * (22 << 20))[0] == 400
 
 
 @settings(
-    max_examples=100,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
