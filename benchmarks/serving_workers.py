@@ -26,8 +26,7 @@ def bare(base_path: str) -> None:
     import numpy as np
 
     from serving.server.loading import LoadedVersion
-    from serving.server.version_policy import list_versions
-    from serving.server.warmup import warm
+    from serving.server.versions import list_versions, warm
 
     number, path = max(list_versions(base_path).items())
     version = LoadedVersion("genre", number, path)
@@ -125,7 +124,7 @@ def kernel_shapes(base_path: str) -> list[tuple[int, ...]]:
     """Shapes of the matrices and kernels in the newest version, sorted."""
     import tensorflow as tf
 
-    from serving.server.version_policy import list_versions
+    from serving.server.versions import list_versions
 
     _, path = max(list_versions(base_path).items())
     variables = tf.train.list_variables(f"{path}/variables/variables")

@@ -20,21 +20,20 @@ from serving.protocol.messages import (
     pool,
 )
 from serving.protocol.tensors import TensorError, decode_tensor, encode_tensor, tensor_shape
-from serving.protocol.wire import WireError, check_parsed_size
+from serving.protocol.wire import parse
 
 __all__ = [
     "MODEL_SERVICE",
     "PREDICTION_SERVICE",
     "Method",
     "TensorError",
-    "WireError",
-    "check_parsed_size",
     "decode_tensor",
     "encode_tensor",
     "error_code_name",
     "message",
     "methods",
     "new_pool",
+    "parse",
     "pool",
     "tensor_shape",
 ]

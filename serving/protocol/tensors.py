@@ -9,9 +9,9 @@ from serving.protocol.messages import message
 
 # What a string takes beside its characters: numpy's pointer, Python's object, TensorFlow's string.
 STRING_BYTES = 64
-MAX_RANK = 32  # numpy's
+_MAX_RANK = 32  # numpy's
 
-_STRING = 7
+STRING = 7  # of tensorflow.DataType
 # Values leave and enter a message through Python objects. In portions, they take little memory and
 # other threads get their turn in between.
 _VALUES_AT_ONCE = 65_536
@@ -24,13 +24,13 @@ _TYPES: dict[int, tuple[Any, str]] = {
     4: (np.uint8, "int_val"),
     5: (np.int16, "int_val"),
     6: (np.int8, "int_val"),
-    _STRING: (object, "string_val"),
+    STRING: (object, "string_val"),
     9: (np.int64, "int64_val"),
     10: (np.bool_, "bool_val"),
     22: (np.uint32, "uint32_val"),
     23: (np.uint64, "uint64_val"),
 }
-_NUMBERS = {np.dtype(dtype): number for number, (dtype, _) in _TYPES.items() if number != _STRING}
+_NUMBERS = {np.dtype(dtype): number for number, (dtype, _) in _TYPES.items() if number != STRING}
 _NAMES = {1: "float", 3: "int32", 10: "bool", 2: "double"}
 
 
@@ -40,7 +40,7 @@ class TensorError(ValueError):
 
 def type_name(number: int) -> str:
     """What TensorFlow's messages call a data type: "float" for 1, "string" for 7."""
-    if number == _STRING:
+    if number == STRING:
         return "string"
     if number in _NAMES:
         return _NAMES[number]
@@ -66,7 +66,7 @@ def encode_tensor(array: Any, *, as_fields: bool = False) -> Any:
     """
     values = np.asarray(array)
     if values.dtype.kind in "SUO":
-        number = _STRING
+        number = STRING
     elif values.dtype in _NUMBERS:
         number = _NUMBERS[values.dtype]
     else:
@@ -74,7 +74,7 @@ def encode_tensor(array: Any, *, as_fields: bool = False) -> Any:
     proto = message("tensorflow.TensorProto")(dtype=number)
     for size in values.shape:
         proto.tensor_shape.dim.add(size=size)
-    if number == _STRING:
+    if number == STRING:
         # Not from `values`: numpy's fixed-width bytes drop trailing zeros.
         elements = np.asarray(array, dtype=object).ravel()
         proto.string_val.extend(
@@ -105,9 +105,9 @@ def tensor_shape(proto: Any, *, max_bytes: int | None = None) -> tuple[int, ...]
         raise TensorError(f"cannot read a tensor of this type. Received: DataType {proto.dtype}")
     if proto.tensor_shape.unknown_rank:
         raise TensorError("a tensor's shape must be known. Received: unknown rank")
-    if len(proto.tensor_shape.dim) > MAX_RANK:
+    if len(proto.tensor_shape.dim) > _MAX_RANK:
         raise TensorError(
-            f"a tensor has at most {MAX_RANK} dimensions. Received: {len(proto.tensor_shape.dim)}"
+            f"a tensor has at most {_MAX_RANK} dimensions. Received: {len(proto.tensor_shape.dim)}"
         )
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if any(size < 0 for size in shape):
@@ -158,4 +158,4 @@ def decode_tensor(proto: Any, *, max_bytes: int | None = None) -> np.ndarray:
 
 
 def _item_bytes(number: int) -> int:
-    return STRING_BYTES if number == _STRING else int(np.dtype(_TYPES[number][0]).itemsize)
+    return STRING_BYTES if number == STRING else int(np.dtype(_TYPES[number][0]).itemsize)

@@ -2,7 +2,8 @@
 
     python -m serving.server --model-base-path output/serving/genre --port 8500
 
-How a request goes: `grpc_services` or `rest` read it, `prediction` checks it against the
-signature, `batching` runs it together with others of its kind in the session that `loading`
-made, and `versions` says which version that is and swaps it when a new one is pushed.
+How a Predict call goes (`service` has the line): received by `grpc_server` or `rest`, made into
+arrays by `decode`, checked against its signature by `check`, held and run with others of its kind
+by `batching` in the session that `loading` made, and answered by `encode`. `versions` says which
+version that is, and swaps it when a new one is pushed.
 """

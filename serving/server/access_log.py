@@ -1,11 +1,13 @@
-"""One JSON line for every call."""
+"""One JSON line for every call, and logging that never waits for a disk or a pipe."""
 
 import dataclasses
 import datetime
 import json
-import os
+import logging
+import logging.handlers
+import queue
 
-from serving.server.line_writer import LineWriter
+_MOST_LINES = 2000  # that wait to be written, each under 4 KB
 
 
 @dataclasses.dataclass
@@ -23,7 +25,6 @@ class CallRecord:
       status: Name of the status code.
       error: What was wrong.
       milliseconds: From its arrival to its answer.
-      queue_milliseconds: Of these, waiting for its run.
       request_bytes: Size of the request.
       response_bytes: Size of the answer.
     """
@@ -38,52 +39,64 @@ class CallRecord:
     status: str = "OK"
     error: str = ""
     milliseconds: float = 0.0
-    queue_milliseconds: float = 0.0
     request_bytes: int = 0
     response_bytes: int = 0
 
+    def as_line(self) -> str:
+        """The record as JSON, with the time; what is empty is left out."""
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+        fields = {"time": now, **dataclasses.asdict(self)}
+        fields["milliseconds"] = round(self.milliseconds, 2)
+        present = {name: value for name, value in fields.items() if value not in ("", None)}
+        return json.dumps(present, ensure_ascii=False)
 
-class AccessLog:
-    """Writes call records to standard error, to a file, or nowhere, without ever waiting."""
 
-    def __init__(self, target: str, standard_error: LineWriter) -> None:
-        """Opens the log.
+class BackgroundHandler(logging.handlers.QueueHandler):
+    """Hands log records to another handler in a thread, so that no caller waits for a disk or pipe.
+
+    Attributes:
+      lost: Records that were dropped, as too many waited or they could not be written.
+    """
+
+    def __init__(self, target: logging.StreamHandler) -> None:
+        """Starts the thread.
 
         Args:
-          target: "-" for standard error, a path to append to, or "" for none.
-          standard_error: Writes to it.
-
-        Raises:
-          OSError: The file cannot be opened.
+          target: Writes the records.
         """
-        self._file: int | None = None
-        self._writer: LineWriter | None = None
-        if target == "-":
-            self._writer = standard_error
-        elif target:
-            self._file = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-            self._writer = LineWriter(self._file)
+        super().__init__(queue.Queue(_MOST_LINES))
+        self.lost = 0
+        target.handleError = self._count_lost  # type: ignore[method-assign]
+        logging.handlers.QueueListener(self.queue, target).start()
 
-    @property
-    def lost(self) -> int:
-        """Lines that could not be written."""
-        return self._writer.lost if self._writer else 0
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Hands a record over, or drops it."""
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.lost += 1
 
-    def write(self, record: CallRecord) -> None:
-        """Writes one line; what is empty is left out."""
-        if self._writer is None:
-            return
-        fields: dict[str, object] = {
-            "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
-        }
-        for name, value in dataclasses.asdict(record).items():
-            if isinstance(value, float):
-                value = round(value, 2)
-            if value not in ("", None):
-                fields[name] = value
-        self._writer.write(json.dumps(fields, ensure_ascii=False))
+    def _count_lost(self, record: logging.LogRecord) -> None:
+        self.lost += 1
 
-    def close(self) -> None:
-        """Writes what is left and closes the file, if it is one and takes it."""
-        if self._file is not None and self._writer is not None and self._writer.close(1.0):
-            os.close(self._file)
+
+def open_access_log(target: str, standard_error: BackgroundHandler) -> logging.Logger:
+    """The logger of calls.
+
+    Args:
+      target: "-" for standard error, a path, or "" for none. A file that is moved away (logrotate)
+        is opened anew.
+      standard_error: Writes to it.
+
+    Raises:
+      OSError: The file cannot be opened.
+    """
+    logger = logging.Logger("gatefold.access")
+    if target == "-":
+        logger.addHandler(standard_error)
+    elif target:
+        file = logging.handlers.WatchedFileHandler(
+            target, encoding="utf-8", errors="backslashreplace"
+        )
+        logger.addHandler(BackgroundHandler(file))
+    return logger

@@ -7,7 +7,7 @@ import pathlib
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from components.common.errors import UserError
 from serving.server.settings import (
@@ -21,51 +21,39 @@ from serving.server.settings import (
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 _EPILOG = """\
-The port speaks TF Serving's gRPC API (PredictionService, ModelService) with health checking and
-reflection; the REST port speaks its REST API. New versions under the base path are loaded, warmed
-and swapped in while the server runs. Details: docs/serving.md.
+The port speaks TF Serving's gRPC API (Predict, GetModelMetadata, GetModelStatus) with health
+checking and reflection; the REST port speaks its REST API. New versions under the base path are
+loaded, warmed and swapped in while the server runs. For a machine or a network that you trust; a
+configuration of nginx for others is in serving/proxy. Details: docs/serving.md.
 """
 
 
+def _number(kind: Callable[[str], float], low: float, high: float, what: str) -> Callable:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:  # nor NaN
+            raise argparse.ArgumentTypeError(f"expected {what}. Received: {text!r}")
+        return value
+
+    return parse
+
+
+_positive = _number(int, 1, 2**31, "a number from 1 up")
+_not_negative = _number(float, 0, 1e9, "a number from 0 up")
+_share = _number(float, 1e-12, 1, "a number over 0 and up to 1")
+_port_number = _number(int, 0, 65535, "a port or 'off'")
+
+
 def _port(text: str) -> int | None:
-    if text == "off":
-        return None
-    if not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"expected a port or 'off'. Received: {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 up. Received: {text!r}")
-    return int(text)
-
-
-def _not_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 up. Received: {text!r}")
-    return value
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(
-            f"expected a number over 0 and up to 1. Received: {text!r}"
-        )
-    return value
+    return None if text == "off" else _port_number(text)
 
 
 def _label(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
-    if not name or not number.isdigit():
+    if not name or not number.isdecimal():
         raise argparse.ArgumentTypeError(f"expected NAME=VERSION. Received: {text!r}")
     return name, int(number)
 
@@ -75,9 +63,9 @@ def _versions(text: str) -> str:
     if text == "all":
         return "all {}"
     kind, _, count = text.partition(":")
-    if kind == "latest" and (not count or (count.isdigit() and int(count) > 0)):
+    if kind == "latest" and (not count or (count.isdecimal() and int(count) > 0)):
         return f"latest {{ num_versions: {count or 1} }}"
-    if text and all(part.isdigit() for part in text.split(",")):
+    if text and all(part.isdecimal() for part in text.split(",")):
         return "specific { " + " ".join(f"versions: {part}" for part in text.split(",")) + " }"
     raise argparse.ArgumentTypeError(
         f"expected latest, latest:N, all, or numbers with commas. Received: {text!r}"
@@ -86,193 +74,82 @@ def _versions(text: str) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the server's flags."""
-    batching = BatchingSettings()
     parser = argparse.ArgumentParser(
         prog="python -m serving.server",
         description="Serve pushed models over TF Serving's own gRPC and REST calls.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    model = parser.add_argument_group("what to serve")
-    model.add_argument(
-        "--model-base-path",
-        metavar="DIR",
-        help="folder of version folders (local, gs:// or s3://): output/serving/genre",
-    )
-    model.add_argument("--model-name", default="genre", metavar="NAME", help="(default: genre)")
-    model.add_argument(
-        "--versions",
-        type=_versions,
-        default="latest",
-        metavar="POLICY",
-        help="latest, latest:N, all, or numbers with commas (default: latest)",
-    )
-    model.add_argument(
-        "--label",
-        type=_label,
-        action="append",
-        default=[],
-        metavar="NAME=VERSION",
-        help="a name for a version (stable=3); repeatable",
-    )
-    model.add_argument(
-        "--model-config-file",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="several models: TF Serving's models.config, in place of the flags above",
-    )
-    model.add_argument(
-        "--allow-reload",
-        action="store_true",
-        help="let callers change what is served (HandleReloadConfigRequest)",
-    )
-    model.add_argument(
-        "--poll-seconds",
-        type=_not_negative,
-        default=2.0,
-        metavar="S",
-        help="how often to look for new versions (default: 2)",
-    )
-    network = parser.add_argument_group("where to listen")
-    network.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
-    network.add_argument(
-        "--port", type=_port, default=8500, help="gRPC; 0 takes a free one (default: 8500)"
-    )
-    network.add_argument(
-        "--rest-port", type=_port, default=8501, metavar="PORT", help="or off (default: 8501)"
-    )
-    network.add_argument(
-        "--metrics-port",
-        type=_port,
-        default=None,
-        metavar="PORT",
-        help="Prometheus metrics of their own port (default: on the REST port only)",
-    )
-    network.add_argument("--tls-certificate", type=pathlib.Path, metavar="PEM", help="serve TLS")
-    network.add_argument("--tls-key", type=pathlib.Path, metavar="PEM", help="its private key")
-    network.add_argument(
-        "--tls-client-ca", type=pathlib.Path, metavar="PEM", help="ask clients for a certificate"
-    )
-    network.add_argument(
-        "--trusted-proxies",
-        default="",
-        metavar="IP,IP",
-        help="believe X-Forwarded-For of these addresses (default: of none)",
-    )
-    load = parser.add_argument_group("how much to take on")
-    load.add_argument(
-        "--max-batch-size",
-        type=_positive,
-        default=batching.max_batch_size,
-        metavar="N",
-        help=f"clips in one run of the model (default: {batching.max_batch_size})",
-    )
-    load.add_argument(
-        "--batch-timeout-ms",
-        type=_not_negative,
-        default=batching.batch_timeout_seconds * 1000,
-        metavar="MS",
-        help="longest wait for a batch to fill; 0 takes what is there (default: 0)",
-    )
-    load.add_argument(
-        "--batch-threads",
-        type=_positive,
-        default=batching.batch_threads,
-        metavar="N",
-        help=f"batches that run at the same time (default: {batching.batch_threads})",
-    )
-    load.add_argument(
-        "--queue-length",
-        type=_positive,
-        default=batching.queue_length,
-        metavar="N",
-        help="requests that may wait; more are refused with UNAVAILABLE "
-        f"(default: {batching.queue_length})",
-    )
-    load.add_argument(
-        "--max-message-mib",
-        type=_positive,
-        default=64,
-        metavar="MIB",
-        help="largest request (default: 64: 25 minutes of sound as WAV)",
-    )
-    load.add_argument(
-        "--memory-mib",
-        type=_positive,
-        default=1024,
-        metavar="MIB",
-        help="all requests that are held, together; more are refused with RESOURCE_EXHAUSTED "
-        "(default: 1024)",
-    )
-    load.add_argument(
-        "--read-seconds",
-        type=_not_negative,
-        default=30.0,
-        metavar="S",
-        help="how long a request may take to arrive (default: 30)",
-    )
-    load.add_argument(
-        "--intra-op-threads",
-        type=_positive,
-        default=0,
-        metavar="N",
-        help="TensorFlow's threads (default: one a core)",
-    )
-    load.add_argument(
-        "--grace-seconds",
-        type=_not_negative,
-        default=30.0,
-        metavar="S",
-        help="on SIGTERM, time to finish what is held (default: 30)",
-    )
-    parser.add_argument(
-        "--access-log",
-        default="-",
-        metavar="FILE",
-        help="JSON lines, one a call: a file, - for standard error (default), or off",
-    )
-    parser.add_argument(
-        "--shadow-log",
-        default="-",
-        metavar="FILE",
-        help="JSON lines, one a disagreement with the shadow version, at most 10 MiB and as much "
-        "before: a file, - for standard error (default), or off",
-    )
-    sampling = parser.add_argument_group("samples for python -m serving.monitor")
-    sampling.add_argument(
-        "--sample-requests",
-        type=_share,
-        metavar="SHARE",
-        help="describe this part of the requests: 0.1 for one in ten (default: none)",
-    )
-    sampling.add_argument(
-        "--sample-folder",
-        type=pathlib.Path,
-        metavar="DIR",
-        help="local folder that the descriptions are written to, as JSON lines",
-    )
-    sampling.add_argument(
-        "--sample-mib",
-        type=_positive,
-        default=64,
-        metavar="MIB",
-        help="most that the descriptions take, and as much the sounds; the oldest go (default: 64)",
-    )
-    sampling.add_argument(
-        "--sample-sound", action="store_true", help="keep the sampled sound, too (30 s of each)"
-    )
+    batching = BatchingSettings()
+    path, positive, seconds = pathlib.Path, _positive, _not_negative
+
+    model = parser.add_argument_group("what to serve").add_argument
+    base = "folder of version folders (local, gs:// or s3://): output/serving/genre"
+    model("--model-base-path", metavar="DIR", help=base)
+    model("--model-name", default="genre", metavar="NAME", help="(default: genre)")
+    policy = "latest, latest:N, all, or numbers with commas (default: latest)"
+    model("--versions", type=_versions, default="latest", metavar="POLICY", help=policy)
+    label = "a name for a version (stable=3); repeatable"
+    model("--label", type=_label, action="append", default=[], metavar="NAME=VERSION", help=label)
+    config = "several models: TF Serving's models.config, in place of the flags above"
+    model("--model-config-file", type=path, metavar="FILE", help=config)
+    poll = "how often to look for new versions (default: 2)"
+    model("--poll-seconds", type=seconds, default=2.0, metavar="S", help=poll)
+
+    network = parser.add_argument_group("where to listen").add_argument
+    network("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
+    network("--port", type=_port, default=8500, help="gRPC; 0 takes a free one (default: 8500)")
+    rest = "or off (default: 8501)"
+    network("--rest-port", type=_port, default=8501, metavar="PORT", help=rest)
+    metrics = "Prometheus metrics on a port of their own (default: on the REST port only)"
+    network("--metrics-port", type=_port, metavar="PORT", help=metrics)
+    network("--tls-certificate", type=path, metavar="PEM", help="serve TLS")
+    network("--tls-key", type=path, metavar="PEM", help="its private key")
+    network("--tls-client-ca", type=path, metavar="PEM", help="ask clients for a certificate")
+    proxies = "believe X-Forwarded-For of these addresses (default: of none)"
+    network("--trusted-proxies", default="", metavar="IP,IP", help=proxies)
+
+    load = parser.add_argument_group("how much to take on").add_argument
+    rows = f"clips in one run of the model (default: {batching.max_batch_size})"
+    load("--max-batch-size", type=positive, default=batching.max_batch_size, metavar="N", help=rows)
+    wait = "longest wait for a batch to fill; 0 takes what is there (default: 0)"
+    load("--batch-timeout-ms", type=seconds, default=0.0, metavar="MS", help=wait)
+    runs = f"batches that run at the same time (default: {batching.batch_threads})"
+    load("--batch-threads", type=positive, default=batching.batch_threads, metavar="N", help=runs)
+    held = f"requests that are held; others get UNAVAILABLE (default: {batching.queue_length})"
+    load("--queue-length", type=positive, default=batching.queue_length, metavar="N", help=held)
+    size = "largest request; over REST a third more, for base64 (default: 16: six minutes as WAV)"
+    load("--max-message-mib", type=positive, default=16, metavar="MIB", help=size)
+    arrival = "how long a request may take to arrive (default: 30)"
+    load("--read-seconds", type=seconds, default=30.0, metavar="S", help=arrival)
+    threads = "TensorFlow's threads (default: one a core)"
+    load("--intra-op-threads", type=positive, default=0, metavar="N", help=threads)
+    grace = "on SIGTERM, time to finish what is held (default: 30)"
+    load("--grace-seconds", type=seconds, default=30.0, metavar="S", help=grace)
+
+    log = "JSON lines, one a call: a file, - for standard error (default), or off"
+    parser.add_argument("--access-log", default="-", metavar="FILE", help=log)
+    sampling = parser.add_argument_group("samples for python -m serving.monitor").add_argument
+    share = "describe this part of the requests: 0.1 for one in ten (default: none)"
+    sampling("--sample-requests", type=_share, metavar="SHARE", help=share)
+    folder = "local folder that the descriptions are written to, as JSON lines"
+    sampling("--sample-folder", type=path, metavar="DIR", help=folder)
+    bound = "most that the descriptions take, and as much the sounds; the oldest go (default: 64)"
+    sampling("--sample-mib", type=positive, default=64, metavar="MIB", help=bound)
+    sound = "keep the sampled sound, too (30 s of each)"
+    sampling("--sample-sound", action="store_true", help=sound)
     return parser
 
 
 def _model_config(arguments: argparse.Namespace) -> str:
+    base_path = arguments.model_base_path
     if arguments.model_config_file is not None:
-        if arguments.model_base_path is not None:
+        if base_path is not None:
             raise UserError("--model-base-path and --model-config-file exclude each other")
         try:
             return str(arguments.model_config_file.read_text(encoding="utf-8"))
         except (OSError, UnicodeError) as error:
             raise UserError(f"--model-config-file cannot be read: {error}") from error
-    base_path = arguments.model_base_path
     if base_path is None:
         raise UserError(
             "nothing to serve: give --model-base-path output/serving/genre "
@@ -304,11 +181,9 @@ def _quote(text: str) -> str:
 
 def _sampling(arguments: argparse.Namespace) -> SamplingSettings | None:
     share, folder = arguments.sample_requests, arguments.sample_folder
-    if (share is None) != (folder is None):
+    if (share is None) != (folder is None) or (arguments.sample_sound and share is None):
         raise UserError("samples need both --sample-requests SHARE and --sample-folder DIR")
     if share is None:
-        if arguments.sample_sound:
-            raise UserError("--sample-sound needs --sample-requests SHARE and --sample-folder DIR")
         return None
     if ":/" in str(folder):  # a path folds the slashes of s3://
         raise UserError(f"--sample-folder must be a local folder. Received: {str(folder)!r}")
@@ -325,7 +200,7 @@ def _tls(arguments: argparse.Namespace) -> TlsSettings | None:
         if path is not None and not path.is_file():
             raise UserError(f"{flag} is no file. Received: {str(path)!r}")
     if arguments.tls_certificate and arguments.tls_key:
-        return TlsSettings(arguments.tls_certificate, arguments.tls_key, arguments.tls_client_ca)
+        return TlsSettings(*files.values())
     if any(files.values()):
         raise UserError("TLS needs both --tls-certificate and --tls-key")
     return None
@@ -348,13 +223,10 @@ def parse(arguments: Sequence[str] | None = None) -> ServerSettings:
         metrics_port=parsed.metrics_port,
         poll_seconds=max(parsed.poll_seconds, 0.1),
         max_message_bytes=parsed.max_message_mib * MEBIBYTE,
-        memory_bytes=parsed.memory_mib * MEBIBYTE,
         read_seconds=max(parsed.read_seconds, 0.1),
         grace_seconds=parsed.grace_seconds,
         access_log="" if parsed.access_log == "off" else parsed.access_log,
-        shadow_log="" if parsed.shadow_log == "off" else parsed.shadow_log,
         trusted_proxies=tuple(filter(None, parsed.trusted_proxies.replace(" ", "").split(","))),
-        allow_reload=parsed.allow_reload,
         intra_op_threads=parsed.intra_op_threads,
         batching=BatchingSettings(
             max_batch_size=parsed.max_batch_size,
@@ -385,7 +257,7 @@ def _check_ports(settings: ServerSettings) -> None:
             listening_socket(settings.host, port).close()
         except OSError as error:
             raise UserError(
-                f"{flag} {port} on {settings.host} cannot be had: {error.strerror}"
+                f"Could not bind to {settings.host}, {flag} {port}: {error.strerror}"
             ) from error
 
 

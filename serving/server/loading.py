@@ -1,12 +1,13 @@
-"""One version of a model in memory, loaded as TF Serving loads it.
+"""One version of a model in memory, loaded and run as TF Serving does it.
 
 `tf.compat.v1.saved_model.load` into a graph and session of its own is TF Serving's loader: a
 model that fails there (a Keras 3 model saved with `tf.saved_model.save`, say) fails here too.
 """
 
+import contextlib
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,22 +37,21 @@ class Signature:
     ragged: bool
 
 
-def _dims(info: Any) -> list[int] | None:
-    if info.tensor_shape.unknown_rank:
-        return None
-    return [dim.size for dim in info.tensor_shape.dim]
-
-
 def _signature(name: str, definition: Any) -> Signature:
-    inputs = [_dims(info) for info in definition.inputs.values()]
-    outputs = [_dims(info) for info in definition.outputs.values()]
-    batchable = all(dims is not None and dims[:1] == [-1] for dims in inputs + outputs)
-    ragged = any(dims is None or -1 in dims[1:] for dims in outputs)
+    def dims(info: Any) -> list[int] | None:
+        if info.tensor_shape.unknown_rank:
+            return None
+        return [dim.size for dim in info.tensor_shape.dim]
+
+    inputs = [dims(info) for info in definition.inputs.values()]
+    outputs = [dims(info) for info in definition.outputs.values()]
+    batchable = all(sizes is not None and sizes[:1] == [-1] for sizes in inputs + outputs)
+    ragged = any(sizes is None or -1 in sizes[1:] for sizes in outputs)
     return Signature(name, definition, batchable, ragged)
 
 
 class LoadedVersion:
-    """A SavedModel in a session, counted by who uses it and closed when nobody does.
+    """A SavedModel in a session, counted by its users and closed when it has none.
 
     Attributes:
       model: Name of the model.
@@ -98,7 +98,7 @@ class LoadedVersion:
           outputs: Names of the outputs to compute.
 
         Raises:
-          tf.errors.OpError: What the graph refuses.
+          tf.errors.OpError, UnicodeDecodeError: What the graph refuses.
         """
         definition = signature.definition
         values = self._session.run(
@@ -107,35 +107,35 @@ class LoadedVersion:
         )
         return dict(zip(outputs, values, strict=True))
 
-    def acquire(self) -> bool:
-        """Keeps the version open until `release`; False where it is already closed."""
+    @contextlib.contextmanager
+    def use(self) -> Iterator["LoadedVersion"]:
+        """Keeps the version open. Not for one that is already closed."""
         with self._lock:
-            if self._retired and not self._users:
-                return False
+            assert not self._closed_now, "a closed version cannot be used"
             self._users += 1
-            return True
-
-    def release(self) -> None:
-        """Ends one use."""
-        with self._lock:
-            self._users -= 1
-            last = self._retired and not self._users
-        if last:
-            self._close()
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._users -= 1
+                last = self._closed_now
+            if last:
+                self._session.close()
 
     def retire(self) -> None:
         """Closes the version as soon as its last user is done."""
         with self._lock:
             self._retired = True
-            unused = not self._users
+            unused = self._closed_now
         if unused:
-            self._close()
+            self._session.close()
 
     @property
     def closed(self) -> bool:
         """Whether the session is closed."""
         with self._lock:
-            return self._retired and not self._users
+            return self._closed_now
 
-    def _close(self) -> None:
-        self._session.close()
+    @property
+    def _closed_now(self) -> bool:
+        return self._retired and not self._users

@@ -10,7 +10,7 @@ from components.audio import codec, levels
 from components.audio.bandwidth import LongTermSpectrum
 from components.audio.codec import Samples
 from components.audio.settings import AudioSettings
-from serving.server.calls import Outputs
+from serving.server.batching import Outputs
 
 _AUDIO = AudioSettings()
 _PCM16 = 32_768

@@ -1,42 +1,37 @@
-"""The versions of one model: found, loaded, warmed, swapped and unloaded."""
+"""The versions of one model: listed, loaded, warmed, swapped and unloaded."""
 
+import contextlib
 import dataclasses
 import logging
-import math
+import os
+import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import grpc
 import tensorflow as tf
 
-from serving.protocol import error_code_name
+from serving.protocol import message
+from serving.server import check, decode, encode
+from serving.server.errors import from_exception, invalid, not_found, short
 from serving.server.loading import LoadedVersion
-from serving.server.status import ServingError, from_exception, not_found
-from serving.server.version_policy import Fingerprint, aspired, fingerprint, list_versions
-from serving.server.warmup import warm
 
 _LOG = logging.getLogger("gatefold.serving")
+_VERSION = re.compile(r"[0-9]{1,19}/?")
+LARGEST_VERSION = 2**63 - 1
 _MOST_ENDED = 20  # states of unloaded versions that are remembered
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 2.0, 300.0
-# What a network, a quota or a full machine answers, and may pass without a change of the files.
-# A path with a scheme is always tried again: tensorflow-io says NOT_FOUND for "out of reach".
-_PASSING = {
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.UNAVAILABLE,
-}
+_WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+_MOST_WARMUPS = 1000  # TF Serving's limit
 
 
 @dataclasses.dataclass(frozen=True)
 class VersionState:
-    """What GetModelStatus tells of a version.
+    """What GetModelStatus says of a version.
 
     Attributes:
-      state: START, LOADING, AVAILABLE, UNLOADING or END.
+      state: LOADING, AVAILABLE, UNLOADING or END.
       code: Number of the status code; 0 unless it could not be loaded.
       text: Why it could not be loaded.
     """
@@ -46,23 +41,73 @@ class VersionState:
     text: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Failure:
-    """A version that could not be loaded.
+def list_versions(base_path: str) -> dict[int, str]:
+    """The version folders under `base_path` (local, gs:// or s3://), by number.
 
-    Attributes:
-      files: Its files then, where they could be listed; it is tried again when they change.
-      times: How often it failed with these files.
-      retry_at: When it is tried again with the same files (`time.monotonic`); infinity for never.
+    As TF Serving does, it passes over names that are no number of 64 bits.
+
+    Raises:
+      tf.errors.OpError, OSError: It cannot be listed.
     """
+    base = base_path.rstrip("/")
+    # gfile fails where any name is not UTF-8.
+    names = tf.io.gfile.listdir(base) if "://" in base else os.listdir(base or "/")  # noqa: PTH208
+    numbers = {name.rstrip("/") for name in names if _VERSION.fullmatch(name)}
+    return {int(name): f"{base}/{name}" for name in numbers if int(name) <= LARGEST_VERSION}
 
-    files: Fingerprint | None
-    times: int
-    retry_at: float
+
+def aspired(policy: Any, versions: Iterable[int]) -> set[int]:
+    """The versions that a policy asks for, of those that can be loaded.
+
+    Unlike TF Serving, `latest` counts versions that can be loaded, so that a server that starts
+    beside a broken release serves the one before it.
+
+    Args:
+      policy: A `FileSystemStoragePathSourceConfig.ServableVersionPolicy`.
+      versions: The versions.
+    """
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "all":
+        return set(versions)
+    if kind == "specific":
+        return set(versions) & set(policy.specific.versions)
+    return set(sorted(versions)[-(policy.latest.num_versions or 1) :])
+
+
+def warm(version: LoadedVersion, path: str) -> int:
+    """Runs the version's own warmup requests, so that its first caller does not wait for its graph.
+
+    Returns:
+      How many there were; 0 where there is no such file.
+
+    Raises:
+      ServingError, tf.errors.OpError: A request cannot be read, or fails.
+    """
+    file = f"{path.rstrip('/')}/{_WARMUP_FILE}"
+    if not tf.io.gfile.exists(file):
+        return 0
+    records = list(tf.compat.v1.io.tf_record_iterator(file))
+    if len(records) > _MOST_WARMUPS:
+        raise invalid(f"{file} holds over {_MOST_WARMUPS} requests")
+    for record in records:
+        try:
+            log = message("PredictionLog").FromString(record)
+        except Exception as error:  # the parser's error type differs between implementations
+            raise invalid(f"{file} holds a record that cannot be read") from error
+        if log.WhichOneof("log_type") != "predict_log":
+            raise invalid(f"{file} holds a request that is not of Predict")
+        request = log.predict_log.request
+        signature = check.find_signature(version, request.model_spec.signature_name)
+        inputs = decode.message_inputs(signature, request, None)
+        call = check.Call(version, signature, inputs, check.output_names(signature))
+        encode.message_answer(call, version.run(signature, inputs, call.outputs))
+    return len(records)
 
 
 class ModelVersions:
     """The versions of one model under one base path.
+
+    The watching thread changes them; the event loop uses them.
 
     Attributes:
       name: The model's name.
@@ -70,15 +115,15 @@ class ModelVersions:
     """
 
     def __init__(self, config: Any, *, intra_op_threads: int = 0) -> None:
-        """Watches nothing by itself: call `poll`."""
+        """Loads nothing by itself: call `poll`."""
         self.name: str = config.name
         self.config = config
         self._intra_op_threads = intra_op_threads
         self._lock = threading.Lock()
         self._available: dict[int, LoadedVersion] = {}
-        self._states: dict[int, VersionState] = {}
-        self._broken: dict[int, _Failure] = {}
         self._unloading: dict[int, LoadedVersion] = {}
+        self._states: dict[int, VersionState] = {}
+        self._failures: dict[int, tuple[int, float]] = {}  # how often, and when to try again
 
     def states(self) -> dict[int, VersionState]:
         """The state of every version that was ever seen (of unloaded ones, the last 20)."""
@@ -90,22 +135,24 @@ class ModelVersions:
         with self._lock:
             return sorted(self._available)
 
-    def acquire(self, number: int | None = None) -> LoadedVersion:
-        """Keeps a version open; the caller releases it.
+    @contextlib.contextmanager
+    def use(self, number: int | None = None) -> Iterator[LoadedVersion]:
+        """Keeps a version open.
 
         Args:
           number: Which; None for the latest that serves.
 
         Raises:
-          ServingError: NOT_FOUND, in TF Serving's words.
+          ServingError: NOT_FOUND.
         """
-        with self._lock:
-            chosen = max(self._available, default=None) if number is None else number
-            version = self._available.get(chosen) if chosen is not None else None
-            if version is not None and version.acquire():
-                return version
-        which = f"Latest({self.name})" if number is None else f"Specific({self.name}, {number})"
-        raise not_found(f"Servable not found for request: {which}")
+        with contextlib.ExitStack() as used:
+            with self._lock:
+                chosen = max(self._available, default=-1) if number is None else number
+                if chosen not in self._available:
+                    which = "no version" if number is None else f"no version {number}"
+                    raise not_found(f"{which} of model {short(self.name)} is served")
+                version = used.enter_context(self._available[chosen].use())
+            yield version
 
     def poll(self) -> bool:
         """Loads what has come and unloads what should go. Returns whether anything changed.
@@ -119,19 +166,16 @@ class ModelVersions:
         except (tf.errors.OpError, OSError) as error:
             _LOG.debug("%s: cannot list %s: %s", self.name, self.config.base_path, error)
             return changed
-        if not folders:
-            return changed
-        failed = self._failures(folders)
+        now = time.monotonic()
+        self._failures = {n: f for n, f in self._failures.items() if n in folders}
+        usable = {n for n in folders if n not in self._failures or self._failures[n][1] <= now}
         policy = self.config.model_version_policy
-        while new := sorted(
-            aspired(policy, folders, broken=failed) - self._available.keys(), reverse=True
-        ):
-            if not self._load(new[0], folders[new[0]]):
-                failed.add(new[0])
+        while new := aspired(policy, usable) - self._available.keys():
+            if not self._load(max(new), folders[max(new)]):
+                usable.discard(max(new))
             changed = True
-        serving = aspired(policy, folders, broken=failed)
-        if serving:
-            for number in sorted(self._available.keys() - serving):
+        if wanted := aspired(policy, usable):
+            for number in sorted(self._available.keys() - wanted):
                 self._unload(number)
                 changed = True
         return changed
@@ -149,74 +193,47 @@ class ModelVersions:
             for old in ended[:-_MOST_ENDED]:
                 del self._states[old]
 
-    def _failures(self, found: Mapping[int, str]) -> set[int]:
-        """The versions that are not to be tried now; forgets those that changed or went."""
-        now = time.monotonic()
-        waiting = set()
-        for number, failure in list(self._broken.items()):
-            files = fingerprint(found[number]) if number in found else None
-            comparable = files is not None and failure.files is not None
-            if number not in found or (comparable and files != failure.files):
-                del self._broken[number]
-            elif failure.retry_at > now:
-                waiting.add(number)
-        return waiting
-
-    def _remember_failure(
-        self, number: int, path: str, files: Fingerprint | None, error: ServingError
-    ) -> str:
-        """Notes when to try again. Returns that in words."""
-        known = self._broken.get(number)
-        times = known.times + 1 if known is not None and known.files == files else 1
-        if error.code in _PASSING or "://" in path or files is None:
-            pause = min(_FIRST_RETRY_SECONDS * 2 ** (times - 1), _LONGEST_RETRY_SECONDS)
-            self._broken[number] = _Failure(files, times, time.monotonic() + pause)
-            return f"next try in {pause:g} s"
-        self._broken[number] = _Failure(files, times, math.inf)
-        return "next try when its files change"
-
     def _load(self, number: int, path: str) -> bool:
         """Loads, warms and serves a version. Returns whether that succeeded."""
         self._set_state(number, VersionState("LOADING"))
-        files = fingerprint(path)
         start = time.monotonic()
+        version = None
         try:
             version = LoadedVersion(
                 self.name, number, path, intra_op_threads=self._intra_op_threads
             )
-            try:
-                warmed = warm(version, path)
-            except BaseException:
-                version.retire()
-                raise
+            warmed = warm(version, path)
         except Exception as error:  # a broken model is its author's fault and must not stop us
-            reason = from_exception(error)
-            retry = self._remember_failure(number, path, files, reason)
-            self._set_state(number, VersionState("END", reason.code.value[0], reason.text))
-            serving = ", ".join(map(str, self.numbers())) or "none"
-            _LOG.error(
-                "%s: version %d is passed over, it cannot be served: %s: %s (serving: %s; %s)",
-                self.name,
-                number,
-                error_code_name(reason.code.value[0]),
-                reason.text.strip().splitlines()[0] if reason.text.strip() else "no reason given",
-                serving,
-                retry,
-            )
+            if version is not None:
+                version.retire()
+            self._note_failure(number, error)
             return False
         with self._lock:
             self._available[number] = version
-        self._broken.pop(number, None)
+        self._failures.pop(number, None)
         self._set_state(number, VersionState("AVAILABLE"))
-        seconds = time.monotonic() - start
         _LOG.info(
             "%s: version %d serves (loaded in %.1f s, %d warmup requests)",
-            self.name,
-            number,
-            seconds,
-            warmed,
+            *(self.name, number, time.monotonic() - start, warmed),
         )
         return True
+
+    def _note_failure(self, number: int, error: Exception) -> None:
+        """Says why a version could not be loaded, and when that is tried again.
+
+        A slow copy, a network, a quota: most reasons pass, so it is tried without end.
+        """
+        times = self._failures.get(number, (0, 0.0))[0] + 1
+        pause = min(_FIRST_RETRY_SECONDS * 2 ** min(times - 1, 10), _LONGEST_RETRY_SECONDS)
+        self._failures[number] = times, time.monotonic() + pause
+        reason = from_exception(error)
+        self._set_state(number, VersionState("END", reason.code.value[0], reason.text))
+        _LOG.error(
+            "%s: version %d is passed over, it cannot be served: %s: %s "
+            "(serving: %s; next try in %g s)",
+            *(self.name, number, reason.code.name, (reason.text.split("\n") or [""])[0]),
+            *(", ".join(map(str, self.numbers())) or "none", pause),
+        )
 
     def _unload(self, number: int) -> None:
         with self._lock:

@@ -43,9 +43,19 @@ def pod_specs() -> dict[str, dict]:
     }
 
 
+def server_containers() -> dict[str, dict]:
+    return {container["name"]: container for container in pod_specs()["server"]["containers"]}
+
+
 def test_kustomize_takes_every_file():
     (kustomization,) = documents("kustomization.yaml")
-    assert sorted(kustomization["resources"]) == FILES
+    assert sorted(kustomization["resources"]) == ["../../serving/proxy", *FILES]
+    proxy = FOLDER / "../../serving/proxy"
+    (base,) = yaml.safe_load_all((proxy / "kustomization.yaml").read_text())
+    (config_map,) = base["configMapGenerator"]
+    assert all((proxy / file).is_file() for file in config_map["files"])
+    volumes = {volume["name"]: volume for volume in pod_specs()["server"]["volumes"]}
+    assert volumes["proxy"]["configMap"]["name"] == config_map["name"]
 
 
 @pytest.fixture(scope="module")
@@ -141,18 +151,34 @@ def test_the_job_server_is_found_where_the_runs_are_told_to_look():
 
 
 def test_ports_have_names_that_exist():
-    (container,) = pod_specs()["server"]["containers"]
-    ports = {port["name"] for port in container["ports"]}
-    used = {port["targetPort"] for port in named("Service")["spec"]["ports"]}
-    used |= {endpoint["port"] for endpoint in named("ServiceMonitor")["spec"]["endpoints"]}
+    containers = pod_specs()["server"]["containers"]
+    ports = {port["name"] for container in containers for port in container["ports"]}
+    services = {port["name"]: port for port in named("Service")["spec"]["ports"]}
+    used = {port["targetPort"] for port in services.values()}
+    rules = named("NetworkPolicy", "gatefold-server")["spec"]["ingress"]
+    used |= {port["port"] for rule in rules for port in rule["ports"]}
     assert used <= ports
+    scraped = {endpoint["port"] for endpoint in named("ServiceMonitor")["spec"]["endpoints"]}
+    assert scraped <= services.keys()
+
+
+def test_callers_reach_the_server_through_the_proxy():
+    proxy = server_containers()["proxy"]
+    behind = {port["name"] for port in proxy["ports"]}
+    rules = named("NetworkPolicy", "gatefold-server")["spec"]["ingress"]
+    callers = next(rule for rule in rules if "gatefold/client" in str(rule))
+    assert {port["port"] for port in callers["ports"]} == behind
+    configured = (FOLDER / "../../serving/proxy/nginx.conf").read_text()
+    for port in proxy["ports"]:
+        assert f"listen {port['containerPort']}" in configured
+    assert "--trusted-proxies=127.0.0.1" in server_containers()["server"]["args"]
 
 
 def test_the_server_takes_its_arguments_and_has_the_metrics():
     """The command line of the manifest, given to the server's own parser."""
     from serving.server import cli
 
-    (container,) = pod_specs()["server"]["containers"]
+    container = server_containers()["server"]
     releases = named("ConfigMap")["data"]["RELEASES"]
     arguments = [one.replace("$(RELEASES)", releases) for one in container["args"]]
     parsed = cli.build_parser().parse_args(arguments)
@@ -168,7 +194,7 @@ def test_the_monitor_takes_its_arguments_and_reads_what_the_servers_write():
     from serving.server import cli
 
     (job,) = pod_specs()["drift"]["containers"]
-    (server,) = pod_specs()["server"]["containers"]
+    server = server_containers()["server"]
     releases = named("ConfigMap")["data"]["RELEASES"]
     arguments = [one.replace("$(RELEASES)", releases) for one in job["args"]]
     parsed = monitor.build_parser().parse_args(arguments)
@@ -194,7 +220,8 @@ def test_pods_keep_to_the_restricted_standard(name):
         assert not security["allowPrivilegeEscalation"] and security["readOnlyRootFilesystem"]
         assert security["capabilities"] == {"drop": ["ALL"]}
         assert container["resources"]["limits"]["memory"]
-        assert {"secretRef": {"name": "gatefold-object-store"}} in container["envFrom"]
+        if container["image"] == "gatefold":
+            assert {"secretRef": {"name": "gatefold-object-store"}} in container["envFrom"]
 
 
 def test_no_secret_is_in_a_file_and_its_keys_are_those_of_the_runs():

@@ -20,7 +20,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path
     from tests.serving.tone_model import write_tone_model
 
     folder = tmp_path_factory.mktemp("versions")
-    write_tone_model(folder / "right", classify=True)
+    write_tone_model(folder / "right")
     write_tone_model(folder / "shifted", rotation=1)
     return {"right": folder / "right", "shifted": folder / "shifted"}
 
@@ -77,8 +77,6 @@ def server(
             *("--model-config-file", str(config_file)),
             *("--poll-seconds", "0.2"),
             *("--metrics-port", "0"),
-            *("--max-message-mib", "32"),
-            "--allow-reload",
         ],
     )
     try:

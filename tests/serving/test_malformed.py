@@ -1,15 +1,26 @@
 """Whatever is sent, the answer is a status with a reason, and the next caller is served."""
 
+import json
+import pathlib
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import grpc
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.protocol import decode_tensor, encode_tensor, message
+from serving.protocol import decode_tensor, encode_tensor, message, parse
+from serving.server import decode, encode
+from serving.server.check import Limits
+from serving.server.errors import ServingError
+from serving.server.loading import LoadedVersion, Signature
 from tests.serving.server_process import ServerProcess
 from tests.serving.tone_model import tone
 
+MEBIBYTE = 1 << 20
 PATH = "/tensorflow.serving.PredictionService/Predict"
 CALLER_ERRORS = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -17,7 +28,7 @@ CALLER_ERRORS = {
     grpc.StatusCode.NOT_FOUND,
 }
 FUZZ = settings(
-    max_examples=150,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -103,3 +114,96 @@ def test_well_formed_messages_of_nonsense(
         tensor.tensor_shape.dim.add(size=size)
     # Zeros that a shape alone stands for are sound, if silence: OK is then right.
     assert send(request.SerializeToString()) in CALLER_ERRORS | {grpc.StatusCode.OK}
+
+
+@contextmanager
+def little_memory(most_bytes: int) -> Iterator[None]:
+    """What Python and numpy allocate inside stays under `most_bytes`."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most_bytes
+    finally:
+        tracemalloc.stop()
+
+
+def claiming(signature: str, name: str, dtype: int, sizes: list[int]):
+    """A request of some forty bytes whose tensor claims these sizes."""
+    request = message("PredictRequest")()
+    request.model_spec.name, request.model_spec.signature_name = "genre", signature
+    tensor = request.inputs[name]
+    tensor.dtype = dtype
+    for size in sizes:
+        tensor.tensor_shape.dim.add(size=size)
+    return request
+
+
+def test_sizes_that_a_request_claims_are_refused_before_anything_is_made_of_it(
+    versions: dict[str, pathlib.Path],
+) -> None:
+    version = LoadedVersion("genre", 1, str(versions["right"]))
+    for request in (
+        claiming("classify_wav", "wav", 7, [8_388_608]),
+        claiming("classify_audio", "audio", 1, [1_000_000, 0]),
+        claiming("classify_audio", "audio", 1, [9, 70_000]),
+        claiming("classify_audio", "audio", 1, [1, 70_000_000]),
+    ):
+        assert len(request.SerializeToString()) < 70
+        signature = version.signatures[request.model_spec.signature_name]
+        with little_memory(MEBIBYTE), pytest.raises(ServingError) as caught:
+            decode.message_inputs(signature, request, Limits(16 * MEBIBYTE, 8))
+        assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    version.retire()
+
+
+def test_message_that_grows_when_parsed_is_refused_before_it_is() -> None:
+    kind = message("PredictRequest")
+    for data in (
+        kind(output_filter=[""] * 200_000).SerializeToString(),
+        b"\x12\x00" * 200_000,  # empty inputs
+        b"\x0a\x04\x12\x02\x1a\x00" * 100_000,  # messages in messages
+    ):
+        with little_memory(4 * MEBIBYTE), pytest.raises(ValueError, match="10000 fields"):
+            parse(kind, data, max_fields=10_000)
+    assert parse(kind, GOOD) == kind.FromString(GOOD)
+
+
+@pytest.mark.parametrize("part", [b"[],", b"{},", b"1,", b'"",'])
+def test_json_that_grows_when_parsed_is_refused_before_it_is(part: bytes) -> None:
+    body = b'{"inputs":[' + part * (16 * MEBIBYTE // len(part)) + b"1]}"
+    with little_memory(MEBIBYTE), pytest.raises(ServingError) as caught:
+        decode.parse_json(body)
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 1.0, True, "1"])
+def test_number_that_its_type_cannot_hold_is_refused(value: object) -> None:
+    info = message("tensorflow.TensorInfo")(dtype=3)
+    info.tensor_shape.unknown_rank = True
+    definition = message("tensorflow.SignatureDef")()
+    definition.inputs["x"].CopyFrom(info)
+    signature = Signature("s", definition, batchable=False, ragged=False)
+    limits = Limits(16 * MEBIBYTE, 8)
+    with pytest.raises(ServingError) as caught:
+        decode.json_inputs(signature, {"inputs": [value, 1]}, limits)
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    array = decode.json_inputs(signature, {"inputs": [2**31 - 1, 2]}, limits)["x"]
+    np.testing.assert_array_equal(array, np.array([2**31 - 1, 2], np.int32))
+
+
+def test_text_that_is_not_utf_8_is_answered_with_a_mark() -> None:
+    """TF Serving writes the bytes as they are, which is no JSON."""
+    outputs = {"name": np.array([b"caf\xe9"], object), "id_bytes": np.array([b"\xff"], object)}
+    answer = json.loads(encode.json_answer(outputs, rows=True))
+    assert answer == {"predictions": [{"name": "caf\ufffd", "id_bytes": {"b64": "/w=="}}]}
+
+
+def test_answers_of_several_rows_and_columns() -> None:
+    outputs = {"p": np.array([[0.5], [0.25]], np.float32), "n": np.array([1, 2], np.int64)}
+    rows = json.loads(encode.json_answer(outputs, rows=True))
+    assert rows == {"predictions": [{"n": 1, "p": [0.5]}, {"n": 2, "p": [0.25]}]}
+    columns = json.loads(encode.json_answer({"p": outputs["p"]}, rows=False))
+    assert columns == {"outputs": [[0.5], [0.25]]}
+    with pytest.raises(ServingError) as caught:
+        encode.json_answer({**outputs, "n": np.array(1)}, rows=True)
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT

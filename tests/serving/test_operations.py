@@ -1,11 +1,14 @@
 """Starting, stopping, killing, overloading, encrypting and watching a server."""
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
+import os
 import pathlib
 import signal
 import socket
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -13,6 +16,7 @@ import urllib.request
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client import CallError, GenreClient, Tls
 from serving.protocol import PREDICTION_SERVICE, encode_tensor, message, methods
@@ -145,7 +149,7 @@ def test_connection_that_says_nothing_does_not_block_the_metrics(
         socket.create_connection(("localhost", port)),
         urllib.request.urlopen(guarded.metrics_url, context=context, timeout=30) as response,
     ):
-        assert b"gatefold_request_memory_bytes" in response.read()
+        assert b"gatefold_requests_held" in response.read()
 
 
 def test_overload_is_refused_at_once_and_passes(
@@ -197,7 +201,88 @@ def test_access_log_has_a_line_of_json_a_call(server: ServerProcess) -> None:
     assert (good["status"], good["protocol"], good["method"]) == ("OK", "grpc", "Predict")
     assert good["milliseconds"] > 0
     assert bad["status"] == "NOT_FOUND"
-    assert bad["error"] == "Servable not found for request: Latest(mood)"
+    assert "mood" in bad["error"]
+    assert good["peer"].startswith("ipv4:127.0.0.1:")
+
+
+def test_access_log_that_is_moved_away_is_opened_anew(server: ServerProcess) -> None:
+    moved = server.access_log.with_suffix(".1")
+    server.access_log.rename(moved)  # as logrotate does
+    url = f"{server.rest_url}/v1/models/genre"
+    request = urllib.request.Request(url, headers={"X-Forwarded-For": "192.0.2.7"})
+    end = time.monotonic() + 30
+    while not (server.access_log.exists() and server.access_log.read_text().endswith("\n")):
+        urllib.request.urlopen(request, timeout=30).read()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    line = json.loads(server.access_log.read_text().splitlines()[0])
+    assert line["method"] == "GetModelStatus"
+    assert line["peer"].startswith("127.0.0.1:"), "no proxy is trusted by default"
+
+
+def test_stop_answers_what_is_held_and_ends_watchers(
+    tmp_path: pathlib.Path, versions: dict[str, pathlib.Path]
+) -> None:
+    """Though nobody reads the access log, a pipe."""
+    pipe = tmp_path / "access.pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    (tmp_path / "genre").mkdir()
+    (tmp_path / "genre" / "1").symlink_to(versions["right"])
+    flags = ["--model-base-path", str(tmp_path / "genre"), "--batch-timeout-ms", "600000"]
+    flags += ["--metrics-port", "0", "--access-log", str(pipe), "--grace-seconds", "600"]
+    process = ServerProcess(tmp_path / "run", flags)
+    try:
+        process.wait_ready()
+        with open_channel(process.address) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            seen: list[int] = []
+            watcher = threading.Thread(target=_collect, args=(watch, seen))
+            watcher.start()
+            for _ in range(800):  # 150 bytes a line, and a pipe holds 64 KiB
+                urllib.request.urlopen(f"{process.rest_url}/v1/models/genre", timeout=30).read()
+            held = [stub(channel).future(long_request(seconds=3 + n)) for n in range(6)]
+            process.wait_metric("gatefold_queue_length", 6)
+            process.send(signal.SIGTERM)
+            for future in held:
+                assert future.result(timeout=60).model_spec.version.value == 1
+            assert process.wait() == 0  # after a minute it would raise, and the grace is longer
+            watcher.join()
+        assert seen == [1, 2]  # SERVING, NOT_SERVING
+        assert "Stopped." in process.output
+        assert "Traceback" not in process.output
+    finally:
+        process.stop()
+        os.close(reader)
+
+
+def _collect(watch, seen: list[int]) -> None:
+    with contextlib.suppress(grpc.RpcError):
+        seen.extend(answer.status for answer in watch)
+
+
+def test_stop_while_a_model_loads_is_a_clean_end(tmp_path: pathlib.Path) -> None:
+    version = tmp_path / "genre" / "1"
+    version.mkdir(parents=True)
+    os.mkfifo(version / "saved_model.pb")  # nobody writes to it, so its loading never ends
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    flags = ["--model-base-path", str(tmp_path / "genre"), "--rest-port", str(port)]
+    process = ServerProcess(tmp_path / "run", [*flags, "--grace-seconds", "600"])
+    try:
+        end = time.monotonic() + 60
+        while True:  # it listens before it loads
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            assert time.monotonic() < end, process.output
+            time.sleep(0.05)
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+        assert "Stopped." in process.output
+        assert "Traceback" not in process.output
+    finally:
+        process.stop()
 
 
 def test_stop_while_tensorflow_is_imported_is_a_clean_end(tmp_path: pathlib.Path) -> None:
@@ -216,7 +301,7 @@ def test_taken_port_is_a_sentence(server: ServerProcess, tmp_path: pathlib.Path,
     process = ServerProcess(tmp_path, ["--model-base-path", str(tmp_path), flag, server.port])
     try:
         assert process.wait(30) == 2
-        assert f"{flag} {server.port} on 127.0.0.1 cannot be had" in process.output
+        assert f"127.0.0.1, {flag} {server.port}" in process.output
         assert "Traceback" not in process.output
         assert "Loading TensorFlow" not in process.output
     finally:

@@ -1,6 +1,7 @@
 """TF Serving's REST calls, as curl makes them."""
 
 import base64
+import gzip
 import json
 import math
 import urllib.error
@@ -30,9 +31,12 @@ JSON_VALUES = st.recursive(
 )
 
 
-def call(server: ServerProcess, path: str, body: object = None) -> tuple[int, dict]:
+def call(
+    server: ServerProcess, path: str, body: object = None, headers: dict[str, str] | None = None
+) -> tuple[int, dict]:
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-    request = urllib.request.Request(f"{server.rest_url}/v1/models/{path}", data)
+    url = f"{server.rest_url}/v1/models/{path}"
+    request = urllib.request.Request(url, data, headers or {})
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             return response.status, json.load(response)
@@ -46,8 +50,38 @@ def wav_base64(genre: str) -> dict[str, str]:
     return {"b64": base64.b64encode(wav).decode()}
 
 
+def nested(value: object, levels: int) -> object:
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 def best(row: dict) -> str:
     return row["genres"][max(range(10), key=row["probabilities"].__getitem__)]
+
+
+def test_base64_without_padding_and_with_line_ends_is_taken(server: ServerProcess) -> None:
+    samples = tone("jazz")[:66_151]  # 132346 bytes, one more than a multiple of three
+    wav = tf.audio.encode_wav(samples[:, None], SETTINGS.sample_rate_hz).numpy()
+    text = base64.b64encode(wav).decode()
+    assert text.endswith("=")
+    wrapped = "\n".join(text[i : i + 76] for i in range(0, len(text), 76))
+    for written in (text, text.rstrip("="), wrapped):
+        body = {"signature_name": "classify_wav", "instances": [{"b64": written}]}
+        assert best(call(server, "genre:predict", body)[1]["predictions"][0]) == "jazz"
+
+
+def test_compressed_body_is_read_up_to_the_limit(server: ServerProcess) -> None:
+    body = {"signature_name": "classify_wav", "instances": [wav_base64("metal")]}
+    packed = gzip.compress(json.dumps(body).encode())
+    for data, encoding, status in (
+        (packed, "gzip", 200),
+        (packed[:-9], "gzip", 400),
+        (b"no gzip", "gzip", 400),
+        (gzip.compress(b" " * (64 << 20)), "gzip", 400),
+        (packed, "br", 400),
+    ):
+        assert call(server, "genre:predict", data, {"Content-Encoding": encoding})[0] == status
 
 
 def test_status(server: ServerProcess) -> None:
@@ -64,7 +98,7 @@ def test_status(server: ServerProcess) -> None:
     }
     assert call(server, "genre/labels/stable")[1]["model_version_status"][0]["version"] == "1"
     assert len(call(server, "genre")[1]["model_version_status"]) == 2
-    assert call(server, "mood") == (404, {"error": "Could not find any versions of model mood"})
+    assert call(server, "mood")[0] == 404
 
 
 def test_metadata(server: ServerProcess) -> None:
@@ -112,87 +146,68 @@ def test_label_in_the_path_chooses_the_version(server: ServerProcess) -> None:
     assert best(stable) == "classical"
 
 
-def test_classify(server: ServerProcess) -> None:
-    feature = tf.train.Example.FromString(serialized_example(tone("disco"))).features.feature
-    audio = base64.b64encode(feature["audio"].bytes_list.value[0]).decode()
-    body = {"signature_name": "classify_examples", "examples": [{"audio": {"b64": audio}}]}
-    status, answer = call(server, "genre:classify", body)
-    assert status == 200
-    [row] = answer["results"]
-    assert max(row, key=lambda entry: entry[1])[0] == "disco"
-    body["signature_name"] = "serving_default"
-    status, answer = call(server, "genre:classify", body)
-    assert (status, answer["error"]) == (
-        400,
-        "Expected classification signature method_name to be tensorflow/serving/classify. "
-        "Was: tensorflow/serving/predict",
-    )
+AUDIO = {"signature_name": "classify_audio"}
+WAV = {"signature_name": "classify_wav"}
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "status", "text"),
+    ("path", "body", "status", "name"),
     [
-        ("genre:predict", b"", 400, "The document is empty"),
-        ("genre:predict", b"{", 400, "JSON Parse error"),
-        ("genre:predict", b"[1]", 400, "Is not object"),
-        ("genre:predict", {}, 400, "Missing 'inputs' or 'instances' key"),
-        ("genre:predict", {"inputs": [], "instances": []}, 400, "only one of"),
-        ("genre:predict", {"instances": []}, 400, "No values in 'instances' array"),
-        ("genre:predict", {"instances": [{"wav": 1}]}, 400, "keys must be equal to: examples"),
-        ("genre:predict", {"instances": [1.5]}, 400, "is not of expected type: string"),
-        ("genre:predict", {"instances": [{"b64": "?"}]}, 400, "Unable to base64 decode"),
-        ("genre:predict", {"inputs": {"wrong": 1}}, 400, "Missing named input: examples"),
-        (
-            "genre:predict",
-            {"signature_name": "classify_audio", "inputs": [[1, 2], [3]]},
-            400,
-            "Encountered list at unexpected size: 1 at level: 1 expected size: 2",
-        ),
-        (
-            "genre:predict",
-            {"signature_name": "classify_audio", "inputs": [[0.0, True]]},
-            400,
-            "is not of expected type: float",
-        ),
-        (
-            "genre:predict",
-            {"signature_name": "guess", "inputs": []},
-            400,
-            'Serving signature name: "guess" not found in signature def',
-        ),
-        (
-            "genre:predict",
-            {"signature_name": "classify_audio", "inputs": [[0.5] * 100]},
-            400,
-            "shorter than 66150 samples",
-        ),
-        ("mood:predict", {"inputs": []}, 404, "Servable not found for request: Latest(mood)"),
-        ("genre/versions/7:predict", {"inputs": []}, 404, "Specific(genre, 7)"),
-        ("genre/labels/x:predict", {"inputs": []}, 400, "Unrecognized servable version label: x"),
-        ("genre:guess", {}, 400, "Malformed request: POST /v1/models/genre:guess"),
+        ("genre:predict", b"", 400, "JSON"),
+        ("genre:predict", b"{", 400, "JSON"),
+        ("genre:predict", b'{"inputs":' + b"[" * 60_000, 400, "JSON"),
+        ("genre:predict", rb'{"inputs":"\ud800"}', 400, "JSON"),
+        ("genre:predict", b"[1]", 400, "object"),
+        ("genre:predict", {}, 400, "'inputs'"),
+        ("genre:predict", {"inputs": [], "instances": []}, 400, "'instances'"),
+        ("genre:predict", {"instances": []}, 400, "'instances'"),
+        ("genre:predict", {"instances": [{"wav": 1}]}, 400, "examples"),
+        ("genre:predict", {"instances": [1.5]}, 400, "examples"),
+        ("genre:predict", {"instances": [{"b64": "?"}]}, 400, "base64"),
+        ("genre:predict", {"instances": [{"b64": "aGVs-G8="}]}, 400, "base64"),
+        ("genre:predict", {"inputs": {"wrong": 1}}, 400, "wrong"),
+        ("genre:predict", {**AUDIO, "inputs": [[1, 2], [3]]}, 400, "equal lengths"),
+        ("genre:predict", {**AUDIO, "inputs": [[0.0, True]]}, 400, "bool"),
+        ("genre:predict", {**AUDIO, "inputs": [[0.0, None]]}, 400, "NoneType"),
+        ("genre:predict", {**AUDIO, "inputs": [["0.5"]]}, 400, "str"),
+        ("genre:predict", {**AUDIO, "inputs": [[1e39]]}, 400, "too large"),
+        ("genre:predict", {**AUDIO, "inputs": [[0.5]] * 9}, 400, "--max-batch-size"),
+        ("genre:predict", {**AUDIO, "inputs": [[0.5] * 100]}, 400, "66150 samples"),
+        ("genre:predict", {**WAV, "instances": ["a"] * 9}, 400, "--max-batch-size"),
+        ("genre:predict", {**WAV, "inputs": nested("a", 900)}, 400, "nested"),
+        ("genre:predict", {"signature_name": "guess", "inputs": []}, 400, "guess"),
+        ("genre:predict", {"signature_name": 1, "inputs": []}, 400, "signature_name"),
+        ("mood:predict", {"inputs": []}, 404, "mood"),
+        ("genre/versions/7:predict", {"inputs": []}, 404, "7"),
+        (f"genre/versions/{2**63}:predict", {"inputs": []}, 400, "version"),
+        (f"genre/versions/{'9' * 5000}", None, 400, "version"),
+        ("genre/labels/x:predict", {"inputs": []}, 400, "x"),
+        ("genre:guess", {}, 400, "genre:guess"),
+        ("", None, 400, "/v1/models/"),
     ],
 )
-def test_bad_requests_are_refused_with_a_sentence(
-    server: ServerProcess, path: str, body: object, status: int, text: str
+def test_bad_requests_are_refused_by_name(
+    server: ServerProcess, path: str, body: object, status: int, name: str
 ) -> None:
     actual, answer = call(server, path, body)
-    assert actual == status
-    assert text in answer["error"]
+    assert actual == status, answer
+    assert name in answer["error"]
+    assert len(answer["error"]) < 1100
 
 
 def test_body_over_the_limit_is_refused(server: ServerProcess) -> None:
-    assert call(server, "genre:predict", b" " * (33 << 20))[0] == 400
+    assert call(server, "genre:predict", b" " * (22 << 20))[0] == 400
 
 
 @settings(
-    max_examples=100,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     body=JSON_VALUES,
-    key=st.sampled_from(["instances", "inputs", "examples"]),
+    key=st.sampled_from(["instances", "inputs"]),
     signature=st.sampled_from(["", "classify_audio", "classify_wav", "transform_features"]),
 )
 def test_no_json_breaks_the_server(server: ServerProcess, body, key, signature) -> None:

@@ -20,7 +20,7 @@ from serving import monitor
 from serving.client.genre_client import GenreClient
 from serving.server import cli, sampling
 from serving.server.access_log import CallRecord
-from serving.server.calls import make_call
+from serving.server.check import Call
 from serving.server.loading import LoadedVersion
 from serving.server.sample_files import SampleFiles
 from serving.server.sampled_sound import sound_of
@@ -161,31 +161,15 @@ def call(versions):
     version = LoadedVersion("genre", 2, str(versions["right"]))
     signature = version.signatures["classify_audio"]
     inputs = {"audio": tone("jazz")[np.newaxis]}
-    yield make_call(version, signature, inputs, ("probabilities", "genres"), lambda values: values)
+    yield Call(version, signature, inputs, ("probabilities", "genres"))
     version.retire()
 
 
-def test_no_more_than_so_many_calls_and_bytes_are_held(call, tmp_path, monkeypatch):
-    results = []
+def test_a_disk_that_blocks_holds_up_no_caller_and_few_calls_wait_for_it(
+    call, tmp_path, monkeypatch
+):
     files = SampleFiles(tmp_path, 1 << 20)
-    sampler = Sampler(files, share=1.0, observe=results.append)
-    held = [sampler.offer(call) for _ in range(sampling._MOST_CALLS + 2)]
-    assert [sample is None for sample in held[-3:]] == [False, True, True]
-    assert results == ["dropped"] * 2
-    for sample in held[:-2]:
-        sample.forget()
-    monkeypatch.setattr(sampling, "_MOST_BYTES", call.input_bytes)
-    assert sampler.offer(call) is not None and sampler.offer(call) is None
-    sampler.close(5.0)
-    none = Sampler(files, share=1e-12, observe=results.append)
-    assert not any(none.offer(call) for _ in range(100))
-    none.close(5.0)
-
-
-def test_a_disk_that_blocks_holds_up_no_caller(call, tmp_path, monkeypatch):
-    files = SampleFiles(tmp_path, 1 << 20)
-    blocked = threading.Event()
-    entered = threading.Event()
+    entered, blocked = threading.Event(), threading.Event()
 
     def write(*_: object) -> None:
         entered.set()
@@ -195,15 +179,24 @@ def test_a_disk_that_blocks_holds_up_no_caller(call, tmp_path, monkeypatch):
     results = []
     sampler = Sampler(files, share=1.0, observe=results.append)
     outputs = call.version.run(call.signature, call.inputs, call.outputs)
-    for _ in range(sampling._MOST_CALLS + 5):
-        sample = sampler.offer(call)
-        if sample is not None:
-            sample.answered(outputs)
+    sampler.offer(call, outputs)
     assert entered.wait(60)
+    for _ in range(sampling._MOST_CALLS + 5):
+        sampler.offer(call, outputs)
     assert results == ["dropped"] * 5, "the callers went on while the first sample was written"
     blocked.set()
     sampler.close(60.0)
-    assert results.count("written") == sampling._MOST_CALLS
+    assert results.count("written") == sampling._MOST_CALLS + 1
+
+
+def test_a_share_of_the_calls_is_sampled(call, tmp_path):
+    results = []
+    sampler = Sampler(SampleFiles(tmp_path, 1 << 20), share=1e-12, observe=results.append)
+    outputs = call.version.run(call.signature, call.inputs, call.outputs)
+    for _ in range(100):
+        sampler.offer(call, outputs)
+    sampler.close(10.0)
+    assert results == []
 
 
 def test_the_oldest_lines_go_first_and_the_folder_stays_bounded(tmp_path):
@@ -257,7 +250,7 @@ def test_a_sound_is_the_same_whichever_signature_it_came_by():
     ("flags", "message"),
     [
         (["--sample-requests", "0.1"], "both --sample-requests SHARE and --sample-folder DIR"),
-        (["--sample-sound"], "--sample-sound needs"),
+        (["--sample-sound"], "--sample-requests SHARE"),
         (
             ["--sample-requests", "1", "--sample-folder", "s3://bucket/samples"],
             "must be a local folder",

@@ -12,7 +12,6 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
     get_model_status_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -20,11 +19,13 @@ from tensorflow_serving.apis import (
 
 from serving.client.releases import newest_version
 from serving.protocol import message
+from serving.server import versions as versions_module
+from serving.server.errors import ServingError
+from serving.server.loading import LoadedVersion
 from serving.server.registry import Registry, parse_config
-from serving.server.status import ServingError
-from serving.server.version_policy import aspired
-from tests.serving.core_in_process import one_model
+from serving.server.versions import ModelVersions, aspired
 from tests.serving.server_process import ServerProcess
+from tests.serving.service_in_process import one_model, polled
 from tests.serving.tone_model import tone
 
 STATE = get_model_status_pb2.ModelVersionStatus
@@ -136,31 +137,6 @@ def test_versions_swap_under_load_and_broken_ones_are_passed_over(
     assert "version 3 is passed over" in server.output
 
 
-def test_configuration_is_reloaded_over_grpc(
-    server: ServerProcess, config_file: pathlib.Path, versions: dict[str, pathlib.Path]
-) -> None:
-    from google.protobuf import text_format
-
-    with grpc.insecure_channel(server.address) as channel:
-        status = model_service_pb2_grpc.ModelServiceStub(channel)
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        request = model_management_pb2.ReloadConfigRequest()
-        text_format.Parse(config_file.read_text(), request.config)
-        added = request.config.model_config_list.config.add(name="third")
-        added.base_path = str(config_file.parent / "genre")
-        assert status.HandleReloadConfigRequest(request, timeout=60).status.error_code == 0
-        assert stub.Predict(request_for("third")).model_spec.version.value == 2
-        assert stub.Predict(request_for("genre")).model_spec.version.value == 2
-
-        del request.config.model_config_list.config[-1]
-        assert status.HandleReloadConfigRequest(request, timeout=60).status.error_code == 0
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.Predict(request_for("third"))
-        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-        request.config.model_config_list.config[0].name = ""
-        assert status.HandleReloadConfigRequest(request, timeout=60).status.error_code == 3
-
-
 def test_start_beside_a_broken_release_serves_the_one_before(
     tmp_path: pathlib.Path, versions: dict[str, pathlib.Path]
 ) -> None:
@@ -169,17 +145,14 @@ def test_start_beside_a_broken_release_serves_the_one_before(
     (base / "6").symlink_to(versions["right"])
     (base / "7").mkdir()
     (base / "not-a-version").mkdir()
-    config = parse_config(f'model_config_list {{ config {{ name: "g" base_path: "{base}" }} }}')
-    registry = Registry(config, poll_seconds=60)
-    registry.poll()
-    version = registry.acquire(message("ModelSpec")(name="g"))
-    assert version.number == 6
-    version.release()
-    [model] = registry.models()
+    [model] = polled(one_model(base)).models()
+    with model.use() as version:
+        assert version.number == 6
     assert model.states()[7].text
     model.unload_all()
-    with pytest.raises(ServingError, match=r"Servable not found for request: Latest\(g\)"):
-        registry.acquire(message("ModelSpec")(name="g"))
+    with pytest.raises(ServingError) as caught, model.use():
+        pass
+    assert caught.value.code is grpc.StatusCode.NOT_FOUND
 
 
 def test_names_that_are_no_version_are_passed_over(
@@ -191,9 +164,7 @@ def test_names_that_are_no_version_are_passed_over(
     os.mkdir(os.fsencode(base) + b"/caf\xe9")  # noqa: PTH102
     for name in (str(2**63), "9" * 200, "٣", "²", "-5", "5x"):
         (base / name).mkdir()
-    registry = Registry(parse_config(one_model(base)), poll_seconds=60)
-    registry.poll()
-    [model] = registry.models()
+    [model] = polled(one_model(base)).models()
     assert list(model.states()) == model.numbers() == [1]
     assert newest_version(base).name == "1"
     model.unload_all()
@@ -225,8 +196,7 @@ def test_empty_base_path_changes_nothing(
     (tmp_path / "genre").mkdir()
     link = tmp_path / "genre" / "1"
     link.symlink_to(versions["right"])
-    registry = Registry(parse_config(one_model(tmp_path / "genre")), poll_seconds=60)
-    registry.poll()
+    registry = polled(one_model(tmp_path / "genre"))
     [model] = registry.models()
     link.unlink()
     registry.poll()
@@ -244,12 +214,87 @@ def test_warmup_that_fails_breaks_the_version(
     warmup = base / "1" / "assets.extra" / "tf_serving_warmup_requests"
     with tf.io.TFRecordWriter(str(warmup)) as writer:
         writer.write(log.SerializeToString())
-    config = parse_config(f'model_config_list {{ config {{ name: "g" base_path: "{base}" }} }}')
-    registry = Registry(config, poll_seconds=60)
-    registry.poll()
-    [model] = registry.models()
+    [model] = polled(one_model(base)).models()
     assert model.numbers() == []
-    assert "Missing but required: {audio}" in model.states()[1].text
+    assert "audio" in model.states()[1].text
+
+
+def test_version_that_goes_while_it_is_used_answers_first(
+    tmp_path: pathlib.Path, versions: dict[str, pathlib.Path]
+) -> None:
+    base = tmp_path / "genre"
+    base.mkdir()
+    (base / "1").symlink_to(versions["right"])
+    registry = polled(one_model(base))
+    [model] = registry.models()
+    with model.use() as used:
+        (base / "2").symlink_to(versions["shifted"])
+        registry.poll()
+        assert model.numbers() == [2]
+        assert model.states()[1].state == "UNLOADING" and not used.closed
+    assert used.closed
+    registry.poll()
+    assert model.states()[1].state == "END"
+    model.unload_all()
+
+
+def test_version_that_is_still_loaded_is_not_served(
+    tmp_path: pathlib.Path, versions: dict[str, pathlib.Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go = threading.Event(), threading.Event()
+
+    class SlowVersion(LoadedVersion):
+        def __init__(self, *arguments, **options) -> None:
+            entered.set()
+            assert go.wait(30)
+            super().__init__(*arguments, **options)
+
+    base = tmp_path / "genre"
+    base.mkdir()
+    (base / "1").symlink_to(versions["right"])
+    [model] = (registry := polled(one_model(base))).models()
+    monkeypatch.setattr(versions_module, "LoadedVersion", SlowVersion)
+    (base / "2").symlink_to(versions["shifted"])
+    watcher = threading.Thread(target=registry.poll)
+    watcher.start()
+    assert entered.wait(30)
+    with model.use() as version:
+        assert version.number == 1
+    assert model.states()[2].state == "LOADING"
+    go.set()
+    watcher.join(60)
+    assert model.numbers() == [2]
+    model.unload_all()
+
+
+def test_load_that_failed_is_tried_again_with_growing_pauses(
+    tmp_path: pathlib.Path, versions: dict[str, pathlib.Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "genre"
+    shutil.copytree(versions["right"], base / "1")
+    (base / "1" / "saved_model.pb").write_bytes(b"not a model")
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    tries: list[float] = []
+    note = ModelVersions._note_failure
+
+    def noted(self, *arguments) -> None:
+        tries.append(clock[0] - 1000)
+        note(self, *arguments)
+
+    monkeypatch.setattr(ModelVersions, "_note_failure", noted)
+    registry = polled(one_model(base))
+    [model] = registry.models()
+    for _ in range(20):
+        clock[0] += 1.0
+        registry.poll()
+    assert tries == [0, 2, 6, 14]
+    shutil.copy(versions["right"] / "saved_model.pb", base / "1" / "saved_model.pb")
+    clock[0] += 20.0
+    registry.poll()
+    assert model.numbers() == [1]
+    assert model.states()[1].text == ""
+    model.unload_all()
 
 
 @pytest.mark.parametrize(
@@ -265,7 +310,7 @@ def test_version_policies(policy: str, wanted: set[int]) -> None:
     text = f"""model_config_list {{ config {{
       name: "g" base_path: "/g" model_version_policy {{ {policy} }} }} }}"""
     [model] = parse_config(text).model_config_list.config
-    assert aspired(model.model_version_policy, [1, 3, 5, 8], broken=[8]) == wanted
+    assert aspired(model.model_version_policy, [1, 3, 5]) == wanted
 
 
 @pytest.mark.parametrize(
@@ -281,7 +326,7 @@ def test_version_policies(policy: str, wanted: set[int]) -> None:
         (
             'model_config_list { config { name: "g" base_path: "/a" } '
             'config { name: "g" base_path: "/b" } }',
-            "multiple times",
+            "twice",
         ),
     ],
 )

@@ -120,13 +120,12 @@ class ToneModel(tf.Module):
         return {"log_mel": tf.ensure_shape(level, [None, 1291, 1]), "label": label}
 
 
-def write_tone_model(path: pathlib.Path, *, rotation: int = 0, classify: bool = False) -> None:
+def write_tone_model(path: pathlib.Path, *, rotation: int = 0) -> None:
     """Writes a version folder.
 
     Args:
       path: The folder, named by its number.
       rotation: By how many genres every answer is shifted.
-      classify: Also carry a signature of Classify's method, `classify_examples`.
     """
     model = ToneModel(rotation=rotation)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,8 +140,6 @@ def write_tone_model(path: pathlib.Path, *, rotation: int = 0, classify: bool = 
     genres.parent.mkdir(exist_ok=True)
     genres.write_text("\n".join(GENRES) + "\n")
     write_warmup(path, signatures)
-    if classify:
-        _add_classify_signature(path)
 
 
 def write_warmup(path: pathlib.Path, signatures: Collection[str]) -> None:
@@ -169,19 +166,3 @@ def write_warmup(path: pathlib.Path, signatures: Collection[str]) -> None:
                 predict_log=prediction_log_pb2.PredictLog(request=request)
             )
             writer.write(log.SerializeToString())
-
-
-def _add_classify_signature(path: pathlib.Path) -> None:
-    """TensorFlow 2 writes predict signatures only: this one is made of the default's tensors."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    file = path / "saved_model.pb"
-    saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-    signatures = saved.meta_graphs[0].signature_def
-    default = signatures["serving_default"]
-    added = signatures["classify_examples"]
-    added.method_name = "tensorflow/serving/classify"
-    added.inputs["inputs"].CopyFrom(default.inputs["examples"])
-    added.outputs["classes"].CopyFrom(default.outputs["genres"])
-    added.outputs["scores"].CopyFrom(default.outputs["probabilities"])
-    file.write_bytes(saved.SerializeToString())
