@@ -2,14 +2,13 @@
 
 import dataclasses
 import datetime
-import json
 from pathlib import Path
 from typing import Any
 
 from components.audio.settings import AudioSettings
-from components.common import files
+from components.common import files, foreign_json
 from components.common.errors import UserError
-from components.common.release_reading import read_release
+from components.common.releases import ReleaseStore
 from serving.drift import judgement, statistics
 from serving.drift.samples import Samples
 from serving.drift.thresholds import Thresholds
@@ -50,9 +49,10 @@ def test_confidence(version: str) -> float | None:
     if not files.exists(path):
         return None
     try:
-        with files.open_file(path, "r") as opened:
-            models = json.loads(opened.read())["models"]
-        bins = models[read_release(version)["model"]]["calibration"]["after"]["bins"]
+        models = foreign_json.parse(files.read_bytes(path, foreign_json.MAX_BYTES + 1))["models"]
+        base, _, number = version.rpartition("/")
+        network = ReleaseStore(base).release(int(number)).network
+        bins = models[network]["calibration"]["after"]["bins"]
         filled = [one for one in bins if one["tracks"]]
         tracks = sum(one["tracks"] for one in filled)
         return float(sum(one["confidence"] * one["tracks"] for one in filled) / tracks)

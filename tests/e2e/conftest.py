@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.common import releases
+from components.common.releases import ReleaseStore
 from serving.client import GenreClient
 from serving.local_model import LocalModel
 from tests.conftest import ROOT
@@ -72,7 +72,7 @@ def assert_served(models: Path, track: Path, folder: Path) -> None:
       track: A WAV file.
       folder: Where files may be written.
     """
-    (number,) = releases.versions(str(models))
+    (number,) = ReleaseStore(str(models)).versions()
     server = ServerProcess(folder / "server", ["--model-base-path", str(models)])
     try:
         assert_one_answer(server.wait_ready(), models / str(number), track.read_bytes(), folder)
