@@ -13,10 +13,10 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from components.common import files
+from components.common import files, push_lease
 from components.common.errors import UserError
 from components.common.releases.records import LOG_FILE, MODEL_FILE, RELEASE_FILE, checksums
 from components.common.storage import is_remote
@@ -48,9 +48,16 @@ class NewVersion:
 class Writer:
     """Writes into a serving folder, whose lock it stands for."""
 
-    def __init__(self, base: str) -> None:
-        """Writes nothing yet: see `locked`."""
+    def __init__(self, base: str, require_lock: Callable[[], None] | None = None) -> None:
+        """Writes nothing yet: see `locked`.
+
+        Args:
+          base: The serving folder.
+          require_lock: Raises a UserError if the lock may be another process's by now; None for a
+            lock that lasts as long as its process.
+        """
         self._base = base
+        self._require_lock = require_lock or (lambda: None)
 
     def write_version(self, new: NewVersion, log: bytes) -> None:
         """Writes a version, and then replaces the log.
@@ -109,6 +116,7 @@ class Writer:
             with files.open_file(f"{target}/{RELEASE_FILE}", "wb") as file:
                 file.write(new.release)
             copied = checksums(target)
+            self._require_lock()
             # Last: until it is there, no server loads the version.
             files.copy(new.sources[MODEL_FILE], f"{target}/{MODEL_FILE}")
             copied[MODEL_FILE] = files.sha256(f"{target}/{MODEL_FILE}")
@@ -123,6 +131,7 @@ class Writer:
                 f"the model cannot be pushed to {self._base}: {reason}. "
                 "Production keeps what it has; run again once the store takes it"
             ) from error
+        self._require_lock()
         with contextlib.suppress(*files.store_errors()):
             # The version is complete and has its line: the next change adds it to the log.
             self.write_log(log)
@@ -132,12 +141,16 @@ class Writer:
 def locked(base: str) -> Iterator[Writer]:
     """Holds the lock of a serving folder, after waiting for others to end.
 
-    Makes the folder where it is missing. An object store has no lock.
+    Makes the folder where it is missing. Object stores other than S3 have no lock.
 
     Raises:
       UserError: The disk is full, or the folder cannot be written to, here or in the block.
     """
     try:
+        if base.startswith("s3://"):
+            with push_lease.held(f"{base}/{_LOCK_FILE}") as lease:
+                yield Writer(base, lease.require)
+            return
         if is_remote(base):
             yield Writer(base)
             return
