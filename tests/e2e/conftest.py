@@ -78,7 +78,7 @@ def assert_served(models: Path, track: Path, folder: Path) -> None:
         assert_one_answer(server.wait_ready(), models / str(number), track.read_bytes(), folder)
         with GenreClient(server.address) as client:
             by_client = client.classify_file(track)
-        local = LocalModel(models / str(number)).classify_file(track)
+        local = LocalModel(ReleaseStore(str(models)), number).classify_file(track)
         assert local.version == by_client.version == number
         assert local.genre == by_client.genre
         np.testing.assert_allclose(local.probabilities, by_client.probabilities, atol=1e-5)
