@@ -1,15 +1,19 @@
 """The client's calls: what is tried again, what is not, and which version answers a song."""
 
+import asyncio
 import json
+import re
 from collections.abc import Iterator
 
 import grpc
 import pytest
 
+from components.audio import codec
 from serving.client import CallError, GenreClient
+from tests.conftest import ROOT
 from tests.serving.proxy import Proxy
 from tests.serving.server_process import ServerProcess
-from tests.serving.tone_model import tone
+from tests.serving.tone_model import SETTINGS, tone
 
 BUSY = (grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full")
 FULL = (  # as the embedded server and TF Serving say it
@@ -90,3 +94,13 @@ def test_prediction_is_json(server: ServerProcess) -> None:
     with GenreClient(server.address) as client:
         line = json.loads(json.dumps(client.classify_samples(tone("pop")).as_json()))
     assert line["genre"] == "pop" and line["close"] is False
+
+
+def test_asyncio_as_the_docs_show_it(server: ServerProcess) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serving.md").read_text(), re.S)
+    (code,) = (block for block in blocks if "grpc.aio" in block)
+    names: dict = {}
+    exec(code, names)
+    wav = codec.encode_wav(tone("jazz"), SETTINGS.sample_rate_hz)
+    answer = asyncio.run(names["classify"](wav, server.address))
+    assert max(answer, key=answer.__getitem__) == b"jazz"
