@@ -197,10 +197,3 @@ def test_command_line_says_once_that_no_server_answers(songs: pathlib.Path, caps
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert "no server answers at localhost:1" in printed
-
-
-def test_real_track_is_answered(client: GenreClient, real_music: pathlib.Path) -> None:
-    track = next((real_music / "genres_original").rglob("*.wav"))
-    prediction = client.classify_file(track)
-    assert prediction.window_probabilities.shape == (10, 10)
-    assert prediction.duration_seconds == pytest.approx(30, abs=0.5)

@@ -20,6 +20,7 @@ from components.common.releases.records import (
     Release,
     checksums,
     model_checksum,
+    read_release,
 )
 from components.common.releases.writing import NewVersion, Writer, locked
 
@@ -117,7 +118,7 @@ class ReleaseStore:
 
     def release(self, version: int) -> Release:
         """What a version says of itself; a release without fields if it cannot be read."""
-        return Contents(self.base).release(version)
+        return read_release(self.folder(version), version)
 
     def history(self) -> list[Row]:
         """Every version that is there or that the log names, the oldest first."""
