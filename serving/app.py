@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=_port, default=_PAGE_PORT, help=f"the page's own (default: {_PAGE_PORT})"
     )
-    add_server_flags(parser)
+    add_server_flags(parser, servers=True)
     parser.add_argument("--label", metavar="NAME", help="ask the version of this label")
     parser.add_argument(
         "--rest",

@@ -14,10 +14,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 from components.common.errors import UserError
+from components.common.releases import ReleaseStore
 from serving.client import output, songs
-from serving.client.cli import with_progress
 from serving.client.genre_client import stream_files
-from serving.client.releases import newest_version
 from serving.local_model import LocalModel
 
 _POLL_SECONDS = 1.0
@@ -96,51 +95,35 @@ def run(parsed: argparse.Namespace) -> int:
     paths = list(songs.find_songs(parsed.songs))
     if parsed.watch is not None and not parsed.watch.is_dir():
         raise UserError(f"--watch {songs.printable(parsed.watch)} is not a folder")
-    base = parsed.releases or parsed.output / "serving" / "genre"
-    model = LocalModel(_version_folder(base, parsed.version))
-    report = output.make_report(
-        parsed, lambda _: model.release, one_by_one=parsed.watch is not None
-    )
-    failed = 0
+    store = ReleaseStore(str(parsed.releases or parsed.output / "serving" / "genre"))
+    model = LocalModel(store, store.require(parsed.version))
+    report = output.Report(parsed, lambda _: model.release, one_by_one=parsed.watch is not None)
     results = stream_files(model.classify_file, paths, concurrency=_AT_A_TIME)
-    for result in with_progress(results, len(paths)):
-        failed += result.prediction is None
-        report.add(result)
-    report.finish()
+    failed = report.add_all(results, len(paths))
     if parsed.watch is None:
         return 1 if failed else 0
     print(f"watching {songs.printable(parsed.watch)}; Ctrl-C ends it", file=sys.stderr, flush=True)
     complaint = ""
     for ready in watch(parsed.watch):
         if ready and parsed.version is None:
-            model, complaint = _newest_model(base, model, complaint)
+            model, complaint = _newest_model(store, model, complaint)
         for result in stream_files(model.classify_file, ready, concurrency=_AT_A_TIME):
             report.add(result)
     raise AssertionError("watching ends by an interrupt")
 
 
-def _newest_model(base: pathlib.Path, model: LocalModel, complaint: str) -> tuple[LocalModel, str]:
+def _newest_model(store: ReleaseStore, model: LocalModel, complaint: str) -> tuple[LocalModel, str]:
     """The model that was pushed last; the one before, and why, where that cannot be had.
 
     Prints the reason where it is another than the last `complaint`.
     """
     try:
-        newest = newest_version(base)
-        return (model if newest == model.folder else LocalModel(newest)), ""
+        newest = store.require()
+        return (model if newest == model.release.version else LocalModel(store, newest)), ""
     except UserError as error:
         if str(error) != complaint:
-            output.print_error(f"{error}; going on with version {model.folder.name}")
+            output.print_error(f"{error}; going on with version {model.release.version}")
         return model, str(error)
-
-
-def _version_folder(base: pathlib.Path, version: int | None) -> pathlib.Path:
-    newest = newest_version(base)
-    if version is None:
-        return newest
-    folder = base / str(version)
-    if not (folder / "saved_model.pb").is_file():
-        raise UserError(f"{base} holds no version {version}; its newest is {newest.name}")
-    return folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,16 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     if not parsed.songs and parsed.watch is None:
         parser.error("name a SONG or a folder of them, or --watch a folder")
-    output.make_output_safe()
-    try:
-        return run(parsed)
-    except UserError as error:
-        output.print_error(str(error))
-        return 1
-    except BrokenPipeError:
-        return output.end_by_broken_pipe()
-    except KeyboardInterrupt:
-        return 0 if parsed.watch is not None else 130
+    return output.exit_code(lambda: run(parsed), interrupted=130 if parsed.watch is None else 0)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import numpy as np
 
 from components.audio import codec
 from components.common.errors import UserError
+from components.common.releases import ReleaseStore
 from serving.client import GenrePrediction, songs
 from serving.client.genre_client import classify_parts
-from serving.client.releases import read_release
 from serving.client.results import Answer
 
 
@@ -19,21 +19,21 @@ class LocalModel:
     """One version's SavedModel, loaded by TensorFlow. Safe to use from several threads.
 
     Attributes:
-      folder: The version's folder, `…/<model>/<version>`.
-      release: What it says of itself.
+      release: What the version says of itself.
     """
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        """Loads the version, which takes some seconds.
+    def __init__(self, store: ReleaseStore, version: int) -> None:
+        """Loads a version, which takes some seconds.
 
         Raises:
           UserError: It cannot be loaded, or is no model of genres.
         """
         tf = _import_tensorflow()
-        self.folder = folder
-        self.release = read_release(folder)
+        folder = store.folder(version)
+        self._name = pathlib.PurePath(store.base).name
+        self.release = store.release(version)
         try:
-            self._loaded = tf.saved_model.load(str(folder))
+            self._loaded = tf.saved_model.load(folder)
         except (OSError, ValueError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"the model in {folder} cannot be loaded: {reason}") from error
@@ -50,7 +50,7 @@ class LocalModel:
         """
         return classify_parts(songs.file_parts(path), self._ask, name=str(path))
 
-    def _ask(self, part: np.ndarray, _version: int | None) -> Answer:
+    def _ask(self, part: np.ndarray) -> Answer:
         import tensorflow as tf
 
         wav = codec.encode_wav(part, songs.SETTINGS.sample_rate_hz)
@@ -58,16 +58,8 @@ class LocalModel:
             outputs = self._classify_wav(wav=tf.constant([wav]))
         except self._errors as error:
             raise UserError(str(error.message).splitlines()[0]) from error
-        return Answer(
-            model=self.folder.parent.name,
-            version=self.release.version,
-            genres=tuple(genre.decode() for genre in outputs["genres"].numpy()[0]),
-            probabilities=outputs["probabilities"].numpy()[0],
-            window_probabilities=outputs["window_probabilities"].numpy()[0],
-            temperature=float(outputs["temperature"].numpy()[0])
-            if "temperature" in outputs
-            else 1.0,
-        )
+        values = {name: tensor.numpy()[0] for name, tensor in outputs.items()}
+        return Answer.of(self._name, self.release.version, values)
 
 
 def _import_tensorflow():  # type: ignore[no-untyped-def]

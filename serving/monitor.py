@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from components.common import runtime
 from components.common.errors import UserError
-from components.common.release_reading import versions
+from components.common.releases import ReleaseStore
 from components.common.storage import is_remote, open_object_stores
 from serving.drift.thresholds import Thresholds
 
@@ -144,13 +144,7 @@ def _report(parsed: argparse.Namespace, base: str) -> dict[str, Any]:
     runtime.quieten()
     if is_remote(base):
         open_object_stores(base)
-    there = versions(base)
-    if not there:
-        raise UserError(f"{base} holds no versions: `make run` trains and pushes one")
-    version = there[-1] if parsed.version is None else parsed.version
-    if version not in there:
-        listed = ", ".join(map(str, there))
-        raise UserError(f"{base} has no version {version}. It has: {listed}")
+    version = ReleaseStore(base).require(parsed.version)
     # Mistakes need not wait for scipy and the protos of TFDV.
     from serving.drift import reporting
     from serving.drift.samples import read_samples

@@ -41,6 +41,12 @@ def open_file(path: str, mode: str = "rb") -> IO[Any]:
     return Path(path).open(mode, encoding=None if "b" in mode else "utf-8")
 
 
+def read_bytes(path: str, max_bytes: int) -> bytes:
+    """Reads a file up to `max_bytes`."""
+    with open_file(path) as file:
+        return bytes(file.read(max_bytes))
+
+
 def copy(source: str, target: str) -> None:
     """Copies a file, over one that is there already; makes the target's folder."""
     _fileio().makedirs(target.rpartition("/")[0])
@@ -80,6 +86,13 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def store_errors() -> tuple[type[Exception], ...]:
+    """What reading or writing an object store may raise."""
+    import tensorflow as tf
+
+    return OSError, tf.errors.OpError
 
 
 def _fileio() -> Any:

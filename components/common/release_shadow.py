@@ -9,8 +9,8 @@ from pathlib import Path
 
 from components.common import files
 from components.common.errors import UserError
-from components.common.release_reading import versions
-from components.common.release_writing import alone
+from components.common.releases import ReleaseStore
+from components.common.releases.writing import locked
 from components.common.storage import is_remote
 
 SHADOW_FILE = "shadow.json"
@@ -36,7 +36,7 @@ def mark_shadow(base: str, version: int) -> None:
       UserError: There is no such version, or it is the one in production.
     """
     base = base.rstrip("/")
-    there = versions(base)
+    there = ReleaseStore(base).versions()
     if version not in there:
         listed = ", ".join(map(str, there)) or "none"
         raise UserError(f"{base} has no version {version}. It has: {listed}")
@@ -46,7 +46,7 @@ def mark_shadow(base: str, version: int) -> None:
         )
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     content = json.dumps({"version": version, "since": since}).encode() + b"\n"
-    with alone(base):
+    with locked(base):
         if is_remote(base):
             with files.open_file(f"{base}/{SHADOW_FILE}", "wb") as file:
                 file.write(content)
@@ -60,6 +60,6 @@ def unmark_shadow(base: str) -> int | None:
     """Ends the shadow. Returns its version; None if there was none."""
     base = base.rstrip("/")
     version = read_shadow(base)
-    with alone(base):
+    with locked(base):
         files.remove(f"{base}/{SHADOW_FILE}")
     return version

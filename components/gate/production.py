@@ -17,6 +17,7 @@ from tfx.dsl.io import fileio
 from components.common import answers, files, raw_examples, releases
 from components.common.answers import TrackAnswers
 from components.common.raw_examples import RawTrack
+from components.common.releases import ReleaseStore
 
 # The list is in one file or more, each with this beginning and a suffix.
 TRAINING_TRACKS = "training_tracks"
@@ -56,21 +57,21 @@ def newest(base: str) -> Production | None:
 
     A version without `release.json` is taken as it is: its checksum is that of its files.
     """
-    base = base.rstrip("/")
-    version = releases.newest_version(base)
+    store = ReleaseStore(base)
+    version = store.newest()
     if version is None:
         return None
-    path = f"{base}/{version}"
-    production = Production(version, path, problem=f"version {version} in {base} cannot be read")
+    path = store.folder(version)
+    problem = f"version {version} in {store.base} cannot be read"
+    production = Production(version, path, problem=problem)
     try:
-        release = releases.read_release(path)
+        release = store.release(version)
         present = releases.checksums(path)
-        stated = release.get("files")
-        model_files: Mapping[str, str] = stated if isinstance(stated, dict) and stated else present
+        model_files: Mapping[str, str] = release.files or present
         altered = sorted(name for name in model_files if present.get(name) != model_files[name])
         production = dataclasses.replace(
             production,
-            model=str(release.get("model", "")),
+            model=release.network,
             checksum=releases.model_checksum(model_files),
             genres=_lines(f"{path}/{_GENRES_FILE}") or (),
             training=_training(path),

@@ -41,8 +41,8 @@ class Pusher(base_component.BaseComponent):
     line of the release log (docs/releases.md).
 
     Output `pushed_model`, with the custom properties `pushed` (1 if the model is in production),
-    `written` (1 if this run wrote it), `pushed_destination`, `pushed_version` and `log_head` (the
-    SHA-256 of the release log's last line); `reason` if a blessed model was not pushed.
+    `written` (1 if this run wrote it), `pushed_destination` and `pushed_version`; `reason` if a
+    blessed model was not pushed.
     """
 
     SPEC_CLASS = PusherSpec

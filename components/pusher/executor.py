@@ -1,4 +1,4 @@
-"""Pusher's executor: pushes the chosen model with `releases.push`."""
+"""Pusher's executor: pushes the chosen model with `ReleaseStore.push`."""
 
 import json
 from typing import Any
@@ -9,7 +9,8 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.common import files, releases, runtime
+from components.common import files, remarks, runtime
+from components.common.releases import JudgedAgainst, ReleaseStore
 
 SPLITS = ("train", "validation", "test")
 EVIDENCE = ("model_card.md", "report.json", "index.html")
@@ -44,9 +45,8 @@ class Executor(base_executor.BaseExecutor):
         outcome: dict[str, Any] = {"pushed": 0, "written": 0}
         if model_utils.is_model_blessed(blessing):
             model = artifact_utils.get_single_instance(input_dict["model"])
-            done = releases.push(
+            done = ReleaseStore(exec_properties["base_directory"]).push(
                 path_utils.serving_model_path(model.uri),
-                exec_properties["base_directory"],
                 release={
                     **json.loads(exec_properties["release"]),
                     **_figures(input_dict),
@@ -55,7 +55,7 @@ class Executor(base_executor.BaseExecutor):
                 evidence=_evidence(input_dict),
                 judged_against=_judged_against(input_dict),
             )
-            outcome |= {"log_head": done.log_head}
+            remarks.write(pushed_model.uri, done.remarks)
             if done.refusal:
                 outcome |= {"reason": done.refusal}
             else:
@@ -89,13 +89,13 @@ def _evidence(input_dict: dict[str, list[Artifact]]) -> dict[str, str]:
     }
 
 
-def _judged_against(input_dict: dict[str, list[Artifact]]) -> releases.JudgedAgainst | None:
+def _judged_against(input_dict: dict[str, list[Artifact]]) -> JudgedAgainst | None:
     """What the release report says was in production; None without a report."""
     if not input_dict.get("report"):
         return None
     report_uri = artifact_utils.get_single_uri(input_dict["report"])
     production = json.loads(io_utils.read_string_file(f"{report_uri}/report.json"))["production"]
-    return releases.JudgedAgainst(
+    return JudgedAgainst(
         production["version"], production["checksum"], production.get("problem", "")
     )
 

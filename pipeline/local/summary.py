@@ -37,7 +37,7 @@ class Summary:
       waivers: What the gate did not ask, one sentence each.
       loosened: Thresholds that let more pass than their defaults, a phrase each.
       refusal: Why a model that passed the gate was not pushed, or "".
-      remarks: What the trainers have to say, a sentence each.
+      remarks: What trainers and Pusher have to say, a sentence each.
     """
 
     split_sizes: dict[str, int]
@@ -111,8 +111,9 @@ def gather(results: "dict[str, StageResult]") -> Summary:
         remarks=tuple(
             remark
             for result in results.values()
-            for model_run in result.outputs.get("model_run", ())
-            for remark in remarks.read(model_run.uri)
+            for output in ("model_run", "pushed_model")
+            for artifact in result.outputs.get(output, ())
+            for remark in remarks.read(artifact.uri)
         ),
     )
 

@@ -6,18 +6,14 @@
         prediction = client.classify_file("song.mp3")
         print(prediction.genre, prediction.probability)
 
-`AsyncGenreClient` is the same for asyncio. Both speak TF Serving's gRPC API and work against
-TF Serving and `python -m serving.server` alike.
+It speaks TF Serving's gRPC API and works against TF Serving and `python -m serving.server` alike.
 """
 
-from serving.client.async_client import AsyncGenreClient
-from serving.client.connection import CallError, Tls
+from serving.client.connection import CallError, ServedVersion, Tls
 from serving.client.genre_client import FileResult, GenreClient
-from serving.client.requests import ServedVersion
 from serving.client.results import GenrePrediction
 
 __all__ = [
-    "AsyncGenreClient",
     "CallError",
     "FileResult",
     "GenreClient",

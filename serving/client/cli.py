@@ -3,16 +3,12 @@
 import argparse
 import math
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from components.common.errors import UserError
+from components.common.releases import Release, ReleaseStore
 from serving.client import output, songs
 from serving.client.connection import Tls
-from serving.client.genre_client import FileResult, GenreClient
-from serving.client.releases import find_release
+from serving.client.genre_client import GenreClient
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,20 +37,22 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="S",
         help="deadline of a call in seconds, retries included (default: 30)",
     )
-    parser.add_argument(
-        "--attempts",
-        type=positive,
-        default=5,
-        metavar="N",
-        help="tries while the server is unavailable (default: 5)",
-    )
     return parser
 
 
-def add_server_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that say where the server is and how to speak to it."""
+def add_server_flags(parser: argparse.ArgumentParser, *, servers: bool = False) -> None:
+    """Adds the flags that say where the server is and how to speak to it.
+
+    Args:
+      parser: Gets the flags.
+      servers: Take several servers to choose from, as a list.
+    """
     parser.add_argument(
-        "--server", default="localhost:8500", metavar="HOST:PORT", help="(default: localhost:8500)"
+        "--server",
+        nargs="+" if servers else None,
+        default=["localhost:8500"] if servers else "localhost:8500",
+        metavar="HOST:PORT",
+        help=f"{'servers to choose from ' if servers else ''}(default: localhost:8500)",
     )
     parser.add_argument("--model", default="genre", help="(default: genre)")
     parser.add_argument(
@@ -98,24 +96,6 @@ def positive_seconds(text: str) -> float:
     return value
 
 
-def with_progress(results: Iterator[FileResult], total: int) -> Iterator[FileResult]:
-    """Passes results on, and shows on a terminal how many there are."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("listening"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=total < 2 or not console.is_terminal,
-    ) as progress:
-        task = progress.add_task("", total=total)
-        for result in results:
-            progress.advance(task)
-            yield result
-
-
 def run(parsed: argparse.Namespace) -> int:
     """Classifies what the command line names. Returns the exit code.
 
@@ -130,32 +110,22 @@ def run(parsed: argparse.Namespace) -> int:
         label=parsed.label,
         tls=read_tls(parsed),
         timeout_seconds=parsed.timeout,
-        attempts=parsed.attempts,
     )
-    failed = 0
     with client:
         client.versions()  # one clear line, rather than one a file, where no server answers
-        report = output.make_report(
+        report = output.Report(
             parsed, lambda prediction: find_release(parsed.releases, prediction.version)
         )
-        results = client.stream(paths, concurrency=parsed.concurrency)
-        for result in with_progress(results, len(paths)):
-            failed += result.prediction is None
-            report.add(result)
-        report.finish()
+        failed = report.add_all(client.stream(paths, concurrency=parsed.concurrency), len(paths))
     return 1 if failed else 0
+
+
+def find_release(base: pathlib.Path | None, version: int) -> Release:
+    """What a version in the folder of `--releases` says of itself; nothing without the folder."""
+    return Release(version) if base is None else ReleaseStore(str(base)).release(version)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the client. Returns the exit code."""
     parsed = build_parser().parse_args(arguments)
-    output.make_output_safe()
-    try:
-        return run(parsed)
-    except UserError as error:
-        output.print_error(str(error))
-        return 1
-    except BrokenPipeError:
-        return output.end_by_broken_pipe()
-    except KeyboardInterrupt:
-        return 130
+    return output.exit_code(lambda: run(parsed), interrupted=130)

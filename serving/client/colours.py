@@ -1,6 +1,7 @@
 """One colour a genre, whatever the genres are: far apart, readable on black and on white."""
 
 import colorsys
+import math
 from collections.abc import Iterable
 
 # WCAG's relative luminance between which a colour has a contrast of 3 and more with white and with
@@ -36,18 +37,8 @@ def colour(colours: dict[str, str], genre: str) -> str:
 def _step(hues: int) -> int:
     """About 0.38 of the circle, prime to `hues`."""
     ideal = max(1, round(0.382 * hues))
-    return next(
-        step
-        for offset in range(hues + 1)
-        for step in (ideal + offset, ideal - offset)
-        if step > 0 and _prime_to(step, hues)
-    )
-
-
-def _prime_to(first: int, second: int) -> bool:
-    while second:
-        first, second = second, first % second
-    return first == 1
+    primes = [step for step in range(1, hues + 2) if math.gcd(step, hues) == 1]
+    return min(primes, key=lambda step: (abs(step - ideal), -step))
 
 
 def _colour(hue: float, luminance: float) -> str:

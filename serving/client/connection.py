@@ -1,20 +1,58 @@
-"""A channel to a server: deadlines, retries with back-off, TLS."""
+"""Calls to a server over one gRPC channel: deadlines, retries, TLS, errors with what to do."""
 
-import asyncio
 import dataclasses
+import json
 import pathlib
-import random
-import time
 from typing import Any
 
 import grpc
-import grpc.aio
+import numpy as np
 
+from components.audio import codec
 from components.common.errors import UserError
-from serving.protocol import Method
+from serving.client.results import Answer
+from serving.client.songs import SETTINGS
+from serving.protocol import (
+    MODEL_SERVICE,
+    PREDICTION_SERVICE,
+    Method,
+    decode_tensor,
+    encode_tensor,
+    message,
+    methods,
+)
 
-_FIRST_WAIT_SECONDS = 0.2
-_LONGEST_WAIT_SECONDS = 5.0
+_PREDICT = methods(PREDICTION_SERVICE)["Predict"]
+_STATUS = methods(MODEL_SERVICE)["GetModelStatus"]
+
+
+def _retries(first_pause: str, longest_pause: str, multiplier: float) -> dict[str, Any]:
+    return {
+        "maxAttempts": 5,  # the most that gRPC takes
+        "initialBackoff": first_pause,
+        "maxBackoff": longest_pause,
+        "backoffMultiplier": multiplier,
+        "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+    }
+
+
+_SERVICE_CONFIG = {
+    "methodConfig": [
+        # A busy server is given about 15 s; a missing one shows within 3 s, as its status is asked.
+        {"name": [{"service": PREDICTION_SERVICE}], "retryPolicy": _retries("0.5s", "10s", 3)},
+        {"name": [{}], "retryPolicy": _retries("0.2s", "2s", 2)},
+    ]
+}
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    # A larger request is not sent again; five minutes of sound are 13 MB.
+    ("grpc.per_rpc_retry_buffer_size", 64 << 20),
+    # gRPC's own pause between connections is a second and more: the retries above decide.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
 
 
 class CallError(UserError):
@@ -45,213 +83,167 @@ class Tls:
     key: pathlib.Path | None = None
     server_name: str | None = None
 
-
-@dataclasses.dataclass(frozen=True)
-class Endpoint:
-    """Where a server is and how to call it.
-
-    Attributes:
-      server: "host:port" of gRPC.
-      tls: Encryption; None for plain text.
-      timeout_seconds: Deadline of a call, its retries included.
-      attempts: Most tries of a call while the server is UNAVAILABLE. A server that is too busy
-        (RESOURCE_EXHAUSTED, or its queue is full) is asked again until the deadline.
-    """
-
-    server: str
-    tls: Tls | None = None
-    timeout_seconds: float = 30.0
-    attempts: int = 5
-
-    def channel_options(self) -> list[tuple[str, Any]]:
-        """Options of its gRPC channel."""
-        options: list[tuple[str, Any]] = [
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_send_message_length", -1),
-            # gRPC's own pause between connections is a second and more: the retries below decide.
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 1000),
-        ]
-        if self.tls is not None and self.tls.server_name:
-            options.append(("grpc.ssl_target_name_override", self.tls.server_name))
-        return options
-
-    def credentials(self) -> grpc.ChannelCredentials | None:
-        """Its channel's credentials; None for plain text.
+    def credentials(self) -> grpc.ChannelCredentials:
+        """What gRPC makes of the files.
 
         Raises:
-          UserError: A TLS file cannot be read, or a certificate comes without its key.
+          UserError: A file cannot be read, or a certificate comes without its key.
         """
-        if self.tls is None:
-            return None
-        if (self.tls.certificate is None) != (self.tls.key is None):
+        if (self.certificate is None) != (self.key is None):
             raise UserError("a client certificate needs both its file and its key")
-        return grpc.ssl_channel_credentials(
-            _read(self.tls.server_ca), _read(self.tls.key), _read(self.tls.certificate)
-        )
+        try:
+            return grpc.ssl_channel_credentials(
+                *(path and path.read_bytes() for path in (self.server_ca, self.key)),
+                self.certificate and self.certificate.read_bytes(),
+            )
+        except OSError as error:
+            raise UserError(f"a TLS file cannot be read: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The version that a request asks.
+
+    Attributes:
+      model: Name of the served model.
+      version: This version; None for the server's latest.
+      label: The version of this label; not together with `version`.
+    """
+
+    model: str
+    version: int | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a version together with a label.
+
+        Raises:
+          UserError: Both are given.
+        """
+        if self.version is not None and self.label is not None:
+            raise UserError(
+                "ask for a version or a label, not both. "
+                f"Received: {self.version} and {self.label!r}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedVersion:
+    """A version of the model as the server reports it.
+
+    Attributes:
+      number: The version.
+      state: "AVAILABLE", "LOADING", "UNLOADING", "END" …
+      error: Why it could not be loaded, if so.
+    """
+
+    number: int
+    state: str
+    error: str
 
 
 class Connection:
     """A gRPC channel; safe to use from several threads."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, server: str, tls: Tls | None, timeout_seconds: float) -> None:
         """Connects on the first call.
+
+        Args:
+          server: "host:port" of the gRPC API.
+          tls: Encryption; None for plain text.
+          timeout_seconds: Deadline of a call, its retries included.
 
         Raises:
           UserError: A TLS file cannot be read.
         """
-        self._endpoint = endpoint
-        options, credentials = endpoint.channel_options(), endpoint.credentials()
-        if credentials is None:
-            self._channel = grpc.insecure_channel(endpoint.server, options=options)
+        self._server = server
+        self._timeout_seconds = timeout_seconds
+        if tls is None:
+            self._channel = grpc.insecure_channel(server, options=_OPTIONS)
         else:
-            self._channel = grpc.secure_channel(endpoint.server, credentials, options=options)
+            name = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
+            self._channel = grpc.secure_channel(
+                server, tls.credentials(), options=[*_OPTIONS, *name]
+            )
 
-    def call(self, method: Method, request: Any, *, timeout_seconds: float | None = None) -> Any:
-        """Sends `request`, again and again with growing pauses while the server cannot take it.
+    def predict(
+        self, target: Target, samples: np.ndarray, *, timeout_seconds: float | None = None
+    ) -> Answer:
+        """Asks about mono samples at 22 050 Hz.
+
+        They go as 16-bit WAV: half the bytes of float32 samples, and exactly the samples that
+        training saw, since ingest stores 16-bit PCM.
 
         Raises:
           CallError: It failed for good; the text says what to do.
         """
-        invoke = self._channel.unary_unary(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )
-        retries = _Retries(self._endpoint, timeout_seconds)
-        while True:
-            try:
-                return invoke(request, timeout=retries.seconds_left)
-            except grpc.RpcError as error:
-                pause = retries.pause_after(error)
-            time.sleep(pause)
+        request = message("PredictRequest")()
+        spec = request.model_spec
+        spec.name, spec.signature_name = target.model, "classify_wav"
+        if target.version is not None:
+            spec.version.value = target.version
+        if target.label is not None:
+            spec.version_label = target.label
+        wav = codec.encode_wav(samples, SETTINGS.sample_rate_hz)
+        request.inputs["wav"].CopyFrom(encode_tensor([wav]))
+        response = self._call(_PREDICT, request, timeout_seconds)
+        outputs = {name: decode_tensor(tensor)[0] for name, tensor in response.outputs.items()}
+        return Answer.of(response.model_spec.name, response.model_spec.version.value, outputs)
+
+    def versions(self, model: str, *, timeout_seconds: float | None = None) -> list[ServedVersion]:
+        """The versions of a model that the server knows, the newest first.
+
+        Raises:
+          CallError: NOT_FOUND where it knows no such model, UNAVAILABLE where it does not answer.
+        """
+        request = message("GetModelStatusRequest")()
+        request.model_spec.name = model
+        response = self._call(_STATUS, request, timeout_seconds)
+        listed = [
+            ServedVersion(
+                entry.version,
+                type(entry).State.Name(entry.state),
+                entry.status.error_message if entry.status.error_code else "",
+            )
+            for entry in response.model_version_status
+        ]
+        return sorted(listed, key=lambda entry: entry.number, reverse=True)
 
     def close(self) -> None:
         """Closes the channel."""
         self._channel.close()
 
-
-class AsyncConnection:
-    """The same for asyncio; for one event loop."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        """Connects on the first call.
-
-        Raises:
-          UserError: A TLS file cannot be read.
-        """
-        self._endpoint = endpoint
-        self._credentials = endpoint.credentials()
-        self._channel: grpc.aio.Channel | None = None
-
-    async def call(
-        self, method: Method, request: Any, *, timeout_seconds: float | None = None
-    ) -> Any:
-        """As `Connection.call`.
-
-        Raises:
-          CallError: It failed for good; the text says what to do.
-        """
-        invoke = self._open_channel().unary_unary(
+    def _call(self, method: Method, request: Any, timeout_seconds: float | None) -> Any:
+        invoke = self._channel.unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
-        retries = _Retries(self._endpoint, timeout_seconds)
-        while True:
-            try:
-                return await invoke(request, timeout=retries.seconds_left)
-            except grpc.RpcError as error:
-                pause = retries.pause_after(error)
-            await asyncio.sleep(pause)
+        timeout = timeout_seconds or self._timeout_seconds
+        try:
+            return invoke(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise self._explained(error, timeout) from error
 
-    async def close(self) -> None:
-        """Closes the channel."""
-        if self._channel is not None:
-            await self._channel.close()
-
-    def _open_channel(self) -> grpc.aio.Channel:
-        # Not in the constructor: a channel belongs to the event loop that is running.
-        if self._channel is None:
-            server, options = self._endpoint.server, self._endpoint.channel_options()
-            if self._credentials is None:
-                self._channel = grpc.aio.insecure_channel(server, options=options)
-            else:
-                self._channel = grpc.aio.secure_channel(server, self._credentials, options=options)
-        return self._channel
-
-
-class _Retries:
-    """Decides after each failure of one call whether it is tried again, and when."""
-
-    def __init__(self, endpoint: Endpoint, timeout_seconds: float | None) -> None:
-        self._endpoint = endpoint
-        self._timeout_seconds = timeout_seconds or endpoint.timeout_seconds
-        self._end = time.monotonic() + self._timeout_seconds
-        self._wait = _FIRST_WAIT_SECONDS
-        self._unavailable = 0
-
-    @property
-    def seconds_left(self) -> float:
-        return max(0.001, self._end - time.monotonic())
-
-    def pause_after(self, error: Any) -> float:
-        """Seconds to wait before the next try.
-
-        Raises:
-          CallError: There is no next one.
-        """
-        pause = self._wait * random.uniform(0.5, 1.0)
-        self._wait = min(2 * self._wait, _LONGEST_WAIT_SECONDS)
-        if not self._may_pass(error) or time.monotonic() + pause >= self._end:
-            raise self._explained(error) from error
-        return pause
-
-    def _may_pass(self, error: Any) -> bool:
-        details = error.details() or ""
-        if _is_busy(error):
-            return "larger than max" not in details  # a message's size does not change
-        self._unavailable += 1
-        return (
-            error.code() is grpc.StatusCode.UNAVAILABLE
-            and self._unavailable < self._endpoint.attempts
-            and not _speaks_http(details)
-        )
-
-    def _explained(self, error: Any) -> CallError:
-        code, server = error.code(), self._endpoint.server
+    def _explained(self, error: Any, timeout_seconds: float) -> CallError:
+        code, server = error.code(), self._server
         details = " ".join((error.details() or "").split("\n\t [[")[0].split())
-        if _speaks_http(details):
-            details = (
+        if "http1.x" in details:
+            text = (
                 f"{server} speaks HTTP, not gRPC: it looks like the REST port. Name the gRPC "
                 "port (8500 unless the server was told otherwise)"
             )
-        elif _is_busy(error) and self._may_pass(error):
-            details = f"the server is too busy, for {self._timeout_seconds:g} s now ({details})"
+        elif (code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than" not in details) or (
+            code is grpc.StatusCode.UNAVAILABLE and "full" in details  # a full queue
+        ):
+            text = f"the server is too busy ({details})"
         elif code is grpc.StatusCode.UNAVAILABLE:
-            details = (
+            text = (
                 f"no server answers at {server}. Start one with `make serve`, or name "
                 f"another with --server ({details})"
             )
         elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            details = f"no answer within {self._timeout_seconds:g} s"
-        return CallError(code.name, details)
-
-
-def _is_busy(error: Any) -> bool:
-    """Whether there is a server, with more to do than it takes. A full queue is UNAVAILABLE."""
-    details = error.details() or ""
-    return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED or (
-        error.code() is grpc.StatusCode.UNAVAILABLE and "queue" in details and "full" in details
-    )
-
-
-def _speaks_http(details: str) -> bool:
-    return "http1.x" in details
-
-
-def _read(path: pathlib.Path | None) -> bytes | None:
-    try:
-        return path.read_bytes() if path else None
-    except OSError as error:
-        raise UserError(f"a TLS file cannot be read: {error}") from error
+            text = f"no answer from {server} within {timeout_seconds:g} s"
+        else:
+            text = details
+        return CallError(code.name, text)

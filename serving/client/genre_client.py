@@ -1,4 +1,4 @@
-"""The client for threads: songs to requests, answers to predictions."""
+"""The client: songs to requests, answers to predictions."""
 
 import collections
 import concurrent.futures
@@ -8,28 +8,19 @@ import pathlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from components.common.errors import UserError
 from serving.client import songs
-from serving.client.connection import CallError, Connection, Endpoint, Tls
-from serving.client.requests import (
-    PREDICT,
-    STATUS,
-    ServedVersion,
-    Target,
-    read_answer,
-    read_versions,
-    status_request,
-    wav_request,
-)
-from serving.client.results import Answer, GenrePrediction, PredictionBuilder
+from serving.client.connection import CallError, Connection, ServedVersion, Target, Tls
+from serving.client.results import Answer, GenrePrediction, join_answers
 from serving.client.songs import OpenParts
 
 # A version that is unloaded in the middle of a song: the song starts over with the next one.
-MOST_STARTS = 3
+_MOST_STARTS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +36,12 @@ class FileResult:
     path: pathlib.Path
     prediction: GenrePrediction | None = None
     error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as JSON's types."""
+        if self.prediction is None:
+            return {"file": os.fspath(self.path), "error": self.error}
+        return self.prediction.as_json()
 
 
 class GenreClient:
@@ -62,7 +59,6 @@ class GenreClient:
         label: str | None = None,
         tls: Tls | None = None,
         timeout_seconds: float = 30.0,
-        attempts: int = 5,
     ) -> None:
         """Connects on the first call.
 
@@ -72,16 +68,15 @@ class GenreClient:
           version: Ask this version; None for the server's latest.
           label: Ask the version of this label ("stable"); not together with `version`.
           tls: Encryption; None for plain text.
-          timeout_seconds: Deadline of a call, its retries included.
-          attempts: Most tries of a call while the server is UNAVAILABLE. A server that is too
-            busy (RESOURCE_EXHAUSTED) is asked again until the deadline.
+          timeout_seconds: Deadline of a call. Until then gRPC tries it up to five times while the
+            server is UNAVAILABLE or too busy (RESOURCE_EXHAUSTED).
 
         Raises:
           UserError: Both a version and a label are given, or a TLS file cannot be read.
         """
         self.model = model
         self._target = Target(model, version, label)
-        self._connection = Connection(Endpoint(server, tls, timeout_seconds, attempts))
+        self._connection = Connection(server, tls, timeout_seconds)
 
     def __enter__(self) -> "GenreClient":
         return self
@@ -104,10 +99,7 @@ class GenreClient:
         Raises:
           CallError: NOT_FOUND where it knows no such model, UNAVAILABLE where it does not answer.
         """
-        request = status_request(self.model)
-        return read_versions(
-            self._connection.call(STATUS, request, timeout_seconds=timeout_seconds)
-        )
+        return self._connection.versions(self.model, timeout_seconds=timeout_seconds)
 
     def classify_file(
         self,
@@ -131,9 +123,8 @@ class GenreClient:
           UserError: The file cannot be read, is no music of three seconds or more, or is silent.
           CallError: The server did not answer, or refused.
         """
-        path = pathlib.Path(path)
-        target = self._target.instead(version, label)
-        return self._classify(songs.file_parts(path), str(path), target, timeout_seconds)
+        parts = songs.file_parts(pathlib.Path(path))
+        return self._classify(parts, os.fspath(path), version, label, timeout_seconds)
 
     def classify_bytes(
         self,
@@ -149,8 +140,8 @@ class GenreClient:
         Raises:
           UserError, CallError: As `classify_file`.
         """
-        target = self._target.instead(version, label)
-        return self._classify(songs.byte_parts(data, name=name), name, target, timeout_seconds)
+        parts = songs.byte_parts(data, name=name)
+        return self._classify(parts, name, version, label, timeout_seconds)
 
     def classify_samples(
         self,
@@ -167,8 +158,8 @@ class GenreClient:
           UserError: They are not such samples, shorter than one window, or silent.
           CallError: The server did not answer, or refused.
         """
-        target = self._target.instead(version, label)
-        return self._classify(songs.sample_parts(samples, name=name), name, target, timeout_seconds)
+        parts = songs.sample_parts(samples, name=name)
+        return self._classify(parts, name, version, label, timeout_seconds)
 
     def stream(
         self, paths: Iterable[pathlib.Path], *, concurrency: int = 4
@@ -181,20 +172,32 @@ class GenreClient:
         return stream_files(self.classify_file, paths, concurrency=concurrency)
 
     def _classify(
-        self, open_parts: OpenParts, name: str, target: Target, timeout_seconds: float | None
+        self,
+        open_parts: OpenParts,
+        name: str,
+        version: int | None,
+        label: str | None,
+        timeout_seconds: float | None,
     ) -> GenrePrediction:
-        def ask(part: np.ndarray, version: int | None) -> Answer:
-            request = wav_request(target.pinned(version), part)
-            return read_answer(
-                self._connection.call(PREDICT, request, timeout_seconds=timeout_seconds)
-            )
+        first = self._target
+        if version is not None or label is not None:
+            first = Target(self.model, version, label)
+        target = first
 
-        for start in range(1, MOST_STARTS + 1):
+        def ask(part: np.ndarray) -> Answer:
+            nonlocal target
+            answer = self._connection.predict(target, part, timeout_seconds=timeout_seconds)
+            target = Target(self.model, answer.version)
+            return answer
+
+        for start in range(1, _MOST_STARTS + 1):
             try:
                 return classify_parts(open_parts, ask, name=name)
-            except VersionGoneError as error:
-                if start == MOST_STARTS:
-                    raise error.cause from error
+            except CallError as error:
+                unloaded = error.code == "NOT_FOUND" and target is not first
+                if not unloaded or start == _MOST_STARTS:
+                    raise
+                target = first
         raise AssertionError("the last start returns or raises")
 
 
@@ -226,43 +229,26 @@ def stream_files(
                 future.cancel()
 
 
-class VersionGoneError(Exception):
-    """The version that answered a song's first parts was unloaded before the last one.
-
-    Attributes:
-      cause: What the server said.
-    """
-
-    def __init__(self, cause: CallError) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-
-
 def classify_parts(
-    open_parts: OpenParts, ask: Callable[[np.ndarray, int | None], Answer], *, name: str
+    open_parts: OpenParts, ask: Callable[[np.ndarray], Answer], *, name: str
 ) -> GenrePrediction:
     """Asks about a song's parts one after the other.
 
     Args:
       open_parts: Opens the song.
-      ask: Asks about one part the version given, or for None any.
+      ask: Asks about one part.
       name: What the song is called.
 
     Raises:
       UserError: The song cannot be read.
-      VersionGoneError: See there.
     """
-    builder = PredictionBuilder(name, songs.SETTINGS)
+    lengths: list[int] = []
+    answers: list[Answer] = []
     seconds = 0.0
     with open_parts() as parts:
         for part in parts:
             began = time.perf_counter()
-            try:
-                answer = ask(part, builder.version)
-            except CallError as error:
-                if builder.version is not None and error.code == "NOT_FOUND":
-                    raise VersionGoneError(error) from error
-                raise
+            answers.append(ask(part))
             seconds += time.perf_counter() - began
-            builder.add(len(part), answer)
-    return builder.prediction(seconds)
+            lengths.append(len(part))
+    return join_answers(name, lengths, answers, songs.SETTINGS, call_seconds=seconds)

@@ -7,13 +7,15 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 from rich.console import Console, RenderableType
+from rich.progress import track
 
+from components.common.csv_cells import escape_csv_cell
+from components.common.errors import UserError
+from components.common.releases import Release
 from serving.client.genre_client import FileResult
-from serving.client.releases import Release
 from serving.client.results import GenrePrediction
 from serving.client.songs import SUFFIXES, printable
 from serving.client.tables import song_line, song_table, songs_table
@@ -35,18 +37,6 @@ Exit codes: 0 every song was classified, 1 some were not (each with a line on st
 2 the command line is wrong, 141 whoever read the output went away.
 """
 BROKEN_PIPE = 141  # what a shell says of a program whose reader went away
-
-FindRelease = Callable[[GenrePrediction], Release]
-
-
-class Report(Protocol):
-    """Takes results as they come."""
-
-    def add(self, result: FileResult) -> None:
-        """Takes one result."""
-
-    def finish(self) -> None:
-        """Prints what waited for the last result."""
 
 
 def add_songs(parser: argparse.ArgumentParser, *, nargs: str) -> None:
@@ -71,30 +61,14 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def make_report(
-    parsed: argparse.Namespace, find_release: FindRelease, *, one_by_one: bool = False
-) -> Report:
-    """The report that the flags ask for.
-
-    Args:
-      parsed: With `json` and `csv`, see `add_output_flags`.
-      find_release: Finds what is known of the version that made a prediction.
-      one_by_one: Print a line a song as it comes instead of a table at the end.
-    """
-    if parsed.json:
-        return _JsonLines(find_release)
-    if parsed.csv:
-        return _Csv()
-    return _Lines() if one_by_one else _Table(find_release)
-
-
 def csv_row(result: FileResult) -> list[object]:
-    """One song as `CSV_COLUMNS`."""
+    """One song as `CSV_COLUMNS`, safe for spreadsheets."""
     prediction = result.prediction
     if prediction is None:
-        return [os.fspath(result.path), *[""] * (len(CSV_COLUMNS) - 2), result.error]
+        empty = [""] * (len(CSV_COLUMNS) - 2)
+        return list(map(escape_csv_cell, (os.fspath(result.path), *empty, result.error)))
     second = [*prediction.ranked(), ("", 0.0)][1]
-    return [
+    cells = (
         prediction.name,
         prediction.genre,
         f"{prediction.probability:.6f}",
@@ -105,21 +79,37 @@ def csv_row(result: FileResult) -> list[object]:
         prediction.model,
         prediction.version,
         "",
-    ]
+    )
+    return list(map(escape_csv_cell, cells))
 
 
-def make_output_safe() -> None:
-    """Lets standard output and error escape what their encoding lacks instead of failing."""
+def exit_code(run: Callable[[], int], *, interrupted: int) -> int:
+    """Runs a command whose output may be read by a program.
+
+    What the output's encoding lacks is escaped; a reader that goes away (`… | head`) ends it
+    quietly.
+
+    Args:
+      run: The command.
+      interrupted: Its exit code after Ctrl-C.
+
+    Returns:
+      The command's exit code; 1 for a UserError, which is printed.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def end_by_broken_pipe() -> int:
-    """Ends output quietly once its reader is gone (`… | head`). Returns the exit code."""
-    # Python flushes standard output at exit, and would complain about it there.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return BROKEN_PIPE
+    try:
+        return run()
+    except UserError as error:
+        print_error(str(error))
+        return 1
+    except BrokenPipeError:
+        # Python flushes standard output at exit, and would complain about it there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return interrupted
 
 
 def print_error(text: str) -> None:
@@ -127,78 +117,72 @@ def print_error(text: str) -> None:
     print(f"error: {text}", file=sys.stderr, flush=True)
 
 
-def _print_error_of(result: FileResult) -> None:
-    name = printable(result.path)
-    print_error(result.error if result.error.startswith(name) else f"{name}: {result.error}")
+class Report:
+    """Prints results as they come; a table once all are there."""
 
+    def __init__(
+        self,
+        parsed: argparse.Namespace,
+        find_release: Callable[[GenrePrediction], Release],
+        *,
+        one_by_one: bool = False,
+    ) -> None:
+        """Prints the head of a CSV table.
 
-class _JsonLines:
-    def __init__(self, find_release: FindRelease) -> None:
+        Args:
+          parsed: With `json` and `csv`, see `add_output_flags`.
+          find_release: Finds what is known of the version that made a prediction.
+          one_by_one: Print a line a song as it comes instead of a table at the end.
+        """
+        self._json, self._csv = parsed.json, parsed.csv
         self._find_release = find_release
-
-    def add(self, result: FileResult) -> None:
-        if result.prediction is None:
-            _print_error_of(result)
-            line: dict[str, object] = {"file": os.fspath(result.path), "error": result.error}
-        else:
-            line = result.prediction.as_json()
-            release = self._find_release(result.prediction)
-            if release.fields:
-                line["release"] = dict(release.fields)
-        print(json.dumps(line), flush=True)
-
-    def finish(self) -> None:
-        pass
-
-
-class _Csv:
-    def __init__(self) -> None:
+        self._one_by_one = one_by_one
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
-        self._writer.writerow(CSV_COLUMNS)
+        if self._csv:
+            self._writer.writerow(CSV_COLUMNS)
+
+    def add_all(self, results: Iterator[FileResult], total: int) -> int:
+        """Takes results, with progress on a terminal. Returns how many of them are errors."""
+        console = Console(stderr=True)
+        shown = track(
+            results,
+            "listening",
+            total=total,
+            console=console,
+            transient=True,
+            disable=total < 2 or not console.is_terminal,
+        )
+        predictions = []
+        for result in shown:
+            self.add(result)
+            if result.prediction is not None:
+                predictions.append(result.prediction)
+        if predictions and not (self._json or self._csv or self._one_by_one):
+            release, ascii_only = self._find_release(predictions[0]), not _draws_blocks()
+            if total == 1:
+                _print(song_table(predictions[0], release, ascii_only=ascii_only))
+            else:
+                _print(songs_table(predictions, release, ascii_only=ascii_only))
+        return total - len(predictions)
 
     def add(self, result: FileResult) -> None:
-        if result.prediction is None:
-            _print_error_of(result)
-        self._writer.writerow(csv_row(result))
-        sys.stdout.flush()
-
-    def finish(self) -> None:
-        sys.stdout.flush()
-
-
-class _Lines:
-    def add(self, result: FileResult) -> None:
-        if result.prediction is None:
-            _print_error_of(result)
-        else:
-            print(song_line(result.prediction), flush=True)
-
-    def finish(self) -> None:
-        pass
-
-
-class _Table:
-    def __init__(self, find_release: FindRelease) -> None:
-        self._find_release = find_release
-        self._results = 0
-        self._predictions: list[GenrePrediction] = []
-
-    def add(self, result: FileResult) -> None:
-        self._results += 1
-        if result.prediction is None:
-            _print_error_of(result)
-        else:
-            self._predictions.append(result.prediction)
-
-    def finish(self) -> None:
-        if not self._predictions:
-            return
-        first = self._predictions[0]
-        release, ascii_only = self._find_release(first), not _draws_blocks()
-        if self._results == 1:
-            _print(song_table(first, release, ascii_only=ascii_only))
-        else:
-            _print(songs_table(self._predictions, release, ascii_only=ascii_only))
+        """Prints one result, unless it waits for the table."""
+        prediction = result.prediction
+        if prediction is None:
+            name = printable(result.path)
+            named = result.error.startswith(name)
+            print_error(result.error if named else f"{name}: {result.error}")
+        if self._json:
+            line = result.as_json()
+            release = self._find_release(prediction) if prediction else None
+            if release is not None and release.fields:
+                line["release"] = dict(release.fields)
+            print(json.dumps(line), flush=True)
+        elif self._csv:
+            self._writer.writerow(csv_row(result))
+            sys.stdout.flush()
+        elif self._one_by_one and prediction is not None:
+            print(song_line(prediction), flush=True)
 
 
 def _draws_blocks() -> bool:

@@ -1,6 +1,7 @@
 """What a served model says of a song."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,18 @@ class Answer:
     probabilities: np.ndarray
     window_probabilities: np.ndarray
     temperature: float = 1.0
+
+    @classmethod
+    def of(cls, model: str, version: int, outputs: Mapping[str, Any]) -> "Answer":
+        """The answer in the outputs of `classify_wav` for one sound, by their names."""
+        return cls(
+            model,
+            version,
+            tuple(genre.decode() for genre in outputs["genres"]),
+            outputs["probabilities"],
+            outputs["window_probabilities"],
+            float(outputs.get("temperature", 1.0)),
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,53 +133,47 @@ class GenrePrediction:
         }
 
 
-class PredictionBuilder:
-    """Joins the answers to a song's parts, in their order.
+def join_answers(
+    name: str,
+    lengths: Sequence[int],
+    answers: Sequence[Answer],
+    settings: AudioSettings,
+    *,
+    call_seconds: float,
+) -> GenrePrediction:
+    """The prediction of a song from one version's answers to its parts.
 
-    Attributes:
-      version: The version that answered the first part; None before it.
+    Args:
+      name: What the song is called.
+      lengths: Samples of each part.
+      answers: The answer to each.
+      settings: The analysis settings.
+      call_seconds: Time that the answers took.
     """
-
-    def __init__(self, name: str, settings: AudioSettings) -> None:
-        self.version: int | None = None
-        self._name = name
-        self._settings = settings
-        self._answers: list[Answer] = []
-        self._windows: list[np.ndarray] = []
-        self._starts: list[np.ndarray] = []
-        self._length = 0.0
-        self._samples = 0
-
-    def add(self, samples: int, answer: Answer) -> None:
-        """Adds the answer to the next part, `samples` samples long."""
+    windows, starts, window_seconds, before = [], [], 0.0, 0
+    for samples, answer in zip(lengths, answers, strict=True):
         counting = answer.window_probabilities[answer.window_probabilities.any(axis=1)]
-        starts, length = window_starts(samples, len(counting), self._settings)
-        self.version = answer.version
-        self._length = self._length or length
-        self._starts.append(starts + self._samples / self._settings.sample_rate_hz)
-        self._windows.append(counting)
-        self._answers.append(answer)
-        self._samples += samples
-
-    def prediction(self, call_seconds: float) -> GenrePrediction:
-        """The whole song's, once every part is answered."""
-        first = self._answers[0]
-        windows = np.concatenate(self._windows)
-        return GenrePrediction(
-            name=self._name,
-            model=first.model,
-            version=first.version,
-            genres=first.genres,
-            # One version answers all parts, so one temperature.
-            probabilities=first.probabilities
-            if len(self._answers) == 1
-            else merged(windows, first.temperature),
-            window_probabilities=windows,
-            window_starts_seconds=np.concatenate(self._starts),
-            window_seconds=self._length,
-            duration_seconds=self._samples / self._settings.sample_rate_hz,
-            call_seconds=call_seconds,
-        )
+        begins, seconds = window_starts(samples, len(counting), settings)
+        windows.append(counting)
+        starts.append(begins + before / settings.sample_rate_hz)
+        window_seconds = window_seconds or seconds
+        before += samples
+    first, all_windows = answers[0], np.concatenate(windows)
+    return GenrePrediction(
+        name=name,
+        model=first.model,
+        version=first.version,
+        genres=first.genres,
+        # One version answers all parts, so one temperature.
+        probabilities=first.probabilities
+        if len(answers) == 1
+        else merged(all_windows, first.temperature),
+        window_probabilities=all_windows,
+        window_starts_seconds=np.concatenate(starts),
+        window_seconds=window_seconds,
+        duration_seconds=before / settings.sample_rate_hz,
+        call_seconds=call_seconds,
+    )
 
 
 def window_starts(

@@ -7,8 +7,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from components.common.releases import Release
 from serving.client.colours import colour, genre_colours
-from serving.client.releases import Release
 from serving.client.results import GenrePrediction
 from serving.client.songs import printable
 

@@ -2,15 +2,14 @@
 
 import dataclasses
 import datetime
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from components.audio.settings import AudioSettings
-from components.common import files
+from components.common import files, foreign_json
 from components.common.errors import UserError
-from components.common.release_reading import read_release
+from components.common.releases import ReleaseStore
 from serving.drift import judgement, statistics
 from serving.drift.samples import Samples
 from serving.drift.thresholds import Thresholds
@@ -51,9 +50,10 @@ def test_confidence(version: str) -> float | None:
     if not files.exists(path):
         return None
     try:
-        with files.open_file(path, "r") as opened:
-            models = json.loads(opened.read())["models"]
-        bins = models[read_release(version)["model"]]["calibration"]["after"]["bins"]
+        models = foreign_json.parse(files.read_bytes(path, foreign_json.MAX_BYTES + 1))["models"]
+        base, _, number = version.rpartition("/")
+        network = ReleaseStore(base).release(int(number)).network
+        bins = models[network]["calibration"]["after"]["bins"]
         filled = [each for each in bins if each["tracks"]]
         tracks = sum(each["tracks"] for each in filled)
         confidence = float(sum(each["confidence"] * each["tracks"] for each in filled) / tracks)

@@ -2,15 +2,17 @@
 
 import argparse
 import dataclasses
+import ipaddress
 import json
 import pathlib
+from collections.abc import Sequence
 
 import streamlit as st
 
 from components.common.errors import UserError
+from components.common.releases import Release
 from serving.client import GenreClient, Tls
-from serving.client.cli import read_tls
-from serving.client.releases import Release, find_release
+from serving.client.cli import find_release, read_tls
 from serving.page.text import plain
 
 KEPT_SECONDS = 30 * 60
@@ -48,7 +50,7 @@ class ModelChoice:
 
 @st.cache_resource(ttl=KEPT_SECONDS, show_spinner=False)
 def _client(server: str, model: str, tls: Tls | None) -> GenreClient:
-    return GenreClient(server, model=model, tls=tls, timeout_seconds=60, attempts=3)
+    return GenreClient(server, model=model, tls=tls, timeout_seconds=60)
 
 
 @st.cache_data(ttl=_LATEST_SECONDS, show_spinner=False)
@@ -65,7 +67,7 @@ def choose_models(defaults: argparse.Namespace) -> tuple[str, list[ModelChoice]]
     """
     tls = read_tls(defaults)
     st.sidebar.header("Model")
-    server = st.sidebar.text_input("Server", defaults.server, help="host:port of the gRPC API")
+    server = _choose_server(defaults.server, defaults.host)
     if tls is not None:
         st.sidebar.caption("Encrypted with TLS")
     name = st.sidebar.text_input("Name", defaults.model)
@@ -92,6 +94,25 @@ def choose_models(defaults: argparse.Namespace) -> tuple[str, list[ModelChoice]]
     return server, chosen
 
 
+def _choose_server(named: Sequence[str], host: str) -> str:
+    """Draws the choice of a server.
+
+    Visitors from a network choose among those that were named at the start: the page connects from
+    its own machine, with its own client certificate.
+    """
+    if _is_loopback(host):
+        return st.sidebar.text_input("Server", named[0], help="host:port of the gRPC API")
+    server = st.sidebar.selectbox("Server", named)
+    return server if server in named else named[0]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _choose_version(
     model: ModelChoice, *, label: str, key: str, start: int = 0
 ) -> ModelChoice | None:
@@ -111,8 +132,8 @@ def _choose_version(
 
     linked = st.query_params.get(key, "")
     index = min(start, len(numbers) - 1)
-    if linked.isdigit() and int(linked) in numbers:
-        index = numbers.index(int(linked))
+    for position, number in enumerate(numbers):
+        index = position if linked == str(number) else index
     number = st.sidebar.selectbox(
         "Version" if key == "version" else "Its version", numbers, index, title, key=f"{key}-number"
     )

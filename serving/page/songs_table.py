@@ -87,10 +87,4 @@ def _csv(answers: Sequence[FileResult]) -> str:
 
 
 def _json(answers: Sequence[FileResult]) -> str:
-    objects = [
-        answer.prediction.as_json()
-        if answer.prediction is not None
-        else {"file": str(answer.path), "error": answer.error}
-        for answer in answers
-    ]
-    return json.dumps(objects, indent=1, ensure_ascii=False)
+    return json.dumps([answer.as_json() for answer in answers], indent=1, ensure_ascii=False)

@@ -9,19 +9,25 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from components.common import release_log, release_writing, releases
+from components.common import releases
 from components.common.errors import UserError
-from components.common.release_check import log_faults, version_faults
+from components.common.releases import Push, ReleaseStore
 from tests.conftest import ROOT
 
 
 @pytest.fixture
 def model(tmp_path) -> str:
     return write_model(tmp_path / "model", b"one")
+
+
+@pytest.fixture
+def base(tmp_path) -> Path:
+    return tmp_path / "genre"
 
 
 def write_model(folder: Path, content: bytes) -> str:
@@ -32,40 +38,63 @@ def write_model(folder: Path, content: bytes) -> str:
     return str(folder)
 
 
-def push(model: str, base: Path) -> releases.Push:
-    return releases.push(model, str(base), release={"model": "cnn"})
+def push(model: str, base: Path, **facts: object) -> Push:
+    return ReleaseStore(str(base)).push(model, release={"model": "cnn", **facts})
 
 
 def shown(base: Path) -> list[str]:
     """The versions, and whatever else is visible beside them and the log."""
-    hidden = {releases.LOG_FILE}
     names = {path.name for path in base.iterdir() if not path.name.startswith(".")}
-    return sorted(names - hidden)
+    return sorted(names - {releases.LOG_FILE})
 
 
-def assert_intact(base: Path) -> None:
-    """The log is whole and agrees with the versions; the newest is what was released."""
-    log = release_log.read(str(base))
-    assert log_faults(str(base), log) == ([], [])
-    assert version_faults(str(base), max(releases.versions(str(base))), log) == []
+def assert_intact(base: Path | str) -> None:
+    """Every version is what was released, and the log says what the versions say."""
+    store = ReleaseStore(str(base))
+    result = store.verify(store.versions())
+    assert (result.faults, result.notes) == ([], [])
 
 
-def test_a_version_holds_the_model_and_its_release_file(model, tmp_path):
-    done = push(model, tmp_path / "genre")
+def killed_in(function: str, call: str, *arguments: str) -> None:
+    """Makes a call in a process that is killed as soon as a function of `writing` has returned."""
+    code = (
+        "import os, signal, sys\n"
+        "from components.common.releases import ReleaseStore, writing\n"
+        f"function = writing.{function}\n"
+        "def then_die(*arguments):\n"
+        "    function(*arguments)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"writing.{function} = then_die\n"
+        f"ReleaseStore(sys.argv[1]).{call}\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *arguments]
+    killed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+
+def test_a_version_holds_the_model_and_its_release_file(model, base):
+    done = push(model, base)
     assert done.written
-    version = tmp_path / "genre" / str(done.version)
+    version = base / str(done.version)
     assert (version / "variables" / "variables.index").read_bytes().endswith(b"one")
     release = json.loads((version / releases.RELEASE_FILE).read_text())
     assert release["model"] == "cnn" and release["version"] == done.version
     assert release["files"] == releases.checksums(model)
 
 
-def test_the_same_model_is_pushed_once(model, tmp_path):
-    base = tmp_path / "genre"
+def test_the_same_model_is_pushed_once(model, base):
     first = push(model, base)
     again = push(model, base)
     assert (again.version, again.written) == (first.version, False)
     assert shown(base) == [str(first.version)]
+
+
+def test_a_path_that_is_not_utf_8_is_stated_so_that_it_can_be_read_again(model, base):
+    done = push(model, base, data=os.fsdecode(b"/music/caf\xe9"), run_id="r\udce9")
+    assert ReleaseStore(str(base)).release(done.version).data == "caf?"
+    assert not push(model, base).written
+    assert_intact(base)
 
 
 def tamper(version: Path) -> None:
@@ -89,85 +118,73 @@ def garble(version: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [shutil.rmtree, tamper, truncate, add, forget, garble])
-def test_what_was_deleted_or_altered_is_pushed_again_as_a_newer_version(model, tmp_path, harm):
-    base = tmp_path / "genre"
+def test_what_was_deleted_or_altered_is_pushed_again_as_a_newer_version(model, base, harm):
     first = push(model, base)
     harm(Path(first.path))
     second = push(model, base)
     assert second.written
     assert releases.checksums(second.path) == releases.checksums(model)
-    assert second.version == max(releases.versions(str(base)))
+    assert second.version == ReleaseStore(str(base)).newest()
 
 
-def test_a_model_that_another_replaced_is_pushed_again(tmp_path):
+def test_a_model_that_another_replaced_is_pushed_again(tmp_path, base):
     one, two = (write_model(tmp_path / name, name.encode()) for name in ("one", "two"))
-    base = tmp_path / "genre"
     versions = [push(model, base).version for model in (one, two, one)]
     assert versions == sorted(set(versions))
     assert releases.checksums(str(base / str(versions[-1]))) == releases.checksums(one)
 
 
-def test_a_push_that_was_killed_leaves_no_version_and_the_next_one_works(model, tmp_path):
-    """SIGKILL while files are being copied."""
-    base = tmp_path / "genre"
-    code = (
-        "import os, signal, sys\n"
-        "from components.common import release_writing, releases\n"
-        "copy = release_writing._copy_local\n"
-        "def copy_and_die(source, target):\n"
-        "    copy(source, target)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "release_writing._copy_local = copy_and_die\n"
-        "releases.push(sys.argv[1], sys.argv[2], release={})\n"
-    )
-    killed = subprocess.run(
-        [sys.executable, "-c", code, model, str(base)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+def test_a_push_that_was_killed_leaves_no_version_and_the_next_one_works(model, base):
+    killed_in("_copy_local", "push(sys.argv[2], release={})", str(base), model)
     assert list(base.glob(".push-*/")) and shown(base) == []
     done = push(model, base)
     assert done.written and shown(base) == [str(done.version)]
     assert not list(base.glob(".push-*/"))
 
 
-def test_two_simultaneous_pushes_write_one_version(model, tmp_path):
-    base = tmp_path / "genre"
+def test_two_simultaneous_pushes_write_one_version(model, base):
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         done = pool.starmap(push, [(model, base)] * 4)
-    assert sum(one.written for one in done) == 1
+    assert sum(result.written for result in done) == 1
     assert len(shown(base)) == 1
 
 
-def test_a_version_is_invisible_until_it_is_complete(model, tmp_path, monkeypatch):
-    base = tmp_path / "genre"
+def test_a_version_is_invisible_until_it_is_complete(model, base, monkeypatch):
     seen = []
-    copy = release_writing._copy_local
+    copy: Callable[[str, Path], None] = releases.writing._copy_local
 
     def copy_and_look(source: str, target: Path) -> None:
         copy(source, target)
         seen.append(shown(base))
 
-    monkeypatch.setattr(release_writing, "_copy_local", copy_and_look)
+    monkeypatch.setattr(releases.writing, "_copy_local", copy_and_look)
     push(model, base)
     assert seen == [[]] * 3
 
 
-def test_a_new_version_is_newer_even_if_the_clock_went_back(model, tmp_path):
-    base = tmp_path / "genre"
+def test_a_new_version_is_newer_even_if_the_clock_went_back(model, base):
     ahead = int(time.time()) + 1000
     (base / str(ahead)).mkdir(parents=True)
     assert push(model, base).version == ahead + 1
 
 
-def traced_file(error: UserError) -> list[str]:
-    """Names of the files of code that the error's cause passed through."""
+def test_a_number_that_servers_do_not_load_is_no_version(model, base):
+    """TF Serving takes numbers of 63 bits."""
+    for name in (str(2**63), "9" * 200, "007", "²"):
+        write_model(base / name, b"other")
+    done = push(model, base)
+    assert done.version < 2**62
+    assert ReleaseStore(str(base)).versions() == [done.version]
+    assert_intact(base)
+    write_model(base / str(2**63 - 1), b"other")
+    with pytest.raises(UserError, match=rf"no number left .*{2**63 - 1}"):
+        push(model, base)
+
+
+def traced_functions(error: UserError) -> list[str]:
+    """Names of the functions that the error's cause passed through."""
     assert error.__cause__ is not None
-    frames = traceback.extract_tb(error.__cause__.__traceback__)
-    return [Path(frame.filename).name for frame in frames]
+    return [frame.name for frame in traceback.extract_tb(error.__cause__.__traceback__)]
 
 
 def test_a_full_disk_is_named_and_nothing_changes(model, tmp_path):
@@ -194,24 +211,28 @@ def test_a_full_disk_is_named_and_nothing_changes(model, tmp_path):
         full = []
         for pages in range(20):
             filler = base / ".filler"
-            place = os.statvfs(base)
-            filler.write_bytes(b"x" * ((place.f_bavail - pages) * place.f_frsize))
+            disk = os.statvfs(base)
+            filler.write_bytes(b"x" * ((disk.f_bavail - pages) * disk.f_frsize))
             try:
                 assert push(model, base).written
                 break
             except UserError as error:
-                full.append(traced_file(error))
+                full.append(traced_functions(error))
             assert shown(base) == [str(first.version)]
             assert_intact(base)
             filler.unlink()
-        assert "release_log.py" in full[-1] and len(shown(base)) == 2
+        assert "_stage_log" in full[-1] and len(shown(base)) == 2
         assert_intact(base)
     finally:
         subprocess.run(["umount", str(base)], check=True)
 
 
 def test_a_local_folder_is_read_without_tensorflow():
-    code = "import sys\nfrom components.common import releases\n"
-    code += "releases.versions('none'), releases.checksums('none'), releases.read_release('none')\n"
-    code += "assert not {'tensorflow', 'tfx'} & sys.modules.keys()"
+    code = (
+        "import sys\n"
+        "from components.common.releases import ReleaseStore, checksums\n"
+        "store = ReleaseStore('none')\n"
+        "store.versions(), store.release(1), store.history(), store.verify([]), checksums('none')\n"
+        "assert not {'tensorflow', 'tfx'} & sys.modules.keys()"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,90 +1,84 @@
-"""Pushing to an object store, which has no rename and no lock."""
+"""Pushing to an object store, which has no rename."""
 
 import pytest
-import tensorflow as tf
 
-from components.common import files, release_log, releases
+from components.common import files, releases
 from components.common.errors import UserError
-from components.common.release_check import log_faults, version_faults
+from components.common.releases import Push, ReleaseStore
 from tests.common.bucket import Bucket, new_bucket
-from tests.common.test_releases import write_model
+from tests.common.test_releases import assert_intact, write_model
 
 FILES = 5  # of a version: the model's three, a report and release.json
 
 
 @pytest.fixture
-def base(tmp_path) -> str:
+def store(tmp_path) -> ReleaseStore:
     """A serving folder in a bucket with the models one and two."""
-    folder = f"{new_bucket()}/genre"
+    store = ReleaseStore(f"{new_bucket()}/genre")
     for name in ("one", "two"):
-        push(tmp_path, name, folder)
-    return folder
+        push(tmp_path, name, store)
+    return store
 
 
-def push(folder, name: str, base: str) -> releases.Push:
+def push(folder, name: str, store: ReleaseStore) -> Push:
     model = write_model(folder / name, name.encode())
     evidence = folder / "report.json"
     evidence.write_text("{}")
-    return releases.push(
-        model,
-        base,
-        release={"model": name},
-        evidence={"assets.extra/report.json": str(evidence)},
+    return store.push(
+        model, release={"model": name}, evidence={"assets.extra/report.json": str(evidence)}
     )
 
 
-def assert_intact(base: str, *, folders: int) -> None:
-    """There are as many folders, and each is a version that is what was released."""
-    log = release_log.read(base)
-    there = releases.versions(base)
-    assert [int(name) for name in files.names(base) if name.isdigit()] == there
-    assert [version_faults(base, version, log) for version in there] == [[]] * folders
-    assert log_faults(base, log) == ([], [])
+def folders(store: ReleaseStore) -> list[int]:
+    return [int(name) for name in files.names(store.base) if name.isdigit()]
 
 
-def test_the_model_file_comes_last_and_then_the_log(base, tmp_path):
-    version = push(tmp_path, "three", base).path
-    assert Bucket.puts[-2:] == [f"{version}/saved_model.pb", f"{base}/{releases.LOG_FILE}"]
-    assert_intact(base, folders=3)
+def test_the_model_file_comes_last_and_then_the_log(store, tmp_path):
+    version = push(tmp_path, "three", store).path
+    assert Bucket.puts[-2:] == [f"{version}/saved_model.pb", f"{store.base}/{releases.LOG_FILE}"]
+    assert len(folders(store)) == 3
+    assert_intact(store.base)
 
 
 @pytest.mark.parametrize("room", range(FILES))
 def test_a_refused_file_leaves_nothing_is_said_and_the_next_push_works(
-    base, tmp_path, monkeypatch, room
+    store, tmp_path, monkeypatch, room
 ):
     with monkeypatch.context() as patched:
         patched.setattr(Bucket, "room", room)
         with pytest.raises(UserError, match=r"the bucket is full\. Production keeps what it has"):
-            push(tmp_path, "three", base)
-    assert_intact(base, folders=2)
-    assert push(tmp_path, "three", base).written
-    assert_intact(base, folders=3)
+            push(tmp_path, "three", store)
+    assert len(folders(store)) == 2
+    assert_intact(store.base)
+    assert push(tmp_path, "three", store).written
+    assert_intact(store.base)
 
 
 @pytest.mark.parametrize("room", range(FILES))
-def test_what_a_killed_push_left_stands_in_nobody_s_way(base, tmp_path, monkeypatch, room):
-    one, two = releases.versions(base)
+def test_what_a_killed_push_left_hinders_nothing(store, tmp_path, monkeypatch, room):
+    one, two = store.versions()
     with monkeypatch.context() as patched:
         patched.setattr(Bucket, "room", room)
         patched.setattr(Bucket, "is_down", True)
         with pytest.raises(UserError, match="the bucket is full"):
-            push(tmp_path, "three", base)
-    assert len([name for name in files.names(base) if name.isdigit()]) == 2 + (room > 0)
-    assert releases.newest_version(base) == two
-    assert not push(tmp_path, "two", base).written
-    done = releases.rollback(base)
-    assert releases.read_release(done.path)["source_version"] == one
-    faults, notes = log_faults(base, release_log.read(base))
-    assert faults == [] and len(notes) == (room > 0)
-    assert push(tmp_path, "three", base).written
+            push(tmp_path, "three", store)
+    assert len(folders(store)) == 2 + (room > 0)
+    assert store.newest() == two
+    assert not push(tmp_path, "two", store).written
+    done = store.rollback()
+    assert store.release(done.version).fields["source_version"] == one
+    result = store.verify(store.versions())
+    assert result.faults == [] and len(result.notes) == (room > 0)
+    assert push(tmp_path, "three", store).written
 
 
-def test_a_log_that_could_not_be_written_is_mended_by_the_next_push(base, tmp_path, monkeypatch):
+def test_a_log_that_could_not_be_written_gets_its_line_by_the_next_push(
+    store, tmp_path, monkeypatch
+):
     """The version is complete then, and servers may have loaded it."""
     with monkeypatch.context() as patched:
         patched.setattr(Bucket, "room", FILES)
-        with pytest.raises(tf.errors.ResourceExhaustedError):
-            push(tmp_path, "three", base)
-    assert len(releases.versions(base)) == 3
-    assert not push(tmp_path, "three", base).written
-    assert_intact(base, folders=3)
+        assert push(tmp_path, "three", store).written
+    assert len(store.verify([]).notes) == 1
+    assert not push(tmp_path, "three", store).written
+    assert_intact(store.base)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.common import releases
+from components.common.releases import ReleaseStore
 from serving.client import GenreClient
 from serving.local_model import LocalModel
 from tests.conftest import ROOT
@@ -76,13 +76,13 @@ def assert_served(models: Path, track: Path, folder: Path) -> None:
       track: A WAV file.
       folder: Where files may be written.
     """
-    (number,) = releases.versions(str(models))
+    (number,) = ReleaseStore(str(models)).versions()
     server = ServerProcess(folder / "server", ["--model-base-path", str(models)])
     try:
         assert_one_answer(server.wait_ready(), models / str(number), track.read_bytes(), folder)
         with GenreClient(server.address) as client:
             by_client = client.classify_file(track)
-        local = LocalModel(models / str(number)).classify_file(track)
+        local = LocalModel(ReleaseStore(str(models)), number).classify_file(track)
         assert local.version == by_client.version == number
         assert local.genre == by_client.genre
         np.testing.assert_allclose(local.probabilities, by_client.probabilities, atol=1e-5)

@@ -11,6 +11,7 @@ import pytest
 
 from components.audio.settings import AudioSettings
 from components.common import releases
+from components.common.releases import ReleaseStore
 from serving.client import GenreClient
 from tests.conftest import ROOT, chord
 from tests.e2e.conftest import output_of, run
@@ -31,8 +32,8 @@ def serving(output: Path) -> str:
 
 def in_production(output: Path) -> tuple[int, str]:
     """The newest version, and the checksum of its model."""
-    newest = releases.versions(serving(output))[-1]
-    files = releases.read_release(f"{serving(output)}/{newest}")["files"]
+    newest = ReleaseStore(serving(output)).versions()[-1]
+    files = ReleaseStore(serving(output)).release(newest).files
     return newest, releases.model_checksum(files)
 
 
@@ -53,13 +54,13 @@ def mlflow_runs(output: Path, run_id: str) -> dict:
 def test_a_refused_model_says_why_on_screen_in_the_report_and_in_mlflow(branched_off):
     """A minute's training, judged by the default gate; everything else is in the cache."""
     output = output_of(branched_off)
-    before = releases.versions(serving(output))
+    before = ReleaseStore(serving(output)).versions()
     judged_by_default = [*branched_off]
     place = judged_by_default.index("--gate")
     del judged_by_default[place : place + 2]
     refused = run(*judged_by_default)
     assert refused.code == 2, refused.screen
-    assert releases.versions(serving(output)) == before
+    assert ReleaseStore(serving(output)).versions() == before
     executed = {stage for stage, note in refused.stages().items() if note == "executed"}
     assert executed == {"Gate", "ModelSelector", "ReleaseReport", "Pusher", "RunRecorder"}
     report = judgement(output)
@@ -106,6 +107,7 @@ def test_a_worse_model_is_refused_a_better_one_released_and_rolled_back(
     assert diverged.code == 2, diverged.screen
     assert "ann is refused:" in diverged.screen and "no numbers for" in diverged.screen
     assert in_production(output) == (first, checksum)
+    assert ReleaseStore(serving(output)).versions() == [first]
 
     settings = ["--set", "training.windows_per_track=4", "--epochs", "40"]
     better = run(*arguments, "--models", "ann", *settings)
@@ -159,7 +161,7 @@ def roll_back(server: ServerProcess, output: Path) -> list[str]:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        newest = releases.versions(serving(output))[-1]
+        newest = ReleaseStore(serving(output)).versions()[-1]
         while not errors and (not answered_by or answered_by[-1] != newest):
             asking.join(0.2)
             assert asking.is_alive()

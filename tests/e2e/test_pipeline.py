@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.common import releases
+from components.common.releases import ReleaseStore
 from components.gtzan.genres import GENRES
 from tests.conftest import chord
 from tests.e2e.conftest import Run, output_of, run
@@ -30,14 +31,13 @@ STAGES = DATA_STAGES + BRANCH_STAGES + ALWAYS
 
 def model_files(output, version: int) -> dict[str, str]:
     """Checksums of a version's own files, without its evidence, which differs in every run."""
-    folder = str(output / "serving" / "genre" / str(version))
-    evidence = releases.read_release(folder)["evidence"]
-    files = releases.checksums(folder)
+    store = ReleaseStore(str(output / "serving" / "genre"))
+    files, evidence = releases.checksums(store.folder(version)), store.release(version).evidence
     return {name: files[name] for name in files if name not in evidence}
 
 
 def versions(output) -> list[int]:
-    return releases.versions(str(output / "serving" / "genre"))
+    return ReleaseStore(str(output / "serving" / "genre")).versions()
 
 
 def test_a_run_ends_in_a_pushed_model_that_classifies(first_run: Run, output, settings):

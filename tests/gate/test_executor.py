@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from components.common import answers, releases
+from components.common import answers
+from components.common.releases import ReleaseStore
 from components.gtzan.genres import GENRES
 from components.release_report.model_card import escape_markdown
 from tests.gate import tone_world
@@ -58,7 +59,7 @@ def test_a_bad_model_is_not_pushed_and_the_reason_is_on_screen_in_report_and_mlf
 ):
     _, gates, changes = BAD[name]
     serving = tmp_path / "genre"
-    released = releases.push(saved(good), str(serving), release={"model": "good"})
+    released = ReleaseStore(str(serving)).push(saved(good), release={"model": "good"})
     before = contents(serving)
     report = world.judge(
         {"m": bad(world, name)}, gate=dataclasses.replace(GATE, **changes), serving=serving
@@ -71,7 +72,8 @@ def test_a_bad_model_is_not_pushed_and_the_reason_is_on_screen_in_report_and_mlf
     titles = [row["title"] for row in report["models"]["m"]["gates"] if not row["passed"]]
     ended = finish(world, {"m": bad(world, name)}, serving, tmp_path / "run")
     assert ended.summary.pushed_to == ""  # so that the runner ends with exit code 2
-    assert contents(serving) == before and releases.versions(str(serving)) == [released.version]
+    assert contents(serving) == before
+    assert ReleaseStore(str(serving)).versions() == [released.version]
     assert "m is refused:" in ended.screen and "Not pushed: no model passed" in ended.screen
     for failing in titles:
         assert f"    {failing}: " in ended.screen
@@ -98,7 +100,7 @@ def saved(candidate: dict) -> str:
 def test_what_was_not_judged_or_waived_is_not_called_passed(world, good, tmp_path):
     """Production knows other genres, and the run waives the comparison."""
     GOOD.save(tmp_path / "old", (*GENRES[:-1], "polka"))
-    releases.push(str(tmp_path / "old"), str(tmp_path / "genre"), release={"model": "old"})
+    ReleaseStore(str(tmp_path / "genre")).push(str(tmp_path / "old"), release={"model": "old"})
     many = dataclasses.replace(GATE, min_tracks=1000)
     world.judge({"m": good}, gate=many, serving=tmp_path / "genre", replace_incompatible=True)
     ended = finish(world, {"m": good}, tmp_path / "genre", tmp_path / "run")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from components.common import answers, releases
+from components.common import answers
+from components.common.releases import ReleaseStore
 from components.gtzan.genres import GENRES
 from tests.gate import tone_world
 from tests.gate.test_executor import HONEST, failed, saved
@@ -38,9 +39,8 @@ def push(serving: Path, model: str | Path, training: tuple[str, ...] = ()) -> Pa
     listed = serving.parent / "training_tracks.txt"
     listed.parent.mkdir(parents=True, exist_ok=True)
     listed.write_text("".join(f"{content}\n" for content in training))
-    pushed = releases.push(
+    pushed = ReleaseStore(str(serving)).push(
         str(model),
-        str(serving),
         release={"model": "cnn"},
         evidence={"assets.extra/training_tracks.txt": str(listed)},
     )

@@ -16,7 +16,7 @@ import mlflow
 import pytest
 import yaml
 
-from components.common import releases
+from components.common.releases import ReleaseStore
 from tests.example_gen.conftest import sound, write_track
 from tests.kubeflow import walker
 from tests.permissive_gate import PERMISSIVE
@@ -120,8 +120,8 @@ def world(tmp_path_factory, image):
 def test_the_walk_ends_in_a_pushed_model(world):
     run = world.first
     assert run.executed[-2:] == ["Pusher", "RunRecorder"] and not run.cached
-    (version,) = releases.versions(str(world.serving))
-    release = releases.read_release(f"{world.serving}/{version}")
+    (version,) = ReleaseStore(str(world.serving)).versions()
+    release = ReleaseStore(str(world.serving)).release(version).fields
     assert (release["model"], release["run_id"]) == ("ann", run.run_id)
     assert sum(release["tracks"].values()) == len(GENRES) * TRACKS_PER_GENRE
     assert run.output("Pusher", "pushed_model").metadata["pushed"] == 1
@@ -164,12 +164,12 @@ def test_the_walk_leaves_the_record_that_a_local_run_leaves(world):
 
 
 def test_a_later_run_is_cached_and_pushes_nothing_until_there_is_new_music(world):
-    released = releases.versions(str(world.serving))
+    released = ReleaseStore(str(world.serving)).versions()
     unchanged = world.run()
     assert set(unchanged.executed) == executed_in_every_run(world.file)
     assert {"GtzanExampleGen", "Transform-descriptors", "Trainer-ann"} <= set(unchanged.cached)
     assert unchanged.output("Pusher", "pushed_model").metadata["written"] == 0
-    assert releases.versions(str(world.serving)) == released
+    assert ReleaseStore(str(world.serving)).versions() == released
 
     add_music(world.folder / "music")
     more = world.run(until="StatisticsGen")

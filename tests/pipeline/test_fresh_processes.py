@@ -20,7 +20,7 @@ from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.orchestration.kubeflow.v2 import compiler_utils
 
 from components.audio.settings import AudioSettings
-from components.common import releases
+from components.common.releases import ReleaseStore
 from components.gate.settings import from_dict
 from pipeline.config import DataConfig, PipelineConfig
 from pipeline.pipeline import create_pipeline
@@ -167,8 +167,8 @@ def test_an_executor_works_in_a_process_of_its_own(chain, name):
 def test_the_chain_ends_in_a_pushed_model(chain):
     chain.run("Pusher")
     serving = chain.nodes["Pusher"].exec_properties["base_directory"]
-    (version,) = releases.versions(serving)
-    release = releases.read_release(f"{serving}/{version}")
+    (version,) = ReleaseStore(serving).versions()
+    release = ReleaseStore(serving).release(version).fields
     assert release["model"] in MODELS and release["run_id"] == RUN
     assert sum(release["tracks"].values()) == 10 * TRACKS_PER_GENRE
     assert chain.output("Pusher", "pushed_model").metadata["pushed"] == 1

@@ -7,9 +7,9 @@ import pytest
 from tfx.dsl.components.base import base_executor
 from tfx.types import channel_utils, standard_artifacts
 
-from components.common import release_log, releases
+from components.common import releases, remarks
 from components.common.artifacts import Report
-from components.common.release_check import version_faults
+from components.common.releases import ReleaseStore
 from components.gate import production
 from components.pusher.component import Pusher
 from components.pusher.executor import Executor
@@ -114,11 +114,10 @@ def test_a_version_holds_its_evidence_and_its_training_tracks(run):
     assert (version / "assets.extra" / "training_statistics.pb").read_text() == "of training"
     found = production.newest(str(run.base))
     assert found is not None and found.training == {"aa", "bb"}
-    log = release_log.read(str(run.base))
-    assert outcome["log_head"] == log.head
-    (entry,) = log.entries
-    assert (entry.model, entry.run_id) == ("cnn", "id-cnn")
-    assert version_faults(str(run.base), int(outcome["pushed_version"]), log) == []
+    store = ReleaseStore(str(run.base))
+    (row,) = store.history()
+    assert (row.change.model, row.change.run_id) == ("cnn", "id-cnn")
+    assert store.verify(store.versions()).faults == []
 
 
 def test_a_later_run_with_other_evidence_pushes_the_same_model_once(run):
@@ -143,13 +142,16 @@ def test_a_model_that_a_rollback_withdrew_is_not_pushed_and_the_reason_is_said(t
     good.push()
     bad.judge()
     bad.push()
-    releases.rollback(str(good.base))
+    store = ReleaseStore(str(good.base))
+    store.rollback()
+    (good.base / releases.LOG_FILE).unlink()
     refused = bad.push()
     assert (refused["pushed"], refused["written"]) == (0, 0)
     assert "withdrawn by a rollback" in refused["reason"]
     assert "pushed_version" not in refused
-    newest = max(releases.versions(str(good.base)))
-    assert releases.read_release(f"{good.base}/{newest}")["model"] == "good"
+    assert store.release(store.require()).network == "good"
+    (remark,) = remarks.read(str(bad.folder / "pushed"))
+    assert releases.LOG_FILE in remark
 
 
 def test_of_two_runs_that_judged_at_the_same_time_the_second_is_not_pushed(tmp_path):
@@ -161,7 +163,7 @@ def test_of_two_runs_that_judged_at_the_same_time_the_second_is_not_pushed(tmp_p
         f"version {first['pushed_version']} came into production while this run judged its models "
         "against an empty serving folder; run again"
     ) in refused["reason"]
-    assert releases.versions(str(two.base)) == [int(first["pushed_version"])]
+    assert ReleaseStore(str(two.base)).versions() == [int(first["pushed_version"])]
     two.judge()
     assert two.push()["written"] == 1
 
@@ -181,7 +183,7 @@ def test_a_rollback_between_judging_and_pushing_stops_the_push(tmp_path):
     two.judge()
     two.push()
     three.judge()
-    releases.rollback(str(three.base))
+    ReleaseStore(str(three.base)).rollback()
     assert "came into production while this run judged" in three.push()["reason"]
 
 
@@ -196,7 +198,7 @@ def test_the_same_model_under_a_new_number_is_still_what_was_judged_against(tmp_
 def test_a_baseline_that_cannot_be_read_does_not_stop_a_push(tmp_path):
     Run(tmp_path, "one").push()
     two = Run(tmp_path, "two")
-    newest = max(releases.versions(str(two.base)))
+    newest = ReleaseStore(str(two.base)).require()
     (two.base / str(newest) / releases.RELEASE_FILE).write_bytes(b"\xff\xfe[")
     two.judge()
     assert two.push()["written"] == 1

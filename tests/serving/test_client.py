@@ -136,9 +136,9 @@ def test_what_is_not_a_song_is_said(client: GenreClient, tmp_path: pathlib.Path)
 
 
 def test_unreachable_server_is_said_with_what_to_do() -> None:
-    with GenreClient("localhost:1", timeout_seconds=2) as client:
+    with GenreClient("localhost:1") as client:
         with pytest.raises(CallError, match="make serve") as caught:
-            client.classify_samples(tone("pop"))
+            client.versions()
         assert caught.value.code == "UNAVAILABLE"
 
 
@@ -193,14 +193,7 @@ def test_command_line_prints_json_and_goes_on_after_errors(
 
 
 def test_command_line_says_once_that_no_server_answers(songs: pathlib.Path, capsys) -> None:
-    assert main(["--server", "localhost:1", "--attempts", "1", str(songs)]) == 1
+    assert main(["--server", "localhost:1", str(songs)]) == 1
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert "no server answers at localhost:1" in printed
-
-
-def test_real_track_is_answered(client: GenreClient, real_music: pathlib.Path) -> None:
-    track = next((real_music / "genres_original").rglob("*.wav"))
-    prediction = client.classify_file(track)
-    assert prediction.window_probabilities.shape == (10, 10)
-    assert prediction.duration_seconds == pytest.approx(30, abs=0.5)

@@ -208,7 +208,8 @@ def test_reader_that_goes_away_ends_it_quietly(
 
 
 @pytest.mark.parametrize(
-    "flags", [["--concurrency", "0"], ["--attempts", "x"], ["--timeout", "nan"], ["--timeout", "0"]]
+    "flags",
+    [["--concurrency", "0"], ["--concurrency", "x"], ["--timeout", "nan"], ["--timeout", "0"]],
 )
 def test_wrong_command_line_exits_with_2(flags: list[str], capsys) -> None:
     from serving.client.cli import main

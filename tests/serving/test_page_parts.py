@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from streamlit.testing.v1 import AppTest
 
 from components.audio import codec
 from serving.client import Tls
@@ -142,6 +143,29 @@ def test_snippets_name_server_version_and_encryption() -> None:
         "curl --cacert /etc/ca.pem -d '@my song-request.json' "
         "https://far:8501/v1/models/other/labels/stable:predict"
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "kind"),
+    [("127.0.0.1", "text_input"), ("localhost", "text_input"), ("::", "selectbox")],
+)
+def test_visitors_from_a_network_may_only_choose_among_the_servers_named_at_the_start(
+    host: str, kind: str
+) -> None:
+    def page(flags: list[str]) -> None:
+        from serving.app import _parser
+        from serving.page.models import choose_models
+
+        choose_models(_parser().parse_args(flags))
+
+    flags = ["--host", host, "--server", "localhost:1", "localhost:2"]
+    shown = AppTest.from_function(page, kwargs={"flags": flags}, default_timeout=60).run()
+    assert not shown.exception and len(shown.error) == 1  # none answers
+    (server,) = (widget for widget in shown.get(kind) if widget.label == "Server")
+    assert server.value == "localhost:1"
+    assert getattr(server, "options", None) in (None, ["localhost:1", "localhost:2"])
+    other = {"text_input", "selectbox"} - {kind}
+    assert "Server" not in [widget.label for name in other for widget in shown.get(name)]
 
 
 def test_flags_say_where_the_page_listens() -> None:

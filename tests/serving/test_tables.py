@@ -2,15 +2,18 @@
 
 import colorsys
 import itertools
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from serving.client import GenrePrediction
+from components.common.csv_cells import escape_csv_cell
+from components.common.releases import Release
+from serving.client import FileResult, GenrePrediction
 from serving.client.colours import genre_colours, relative_luminance
-from serving.client.releases import Release
+from serving.client.output import csv_row
 from serving.client.tables import song_table, songs_table
 
 
@@ -46,6 +49,17 @@ def test_close_call_is_said_as_one() -> None:
     clear = prediction(["disco", "pop", "rock"], [0.5, 0.3, 0.2])
     assert not clear.close and clear.verdict() == "disco 50 %"
     assert "close" not in printed(songs_table([clear] * 2, Release(3)))
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_cells_that_a_spreadsheet_would_run_are_escaped(start: str) -> None:
+    name = f"{start}cmd|' /C calc'!A0.wav"
+    made = csv_row(FileResult(pathlib.Path(name), prediction(["a", "b"], [0.9, 0.1], name=name)))
+    failed = csv_row(FileResult(pathlib.Path(name), error=f"{name} is not audio"))
+    assert (made[0], failed[0]) == (f"'{name}", f"'{name}")
+    assert failed[-1] == f"'{name} is not audio"
+    assert made[2] == "0.900000"
+    assert [escape_csv_cell(value) for value in ("-14.2", -14.2, "a=b")] == ["-14.2", -14.2, "a=b"]
 
 
 def test_any_genres_and_names_are_shown_as_they_are() -> None:

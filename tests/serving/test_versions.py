@@ -17,7 +17,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.client.releases import newest_version
+from components.common.releases import ReleaseStore
 from serving.protocol import message
 from serving.server import versions as versions_module
 from serving.server.errors import ServingError
@@ -166,7 +166,7 @@ def test_names_that_are_no_version_are_passed_over(
         (base / name).mkdir()
     [model] = polled(one_model(base)).models()
     assert list(model.states()) == model.numbers() == [1]
-    assert newest_version(base).name == "1"
+    assert ReleaseStore(str(base)).newest() == 1
     model.unload_all()
 
 

@@ -27,7 +27,7 @@ from components.trainer.release.genre_graph import Branch
 from components.trainer.trainer import run_fn
 from components.trainer.training.body_outputs import window_outputs
 from components.transform.preprocessing import preprocessing_fn
-from serving.client.results import Answer, PredictionBuilder
+from serving.client.results import Answer, join_answers
 from tests.trainer.conftest import tiny
 from tests.trainer.release.test_export import in_session
 
@@ -247,14 +247,14 @@ def test_files_of_different_lengths_and_records_in_one_batch_do_not_change_each_
 def test_a_song_in_parts_as_the_client_sends_it_is_the_song_at_once(released, expected, songs):
     name, run = released
     samples, part = songs[330], 10 * SETTINGS.clip_samples
-    builder = PredictionBuilder("song", SETTINGS)
+    answers = []
     for start in range(0, len(samples), part):
         answer = run("classify_audio", audio=samples[np.newaxis, start : start + part])
         np.testing.assert_allclose(answer["temperature"], [TEMPERATURES[name]])
-        outputs = (answer[key][0] for key in ("probabilities", "window_probabilities"))
-        builder.add(part, Answer("genre", 1, GENRES, *outputs, answer["temperature"][0]))
+        answers.append(Answer.of("genre", 1, {key: value[0] for key, value in answer.items()}))
     windows, whole = expected[name, "rock.00330"]
-    prediction = builder.prediction(0.0)
+    lengths = [part] * len(answers)
+    prediction = join_answers("song", lengths, answers, SETTINGS, call_seconds=0)
     np.testing.assert_allclose(prediction.window_probabilities, windows, atol=1e-5)
     np.testing.assert_allclose(prediction.probabilities, whole, atol=1e-5)
     if name != "music_mel":  # whose temperature is 1

@@ -1,0 +1,253 @@
+"""What a version says of itself (`release.json`), and the lines of the release log.
+
+genre/1795333142/saved_model.pb, variables/, assets/, assets.extra/
+genre/1795333142/assets.extra/release.json    origin, figures, SHA-256 of every other file
+genre/releases.jsonl                          one JSON line for every change of production
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from components.common import files, foreign_json
+
+RELEASE_FILE = "assets.extra/release.json"
+MODEL_FILE = "saved_model.pb"
+LOG_FILE = "releases.jsonl"
+PUSH, ROLLBACK, PROMOTE = "push", "rollback", "promote"
+LARGEST_VERSION = 2**63 - 1
+SYNTHETIC_NOTE = "trained on synthetic music: it knows no real song"
+
+_WITHDRAW = "withdraw"  # in logs of earlier Gatefolds a line of its own, before the rollback's
+# Version numbers of a pipeline are the Unix times of their pushes; others just count.
+_FIRST_PUSH, _LAST_PUSH = 1_500_000_000, 4_100_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One change of what is in production: a line of the log, and a part of its version.
+
+    Attributes:
+      time: When, in UTC: "2026-11-22T13:50:44Z".
+      action: "push" (a run published its model), "rollback" or "promote" (a person published an
+        earlier version's model again).
+      version: The version that was published.
+      replaces: The version that was in production before; None if there was none.
+      source: Whose files a rollback or promotion published; None for a push.
+      run_id: The run that trained or chose the model.
+      model: The model's name in the catalog.
+      checksum: `model_checksum` of the model's own files.
+      evidence: `Release.evidence_checksum` of the version.
+      withdraws: Checksum of the model that a rollback withdrew; "" for others.
+    """
+
+    time: str
+    action: str
+    version: int
+    replaces: int | None
+    source: int | None
+    run_id: str
+    model: str
+    checksum: str
+    evidence: str
+    withdraws: str = ""
+
+    def line(self) -> bytes:
+        """The change as a line of the log."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False).encode() + b"\n"
+
+
+def parse_changes(rows: Iterable[Any]) -> Iterator[Change | None]:
+    """The changes in JSON objects; None for each that is no change. Unknown keys are ignored."""
+    withdraws = ""
+    for row in rows:
+        fields = row if isinstance(row, dict) else {}
+        if fields.get("action") == _WITHDRAW and isinstance(fields.get("checksum"), str):
+            withdraws = fields["checksum"]
+            continue
+        known = {name: fields[name] for name in _TYPES if name in fields}
+        if withdraws:
+            known["withdraws"], withdraws = withdraws, ""
+        try:
+            change = Change(**known)
+        except TypeError:
+            yield None
+            continue
+        values = dataclasses.asdict(change)
+        yield change if all(type(values[name]) in _TYPES[name] for name in _TYPES) else None
+    if withdraws:
+        yield None
+
+
+_OPTIONAL = (int, type(None))
+_TYPES: dict[str, tuple[type, ...]] = {
+    field.name: {int: (int,), str: (str,)}.get(field.type, _OPTIONAL)  # type: ignore[arg-type]
+    for field in dataclasses.fields(Change)
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """What a version says of itself. Any part may be missing.
+
+    Attributes:
+      version: Its number.
+      fields: What its `release.json` holds; empty if that is missing or unreadable.
+      problem: Why `release.json` cannot be read; "" if it can.
+    """
+
+    version: int
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def network(self) -> str:
+        """The model's name in the catalog ("musicnn"); "" if it is unknown."""
+        return self._text("model")
+
+    @property
+    def run_id(self) -> str:
+        """The run that pushed it; "" if it is unknown."""
+        return self._text("run_id")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """SHA-256 of each of the model's own files by path; empty if it does not say."""
+        return _digests(self.fields.get("files"))
+
+    @property
+    def evidence(self) -> dict[str, str]:
+        """SHA-256 of each file that came with the push by path; empty for older versions."""
+        listed = _digests(self.fields.get("evidence"))
+        return {name: digest for name, digest in listed.items() if name.startswith("assets.")}
+
+    @property
+    def evidence_checksum(self) -> str:
+        """One SHA-256 for the evidence and for what `release.json` states."""
+        facts = {name: value for name, value in self.fields.items() if name != "log"}
+        text = json.dumps(facts, sort_keys=True).encode()
+        return model_checksum({**self.evidence, RELEASE_FILE: hashlib.sha256(text).hexdigest()})
+
+    @property
+    def change(self) -> Change | None:
+        """The change that published it; None for versions that are older than the log."""
+        rows = self.fields.get("log")
+        changes = list(parse_changes(rows)) if isinstance(rows, list) else []
+        change = changes[-1] if changes else None
+        return change if change is not None and change.version == self.version else None
+
+    @property
+    def withdrawn(self) -> dict[str, int] | None:
+        """Models that no run may push, as it was published: the versions that held them, by
+        checksum. None for versions that do not say.
+        """
+        models = self.fields.get("withdrawn")
+        if not isinstance(models, dict):
+            return None
+        return {checksum: held for checksum, held in models.items() if type(held) is int}
+
+    @property
+    def data(self) -> str:
+        """What it was trained on, as a short name; "" if it is unknown."""
+        return pathlib.PurePath(self._text("data")).name
+
+    @property
+    def tracks(self) -> dict[str, int]:
+        """Tracks of each split ("train", "validation", "test")."""
+        tracks = self.fields.get("tracks")
+        counts = tracks.items() if isinstance(tracks, dict) else ()
+        return {str(name): count for name, count in counts if isinstance(count, int)}
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Accuracy on the tracks of the test split, 0 to 1."""
+        value = self.fields.get("test_accuracy")
+        return float(value) if isinstance(value, int | float) else None
+
+    @property
+    def pushed_at(self) -> str:
+        """When it was pushed, in UTC: "2026-11-22T13:50:44Z"; "" if it does not say."""
+        return self._text("pushed_at")
+
+    @property
+    def day(self) -> datetime.date | None:
+        """The day of its push, in UTC; taken from its number if it does not say."""
+        utc = datetime.timezone.utc
+        try:
+            moment = datetime.datetime.fromisoformat(self.pushed_at.replace("Z", "+00:00"))
+            return (moment.astimezone(utc) if moment.tzinfo else moment).date()
+        except (ValueError, OverflowError):
+            if not _FIRST_PUSH < self.version < _LAST_PUSH:
+                return None
+            return datetime.datetime.fromtimestamp(self.version, utc).date()
+
+    @property
+    def note(self) -> str:
+        """The warning that must stand beside its answers; "" if there is none."""
+        return SYNTHETIC_NOTE if self.fields.get("synthetic") is True else ""
+
+    def title(self, served_as: str) -> str:
+        """Model, data and date: "musicnn, trained on GTZAN, 2026-11-22".
+
+        Args:
+          served_as: Name under which it is served, used if the model's own name is unknown.
+        """
+        words = [self.network or f"{served_as} version {self.version}"]
+        if self.data:
+            words.append(f"trained on {self.data}")
+        if self.day:
+            words.append(self.day.isoformat())
+        return ", ".join(words)
+
+    def _text(self, name: str) -> str:
+        value = self.fields.get(name)
+        return value if isinstance(value, str) else ""
+
+
+def read_release(folder: str, version: int) -> Release:
+    """Reads the `release.json` of a version's folder."""
+    path = f"{folder}/{RELEASE_FILE}"
+    if not files.exists(path):
+        return Release(version, problem=f"{RELEASE_FILE} is missing")
+    try:
+        fields = foreign_json.parse(files.read_bytes(path, foreign_json.MAX_BYTES + 1))
+    except (OSError, foreign_json.ForeignJsonError) as error:
+        return Release(version, problem=f"{RELEASE_FILE} cannot be read: {error}")
+    if not isinstance(fields, dict):
+        return Release(version, problem=f"{RELEASE_FILE} cannot be read: it is no JSON object")
+    return Release(version, fields)
+
+
+def checksums(folder: str) -> dict[str, str]:
+    """SHA-256, in hexadecimal, of every file below a folder by its relative path.
+
+    `release.json` is left out: it holds these checksums.
+    """
+    folder = folder.rstrip("/")
+    return {
+        name: files.sha256(f"{folder}/{name}")
+        for name in files.files_below(folder)
+        if name != RELEASE_FILE
+    }
+
+
+def model_checksum(digests: Mapping[str, str]) -> str:
+    """One SHA-256 for many files: over lines "SHA-256, two spaces, relative path", sorted by path.
+
+    Args:
+      digests: SHA-256 of each file, in hexadecimal, by relative path.
+
+    Returns:
+      64 hexadecimal digits; "" without files.
+    """
+    lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest() if lines else ""
+
+
+def _digests(listed: Any) -> dict[str, str]:
+    names = listed.items() if isinstance(listed, dict) else ()
+    return {name: digest for name, digest in names if isinstance(digest, str)}
