@@ -136,7 +136,7 @@ def _check_names(dag: tfx_pipeline.Pipeline, deployment: Deployment) -> None:
 
 def _completed_task(task: dict[str, Any], deployment: Deployment) -> dict[str, Any]:
     """A task with all names in lower case: 2.5 names pods after tasks that may be retried."""
-    inputs = task["inputs"]
+    inputs = task.get("inputs", {})
     parameters = inputs.get("parameters", {})
     task["taskInfo"]["name"] = task["taskInfo"]["name"].lower()
     if "dependentTasks" in task:
