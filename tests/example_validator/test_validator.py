@@ -57,6 +57,7 @@ def validate(tmp_path):
 def test_good_tracks_pass_and_every_split_has_its_empty_anomalies(validate):
     anomalies = validate(train=GOOD, test=GOOD)
     assert anomalies.splits == ["train", "test"]
+    assert anomalies.get_int_custom_property("blessed") == 1
     assert io_utils.read_bytes_file(f"{anomalies.uri}/Split-test/SchemaDiff.pb") is not None
 
 

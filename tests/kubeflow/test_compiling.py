@@ -8,10 +8,11 @@ from kfp.client import client as kfp_client
 
 from components.common.errors import UserError
 from components.common.node_ids import VALID
-from kubeflow import compiling
+from kubeflow import compiling, pictures
 from kubeflow.deployment import MLFLOW_KEYS, OBJECT_STORE_KEYS, Deployment, Resources
 from pipeline.config import DataConfig, PipelineConfig
 from tests.conftest import ROOT
+from tests.kubeflow import releases
 
 CONFIG = PipelineConfig(
     data=DataConfig("s3://bucket/genres"),
@@ -132,6 +133,24 @@ def test_the_file_names_secrets_and_holds_none(documents, tmp_path, monkeypatch)
         assert named == {"keys": {*OBJECT_STORE_KEYS}, "mlflow": {*MLFLOW_KEYS}}
         (field,) = environment["fieldPathAsEnv"]
         assert field["name"] == "GATEFOLD_RUN_ID"
+
+
+@pytest.mark.parametrize("release", releases.RELEASES, ids=lambda one: one.name)
+def test_every_name_retry_output_and_variable_is_legal(documents, spec, tasks, release):
+    environments = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for name, task in tasks.items():
+        assert task["taskInfo"]["name"] == name
+        pod = releases.pod_name(release, name, retried=True)
+        assert releases.POD_NAME.fullmatch(pod)
+        assert releases.attempts(release, task["retryPolicy"], attempt_seconds=86_400) == 3
+        outputs = component(spec, name)["outputDefinitions"]["artifacts"]
+        shown = {key for key, output in outputs.items() if "schemaTitle" in output["artifactType"]}
+        assert shown <= pictures.PICTURES.keys()
+        assert all(outputs[key]["artifactType"]["instanceSchema"] for key in outputs.keys() - shown)
+        environment = environments[component(spec, name)["executorLabel"]]
+        assert set(environment) == {"secretAsEnv", "fieldPathAsEnv"}
+        # `optional` is unknown before 2.15, and an unknown field makes the file unreadable.
+        assert all(set(one) == {"secretName", "keyToEnv"} for one in environment["secretAsEnv"])
 
 
 def test_resources_and_retries_stand_at_every_node(spec, tasks):

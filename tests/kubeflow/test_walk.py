@@ -9,6 +9,7 @@ imported libraries, as imports would take three quarters of the time.
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -137,9 +138,10 @@ def test_every_executor_works_from_what_it_is_given(world):
     empty = {
         output
         for output, artifact in run.outputs.items()
-        if artifact.type.instance_schema and not list(Path(artifact.uri).iterdir())
+        if Path(artifact.uri).is_dir() and not list(Path(artifact.uri).iterdir())
     }
-    assert empty == UNWRITTEN
+    # Nor are there files behind figures: Kubeflow's pages read them from the metadata.
+    assert empty == UNWRITTEN | {("releasereport", key) for key in ("accuracy", "confusion_matrix")}
 
 
 def test_executors_write_metadata_that_kubeflow_hands_on_unchanged(world):
@@ -178,8 +180,8 @@ def test_kubeflows_pages_show_the_run(world):
 @pytest.mark.parametrize(
     ("task", "key", "heading"),
     [
-        ("gtzanexamplegen", "ingest_page", "Ingest report"),
-        ("releasereport", "release_page", "Release report"),
+        ("gtzanexamplegen", "ingest_page", re.compile("^Ingest report")),
+        ("releasereport", "release_page", re.compile("may go into production")),
     ],
 )
 def test_a_page_is_a_single_file_that_a_browser_opens(world, task, key, heading):
