@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
-from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from components.common import published_report
@@ -114,7 +113,7 @@ def draw(
     source = f"{sources[picture.source].artifacts[0].uri}/{picture.file}"
     artifact = pipeline_spec_pb2.RuntimeArtifact(uri=uri)
     if picture.metadata is None:
-        fileio.copy(source, uri, overwrite=True)
+        io_utils.write_bytes_file(uri, io_utils.read_bytes_file(source))
     else:
         metadata = picture.metadata(json.loads(io_utils.read_string_file(source)))
         json_format.ParseDict(metadata, artifact.metadata)
