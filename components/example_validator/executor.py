@@ -71,7 +71,7 @@ class Executor(PreparedExecutor, tfx_executor.Executor):
                 ),
             )
         # TFX writes a struct with each split's verdict, which Kubeflow hands on in another form.
-        artifact.set_int_custom_property(
+        artifact.set_json_value_custom_property(
             tfx_executor.ARTIFACT_PROPERTY_BLESSED_KEY, tfx_executor.BLESSED_VALUE
         )
         return result
