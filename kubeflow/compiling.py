@@ -1,9 +1,11 @@
 """Compiles the pipeline to the file that Kubeflow Pipelines takes (schema 2.1.0).
 
 TFX's compiler makes the specification. What it lacks is added here: resources, retries, which nodes
-are never cached, the pipeline root, and a second YAML document with the nodes' environment.
+are never cached, names that every release takes, outputs that Kubeflow's own pages show, the
+pipeline root, and a second YAML document with the nodes' environment.
 """
 
+import collections
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from components.common import node_ids, storage
 from components.common.errors import UserError
 from components.trainer.component import Trainer, Tuner
+from kubeflow import entry_point, pictures
 from kubeflow.deployment import Deployment
+from pipeline import genres
 from pipeline.config import PipelineConfig
-from pipeline.local import music
 from pipeline.pipeline import create_pipeline
 
 # Kubeflow replaces it with the id of the run when it starts a node.
@@ -26,6 +29,9 @@ RUN_ID = "{{$.pipeline_job_uuid}}"
 
 _RUN_ID_PARAMETER = "run_id"
 _BACKOFF_SECONDS = 60
+# Releases from 2.14 on read no limit as "0" and then never start a node again. The time counts from
+# the start of the first attempt, so it must hold the longest training.
+_RETRY_WINDOW_SECONDS = 7 * 24 * 3600
 
 
 def compile_to(file: str, config: PipelineConfig, deployment: Deployment) -> str:
@@ -69,16 +75,28 @@ def specification(
       UserError: `deployment` names resources for a node that does not exist.
     """
     dag = create_pipeline(config, data_fingerprint=None, run_id=RUN_ID)
+    return compile_dag(dag, deployment)
+
+
+def compile_dag(
+    dag: tfx_pipeline.Pipeline, deployment: Deployment
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Compiles a pipeline of TFX; arguments, result and errors as of `specification`."""
     _check_names(dag, deployment)
     compiled = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
         config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-            default_image=deployment.image, use_pipeline_spec_2_1=True
+            default_image=deployment.image,
+            default_commands=entry_point.COMMAND,
+            use_pipeline_spec_2_1=True,
         )
     ).run(dag, write_out=False)
     spec = compiled["pipelineSpec"]
     spec["defaultPipelineRoot"] = deployment.pipeline_root
-    for task in spec["root"]["dag"]["tasks"].values():
-        _complete_task(task, deployment)
+    spec["root"]["dag"]["tasks"] = {
+        name.lower(): _completed_task(task, deployment)
+        for name, task in spec["root"]["dag"]["tasks"].items()
+    }
+    pictures.add_outputs(spec["components"])
     training = {node.id for node in dag.components if isinstance(node, Trainer | Tuner)}
     executors = spec["deploymentSpec"]["executors"]
     for name, component in spec["components"].items():
@@ -95,8 +113,8 @@ def _with_genres(config: PipelineConfig) -> PipelineConfig:
         return config
     if storage.is_remote(config.data.folder):
         storage.open_object_stores(config.data.folder)
-        return music.resolve_remote(config)
-    return music.resolve_local(config)
+        return genres.resolve_remote(config)
+    return genres.resolve_local(config)
 
 
 def _check_names(dag: tfx_pipeline.Pipeline, deployment: Deployment) -> None:
@@ -104,6 +122,10 @@ def _check_names(dag: tfx_pipeline.Pipeline, deployment: Deployment) -> None:
     invalid = [name for name in ids if not node_ids.VALID.fullmatch(name)]
     if invalid:
         raise ValueError(f"Kubeflow refuses these node ids: {invalid}")
+    names = collections.Counter(name.lower() for name in ids)
+    equal = sorted(name for name in ids if names[name.lower()] > 1)
+    if equal:
+        raise UserError(f"on Kubeflow these nodes have the same name: {', '.join(equal)}")
     kinds = {name.partition("-")[0] for name in ids}
     unknown = sorted({*deployment.node_resources} - ids - kinds)
     if unknown:
@@ -112,22 +134,29 @@ def _check_names(dag: tfx_pipeline.Pipeline, deployment: Deployment) -> None:
         )
 
 
-def _complete_task(task: dict[str, Any], deployment: Deployment) -> None:
-    parameters = task["inputs"].get("parameters", {})
+def _completed_task(task: dict[str, Any], deployment: Deployment) -> dict[str, Any]:
+    """A task with all names in lower case: 2.5 names pods after tasks that may be retried."""
+    inputs = task.get("inputs", {})
+    parameters = inputs.get("parameters", {})
+    task["taskInfo"]["name"] = task["taskInfo"]["name"].lower()
+    if "dependentTasks" in task:
+        task["dependentTasks"] = [name.lower() for name in task["dependentTasks"]]
+    for source in (*inputs.get("artifacts", {}).values(), *parameters.values()):
+        producer = source.get("taskOutputArtifact") or source.get("taskOutputParameter")
+        if producer:
+            # TFX 1.16 names a parameter's producer <id>_task, and <id> where it defines the task.
+            producer["producerTask"] = producer["producerTask"].removesuffix("_task").lower()
     if _RUN_ID_PARAMETER in parameters:
         # The id differs in every run, so no result could be found; this says it for all readers.
         task.pop("cachingOptions", None)
-    for parameter in parameters.values():
-        source = parameter.get("taskOutputParameter")
-        if source:
-            # TFX 1.16 names the producer <id>_task here, and <id> where it defines the task.
-            source["producerTask"] = source["producerTask"].removesuffix("_task")
     if deployment.retries:
         task["retryPolicy"] = {
             "maxRetryCount": deployment.retries,
             "backoffDuration": f"{_BACKOFF_SECONDS}s",
-            "backoffFactor": 2,
+            "backoffFactor": 2,  # Argo takes whole numbers only
+            "backoffMaxDuration": f"{_RETRY_WINDOW_SECONDS}s",
         }
+    return task
 
 
 def _resources(node: str, deployment: Deployment, *, accelerated: bool) -> dict[str, Any]:

@@ -1,15 +1,15 @@
-"""Imports whatever a run starts: every node's executor, and TFX's entry point of a container.
+"""Imports whatever a run starts: every node's executor, and the entry point of a container.
 
 The image's last build step: `python -m kubeflow.image_check`.
 """
 
 import importlib
 
-from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KUBEFLOW_TFX_CMD
 from tfx.utils import import_utils
 
 from components.common.resources import SCHEMA_FILE, installed_file
 from components.trainer.catalog import CATALOG
+from kubeflow import entry_point
 from pipeline.config import DataConfig, PipelineConfig
 from pipeline.pipeline import create_pipeline
 
@@ -38,7 +38,7 @@ def check() -> list[str]:
     classes = sorted({node.executor_spec.class_path for node in dag.components})
     for path in classes:
         import_utils.import_class_by_path(path)
-    for module in (KUBEFLOW_TFX_CMD[-1], *_SERVING):
+    for module in (entry_point.COMMAND[-1], *_SERVING):
         importlib.import_module(module)
     return classes
 

@@ -145,5 +145,8 @@ def _run(module: str, arguments: list[str], cwd: str, env: dict[str, str], scree
     # and passes its address on, but starts another one.
     forkserver._forkserver.ensure_running = lambda: None
     sys.argv = [module, *arguments]
-    sys.path[:0] = [path for path in env.get("PYTHONPATH", "").split(":") if path]
+    # As after `python -m`: our code is in the folder or where PYTHONPATH says, and nowhere else.
+    python_path = [path for path in env.get("PYTHONPATH", "").split(":") if path]
+    libraries = [path for path in sys.path if path not in ("", str(Path(__file__).parents[1]))]
+    sys.path[:] = [cwd, *python_path, *libraries]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -70,6 +70,10 @@ class Executor(PreparedExecutor, tfx_executor.Executor):
                     for split, split_anomalies in anomalies.items()
                 ),
             )
+        # TFX writes a struct with each split's verdict, which Kubeflow hands on in another form.
+        artifact.set_json_value_custom_property(
+            tfx_executor.ARTIFACT_PROPERTY_BLESSED_KEY, tfx_executor.BLESSED_VALUE
+        )
         return result
 
     def _Validate(  # noqa: N802 (the name that TFX calls)

@@ -4,6 +4,7 @@ import pytest
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
@@ -57,6 +58,8 @@ def validate(tmp_path):
 def test_good_tracks_pass_and_every_split_has_its_empty_anomalies(validate):
     anomalies = validate(train=GOOD, test=GOOD)
     assert anomalies.splits == ["train", "test"]
+    written = kubeflow_v2_entrypoint_utils.to_runtime_artifact(anomalies, {})
+    assert written.metadata["blessed"] == 1
     assert io_utils.read_bytes_file(f"{anomalies.uri}/Split-test/SchemaDiff.pb") is not None
 
 

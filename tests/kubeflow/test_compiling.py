@@ -8,10 +8,11 @@ from kfp.client import client as kfp_client
 
 from components.common.errors import UserError
 from components.common.node_ids import VALID
-from kubeflow import compiling
+from kubeflow import compiling, pictures
 from kubeflow.deployment import MLFLOW_KEYS, OBJECT_STORE_KEYS, Deployment, Resources
 from pipeline.config import DataConfig, PipelineConfig
 from tests.conftest import ROOT
+from tests.kubeflow import releases
 
 CONFIG = PipelineConfig(
     data=DataConfig("s3://bucket/genres"),
@@ -51,8 +52,12 @@ def tasks(spec):
     return spec["root"]["dag"]["tasks"]
 
 
-def container(spec, name: str):
-    executor = spec["components"][name]["executorLabel"]
+def component(spec, task: str):
+    return spec["components"][spec["root"]["dag"]["tasks"][task]["componentRef"]["name"]]
+
+
+def container(spec, task: str):
+    executor = component(spec, task)["executorLabel"]
     return spec["deploymentSpec"]["executors"][executor]["container"]
 
 
@@ -81,14 +86,14 @@ def test_every_input_comes_from_a_task_that_is_waited_for(spec, tasks):
         ]
         for source in sources:
             assert source["producerTask"] in task["dependentTasks"], name
-            outputs = spec["components"][source["producerTask"]]["outputDefinitions"]
+            outputs = component(spec, source["producerTask"])["outputDefinitions"]
             key = source.get("outputArtifactKey") or source["outputParameterKey"]
             assert key in {**outputs.get("artifacts", {}), **outputs.get("parameters", {})}
 
 
 def test_the_music_is_looked_at_in_every_run(tasks):
-    ingest = tasks["GtzanExampleGen"]["inputs"]["parameters"]["data_fingerprint"]
-    assert ingest["taskOutputParameter"]["producerTask"] == "DataFingerprint"
+    ingest = tasks["gtzanexamplegen"]["inputs"]["parameters"]["data_fingerprint"]
+    assert ingest["taskOutputParameter"]["producerTask"] == "datafingerprint"
     always = {name for name, task in tasks.items() if "cachingOptions" not in task}
     with_run_id = {
         name
@@ -96,8 +101,8 @@ def test_the_music_is_looked_at_in_every_run(tasks):
         if task["inputs"]["parameters"].get("run_id")
         == {"runtimeValue": {"constant": compiling.RUN_ID}}
     }
-    assert always == with_run_id >= {"DataFingerprint", "Pusher", "RunRecorder"}
-    assert "GtzanExampleGen" not in always
+    assert always == with_run_id >= {"datafingerprint", "pusher", "runrecorder"}
+    assert "gtzanexamplegen" not in always
 
 
 def test_a_run_needs_no_parameters(spec):
@@ -130,17 +135,35 @@ def test_the_file_names_secrets_and_holds_none(documents, tmp_path, monkeypatch)
         assert field["name"] == "GATEFOLD_RUN_ID"
 
 
+@pytest.mark.parametrize("release", releases.RELEASES, ids=lambda one: one.name)
+def test_every_name_retry_output_and_variable_is_legal(documents, spec, tasks, release):
+    environments = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for name, task in tasks.items():
+        assert task["taskInfo"]["name"] == name
+        pod = releases.pod_name(release, name, retried=True)
+        assert releases.POD_NAME.fullmatch(pod)
+        assert releases.attempts(release, task["retryPolicy"], attempt_seconds=86_400) == 3
+        outputs = component(spec, name)["outputDefinitions"]["artifacts"]
+        shown = {key for key, output in outputs.items() if "schemaTitle" in output["artifactType"]}
+        assert shown <= pictures.PICTURES.keys()
+        assert all(outputs[key]["artifactType"]["instanceSchema"] for key in outputs.keys() - shown)
+        environment = environments[component(spec, name)["executorLabel"]]
+        assert set(environment) == {"secretAsEnv", "fieldPathAsEnv"}
+        # `optional` is unknown before 2.15, and an unknown field makes the file unreadable.
+        assert all(set(one) == {"secretName", "keyToEnv"} for one in environment["secretAsEnv"])
+
+
 def test_resources_and_retries_stand_at_every_node(spec, tasks):
     memory = {name: container(spec, name)["resources"]["memoryLimit"] for name in tasks}
-    assert (memory["Trainer-cnn"], memory["Trainer-lstm"], memory["Pusher"]) == (32, 16, 8)
+    assert (memory["trainer-cnn"], memory["trainer-lstm"], memory["pusher"]) == (32, 16, 8)
     accelerated = {name for name in tasks if "accelerator" in container(spec, name)["resources"]}
-    assert accelerated == {"Tuner-cnn", "Tuner-lstm", "Trainer-cnn", "Trainer-lstm"}
+    assert accelerated == {"tuner-cnn", "tuner-lstm", "trainer-cnn", "trainer-lstm"}
     assert all(task["retryPolicy"]["maxRetryCount"] == 2 for task in tasks.values())
 
 
 def test_resources_for_a_node_that_is_not_there_are_a_mistake():
     other = dataclasses.replace(DEPLOYMENT, node_resources={"Transform-mel": Resources()})
-    with pytest.raises(UserError, match=r"--node: this pipeline has no Transform-mel; it has Data"):
+    with pytest.raises(UserError, match=r"--node: this pipeline has no Transform-mel; it has "):
         compiling.specification(CONFIG, other)
 
 

@@ -79,22 +79,21 @@ def test_a_schedule_sees_new_music_and_rests_when_there_is_none(image, keys, buc
     assert not first.cached
     released = _versions(bucket)
     assert len(released) == 1
-    assert first.output("GtzanExampleGen", "examples").uri.startswith(f"{root}/gatefold/")
+    assert first.output("gtzanexamplegen", "examples").uri.startswith(f"{root}/gatefold/")
 
     _upload(bucket, add_music(tmp_path / "added"))
-    with walker.preloaded(image) as start:
-        second = cluster.run(file, pipeline_root=root, start=start)
-        third = cluster.run(file, pipeline_root=root, start=start)
+    second = cluster.run(file, pipeline_root=root, start=walker.start_warm)
+    third = cluster.run(file, pipeline_root=root, start=walker.start_warm)
 
-    assert second.cached == ["SchemaImport"]
-    assert {"GtzanExampleGen", "Trainer-ann"} <= set(second.executed)
-    report = second.output("GtzanExampleGen", "ingest_report").metadata
+    assert second.cached == ["schemaimport"]
+    assert {"gtzanexamplegen", "trainer-ann"} <= set(second.executed)
+    report = second.output("gtzanexamplegen", "ingest_report").metadata
     assert report["tracks"] == len(GENRES) * TRACKS_PER_GENRE + ADDED
-    pushed = second.output("Pusher", "pushed_model").metadata
+    pushed = second.output("pusher", "pushed_model").metadata
     assert pushed["pushed"] == 1 and pushed["written"] == 1
 
     assert set(third.executed) == executed_in_every_run(file)
-    assert {"GtzanExampleGen", "Transform-descriptors", "Trainer-ann"} <= set(third.cached)
-    assert third.output("Pusher", "pushed_model").metadata["written"] == 0
+    assert {"gtzanexamplegen", "transform-descriptors", "trainer-ann"} <= set(third.cached)
+    assert third.output("pusher", "pushed_model").metadata["written"] == 0
     newer = _versions(bucket) - released
     assert len(newer) == 1

@@ -1,28 +1,31 @@
 """Executes compiled pipelines as Kubeflow Pipelines 2 does, without Kubernetes.
 
-What a run needs is taken from the YAML file alone. The driver's and the launcher's part is done
-here as Kubeflow's Go code does it (backend/src/v2/driver, component, cacheutils, metadata):
-- inputs are resolved from the task's spec and from outputs of upstream tasks; an input artifact is
-  named by its number in the metadata store, and holds metadata in which every number is a double;
+What a run needs is taken from the YAML file alone. The driver's, the launcher's and Argo's part is
+done here as their Go code does it (backend/src/v2/driver, component, cacheutils, metadata), with
+what each release does to a file (`releases.py`):
+- inputs are resolved from the task's spec and from outputs of upstream tasks. An input artifact is
+  named by its number in the metadata store and has no type. Its metadata has every number as a
+  double, lists and structs wrapped, and two keys of Kubeflow's;
+- an output `executor-logs` is added to those that a node declares;
 - a task is cached by the names of its input artifacts, its parameters, its outputs' types and its
   container's image and command, and a cached task hands on the artifacts of the earlier one;
 - a container gets `{{$}}` replaced by the ExecutorInput, starts in an empty folder, and sees no
-  environment but what the platform spec gives it from secrets and from the pod's fields.
+  environment but what the platform spec gives it from secrets and from the pod's fields;
+- a task that fails is started again as often as Argo would, in a pod whose name Kubernetes takes.
 
-Not done: retries, resources, and copying of input artifacts to the container's disk, which TFX's
-executors do not read.
+Not done: resources, and copying of artifacts between the store and the container's disk, which
+TFX's executors do not need. Artifacts lie on this disk or in an object store; the folder `tmp` or
+`s3` of a task stands for these paths in its container.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +33,14 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
-from tests.warm import LIBRARIES
+from tests.kubeflow import releases
+from tests.kubeflow.releases import Release
+from tests.warm import WarmProcess
 
 _TAIL = 6000
+_STORE = '{"Provider":"s3","Params":{"fromEnv":"false"}}'
+_ATTEMPT_SECONDS = 8 * 3600  # of Argo's clock
+_LONGEST_TASK_SECONDS = 600
 
 
 # Runs a command in a folder, with an environment, its output in a log; returns the exit code.
@@ -53,47 +61,25 @@ def start_process(command: list[str], folder: Path, environment: dict[str, str],
         ).returncode
 
 
-@contextlib.contextmanager
-def preloaded(programs: Path) -> Iterator[Start]:
-    """Starts commands as forks of one process that has imported TensorFlow and TFX.
+def start_warm(command: list[str], folder: Path, environment: dict[str, str], log: Path) -> int:
+    """Runs a command as a fork of a process that has imported TensorFlow and TFX.
 
-    A walk of many tasks spends most of its time on imports otherwise. The process has imported
-    libraries but nothing of ours: each task imports the installed package itself, in its own
-    folder and environment.
-
-    Args:
-      programs: The folder in which `python` is found.
+    A walk of many tasks spends most of its time on imports otherwise. Our own code is imported by
+    each task: from the environment in which its `python` lies, or from `PYTHONPATH`.
     """
-    script = Path(__file__).with_name("preloaded.py")
-    server = subprocess.Popen(
-        [programs / "python", "-I", script, *LIBRARIES],
-        cwd="/",
-        env={"PATH": f"{programs}:/usr/bin:/bin"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-    def start(command: list[str], folder: Path, environment: dict[str, str], log: Path) -> int:
-        request = {
-            "command": command,
-            "folder": str(folder),
-            "environment": environment,
-            "log": str(log),
-        }
-        server.stdin.write(f"{json.dumps(request)}\n")
-        server.stdin.flush()
-        return int(server.stdout.readline())
-
-    try:
-        yield start
-    finally:
-        server.stdin.close()
-        server.wait()
+    program, option, module, *arguments = command
+    assert (program, option) == ("python", "-m"), command
+    if "PYTHONPATH" not in environment:
+        folders = Path(environment["PATH"].split(":")[0]).parent.glob("lib/python*/site-packages")
+        environment = {**environment, "PYTHONPATH": str(next(folders))}
+    process = WarmProcess(module, arguments, cwd=folder, env=environment)
+    screen, _ = process.communicate(timeout=_LONGEST_TASK_SECONDS)
+    log.write_text(screen)
+    return process.returncode
 
 
 class TaskFailedError(Exception):
-    """A container ended with another code than 0; the text has the end of its log."""
+    """A task failed, for a reason of Kubernetes' or of Kubeflow's, or with the end of its log."""
 
 
 @dataclasses.dataclass
@@ -102,7 +88,7 @@ class Run:
 
     Attributes:
       run_id: Its id.
-      executed: Tasks whose container ran, in order.
+      executed: Tasks whose container ran, in order; again for each further attempt.
       cached: Tasks that were not started, in order.
       outputs: Artifacts by task and output key.
       parameters: Output parameters by task and key.
@@ -156,6 +142,7 @@ class Cluster:
         file: Path,
         *,
         pipeline_root: str,
+        release: Release = releases.OLDEST,
         until: str = "",
         start: Start = start_process,
         cold: Collection[str] = (),
@@ -165,14 +152,15 @@ class Cluster:
         Args:
           file: The YAML file.
           pipeline_root: As given when a run is created.
+          release: Of Kubeflow.
           until: The task to end with, after those that it depends on; all tasks unless given.
           start: Runs a command; as a new process unless given.
           cold: Tasks whose command is a new process, whatever `start` is.
 
         Raises:
-          TaskFailedError: A container failed.
+          TaskFailedError: A task failed for good.
         """
-        walk = _Walk(self, file, Run(str(uuid.uuid4())), pipeline_root.rstrip("/"))
+        walk = _Walk(self, file, Run(str(uuid.uuid4())), pipeline_root.rstrip("/"), release)
         order = walk.order(until)
         assert set(cold) <= set(order), f"no such tasks: {set(cold) - set(order)}"
         for task in order:
@@ -196,6 +184,7 @@ class Cluster:
     def environment(self, platform: Mapping[str, Any], run_id: str) -> dict[str, str]:
         """Variables of a container: what its platform spec says, and where programs are."""
         variables = {"PATH": f"{self._programs}:/usr/bin:/bin"}
+        assert set(platform) <= {"secretAsEnv", "fieldPathAsEnv"}, platform
         for secret in platform.get("secretAsEnv", []):
             for key in secret["keyToEnv"]:
                 # A missing secret or key keeps a pod from starting.
@@ -208,23 +197,24 @@ class Cluster:
         return variables
 
     def execute(
-        self, command: list[str], place: Path, environment: dict[str, str], start: Start
+        self, command: list[str], pod: Path, environment: dict[str, str], start: Start
     ) -> None:
         """Runs a container's command in an empty folder.
 
         Raises:
           TaskFailedError: It ended with another code than 0.
         """
-        work = place / "work"
+        work = pod / "work"
         work.mkdir()
-        log = place / "log.txt"
+        log = pod / "log.txt"
+        log.touch()
         code = start(command, work, {**environment, "HOME": str(work)}, log)
         if code:
-            raise TaskFailedError(f"{place.name} ended with {code}:\n{log.read_text()[-_TAIL:]}")
+            raise TaskFailedError(f"{pod.name} ended with {code}:\n{log.read_text()[-_TAIL:]}")
 
-    def place(self, run_id: str, task: str) -> Path:
+    def pod(self, run_id: str, task: str, attempt: int) -> Path:
         """Makes the folder of a task's container."""
-        folder = self._folder / run_id / task
+        folder = self._folder / run_id / f"{task}-{attempt}"
         folder.mkdir(parents=True)
         return folder
 
@@ -232,10 +222,14 @@ class Cluster:
 class _Walk:
     """One run on a cluster."""
 
-    def __init__(self, cluster: Cluster, file: Path, run: Run, root: str) -> None:
+    def __init__(self, cluster: Cluster, file: Path, run: Run, root: str, release: Release) -> None:
         spec, *others = yaml.safe_load_all(file.read_text())
         self.run = run
+        self._release = release
         self._cluster = cluster
+        self._retry_policies = {
+            name: task.get("retryPolicy") for name, task in spec["root"]["dag"]["tasks"].items()
+        }
         self._spec = json_format.ParseDict(spec, pb.PipelineSpec())
         self._deployment = json_format.ParseDict(
             json_format.MessageToDict(self._spec.deployment_spec), pb.PipelineDeploymentConfig()
@@ -266,6 +260,7 @@ class _Walk:
         component = self._spec.components[task.component_ref.name]
         container = self._deployment.executors[component.executor_label].container
         invocation = pb.ExecutorInput()
+        assert task.task_info.name == name
         self._resolve_inputs(invocation, task, component)
         self._provide_outputs(invocation, name, component)
         key = self._cache_key(invocation, component, container)
@@ -274,9 +269,8 @@ class _Walk:
             self.run.cached.append(name)
         else:
             started = time.monotonic()
-            finished = self._launch(name, component, container, invocation, start)
+            finished = self._launch_until_it_succeeds(name, component, container, invocation, start)
             self.run.seconds[name] = time.monotonic() - started
-            self.run.executed.append(name)
             if task.caching_options.enable_cache:
                 self._cluster.keep(key, finished)
         for output, artifact in finished.artifacts.items():
@@ -290,8 +284,9 @@ class _Walk:
         for name, source in task.inputs.artifacts.items():
             producer = source.task_output_artifact
             assert producer.producer_task in task.dependent_tasks
+            artifact = self.run.outputs[producer.producer_task, producer.output_artifact_key]
             invocation.inputs.artifacts[name].artifacts.append(
-                self.run.outputs[producer.producer_task, producer.output_artifact_key]
+                _as_input(artifact, producer.output_artifact_key, self._release)
             )
         for name, source in task.inputs.parameters.items():
             value = invocation.inputs.parameter_values[name]
@@ -319,6 +314,9 @@ class _Walk:
             )
             artifact.type.CopyFrom(output.artifact_type)
             artifact.metadata.CopyFrom(output.metadata)
+        log = invocation.outputs.artifacts["executor-logs"].artifacts.add()
+        log.uri = f"{self._root}/{name}/{salt}/executor-logs"
+        log.type.schema_title = "system.Artifact"
 
     def _cache_key(
         self,
@@ -349,7 +347,7 @@ class _Walk:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def _launch(
+    def _launch_until_it_succeeds(
         self,
         name: str,
         component: pb.ComponentSpec,
@@ -357,32 +355,80 @@ class _Walk:
         invocation: pb.ExecutorInput,
         start: Start,
     ) -> _Finished:
-        place = self._cluster.place(self.run.run_id, name)
-        invocation.outputs.output_file = str(place / "kfp_outputs" / "output_metadata.json")
+        policy = self._retry_policies[name]
+        pod = releases.pod_name(self._release, name, retried=policy is not None)
+        if not releases.POD_NAME.fullmatch(pod):
+            raise TaskFailedError(f"Kubernetes refuses the pod {pod}")
+        most = releases.attempts(self._release, policy, attempt_seconds=_ATTEMPT_SECONDS)
+        for attempt in range(1, most + 1):
+            self.run.executed.append(name)
+            try:
+                return self._launch(name, component, container, invocation, start, attempt)
+            except TaskFailedError:
+                if attempt == most:
+                    raise
+        raise AssertionError
+
+    def _launch(
+        self,
+        name: str,
+        component: pb.ComponentSpec,
+        container: Any,
+        invocation: pb.ExecutorInput,
+        start: Start,
+        attempt: int,
+    ) -> _Finished:
+        pod = self._cluster.pod(self.run.run_id, name, attempt)
+        outputs = invocation.outputs
+        folder = f"s3/bucket/{name}" if self._release.metadata_in_bucket_path else "tmp/kfp_outputs"
+        outputs.output_file = str(pod / folder / "output_metadata.json")
         for key in component.output_definitions.parameters:
-            invocation.outputs.parameters[key].output_file = str(place / "outputs" / key)
-        for artifacts in invocation.outputs.artifacts.values():
+            outputs.parameters[key].output_file = str(pod / "outputs" / key)
+        for artifacts in outputs.artifacts.values():
             _make_parent(artifacts.artifacts[0].uri)
         text = json_format.MessageToJson(invocation)
         command = [part.replace("{{$}}", text) for part in (*container.command, *container.args)]
         environment = self._cluster.environment(
             self._platform.get(component.executor_label, {}), self.run.run_id
         )
-        self._cluster.execute(command, place, environment, start)
-        written = json_format.Parse(
-            Path(invocation.outputs.output_file).read_text(), pb.ExecutorOutput()
-        )
+        if self._release.own_mlflow_run:
+            environment["MLFLOW_RUN_ID"] = "a run of Kubeflow's"
+        self._cluster.execute(command, pod, environment, start)
+        written = json_format.Parse(Path(outputs.output_file).read_text(), pb.ExecutorOutput())
         made = {}
-        for key, artifacts in invocation.outputs.artifacts.items():
-            (artifact,) = artifacts.artifacts
-            (update,) = written.artifacts[key].artifacts
-            artifact.uri = update.uri or artifact.uri
-            artifact.metadata.update(json_format.MessageToDict(update.metadata))
+        for key in component.output_definitions.artifacts:
+            (artifact,) = outputs.artifacts[key].artifacts
+            for update in written.artifacts[key].artifacts:
+                artifact.uri = update.uri or artifact.uri
+                artifact.metadata.update(json_format.MessageToDict(update.metadata))
+            if self._release.missing_output_fails and _is_missing(artifact.uri):
+                raise TaskFailedError(f"{name}: no {artifact.uri} to upload")
+            if None in artifact.metadata.values():
+                raise TaskFailedError(f"{name}: {key} has metadata that cannot be recorded")
             made[key] = self._cluster.store(artifact)
         return _Finished(made, dict(written.parameter_values))
+
+
+def _as_input(artifact: pb.RuntimeArtifact, key: str, release: Release) -> pb.RuntimeArtifact:
+    """An artifact as the driver hands it to a task."""
+    made = pb.RuntimeArtifact(name=artifact.name, uri=artifact.uri)
+    if release.whole_schema:
+        made.type.schema_title = artifact.type.instance_schema
+    else:
+        made.type.instance_schema = ""
+    for name, value in json_format.MessageToDict(artifact.metadata).items():
+        wrapped = {list: {"list": value}, dict: {"struct": value}, bool: float(value is True)}
+        made.metadata[name] = wrapped.get(type(value), value)
+    made.metadata.update({"display_name": key, "store_session_info": _STORE})
+    return made
+
+
+def _is_missing(uri: str) -> bool:
+    """Whether the launcher finds nothing to upload; a path of this disk stands for the pod's."""
+    return "://" not in uri and not Path(uri).exists()
 
 
 def _make_parent(uri: str) -> None:
     """Makes the folder above an artifact, as the launcher does on the container's disk."""
     if "://" not in uri:
-        os.makedirs(uri.rpartition("/")[0], exist_ok=True)  # noqa: PTH103 - a URI, not a path
+        Path(uri).parent.mkdir(parents=True, exist_ok=True)
