@@ -12,10 +12,10 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from components.common import files, release_log
+from components.common import files, push_lease, release_log
 from components.common.errors import UserError
 from components.common.release_log import Staged
 from components.common.release_reading import MODEL_FILE, RELEASE_FILE, checksums
@@ -28,17 +28,24 @@ _USERS_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ER
 
 
 @contextlib.contextmanager
-def alone(base: str) -> Iterator[None]:
+def alone(base: str) -> Iterator[Callable[[], None]]:
     """Holds the lock of a serving folder, after waiting for others to end.
 
-    Makes the folder where it is missing. An object store has no lock.
+    Makes the folder where it is missing. Object stores other than S3 have no lock.
+
+    Yields:
+      A function that raises a UserError if the lock may be another process's by now.
 
     Raises:
       UserError: The disk is full, or the folder cannot be written to, here or in the block.
     """
     try:
+        if base.startswith("s3://"):
+            with push_lease.held(f"{base}/{_LOCK_FILE}") as lease:
+                yield lease.require
+            return
         if is_remote(base):
-            yield
+            yield _still_locked
             return
         Path(base).mkdir(parents=True, exist_ok=True)
         with (Path(base) / _LOCK_FILE).open("w") as lock:
@@ -47,7 +54,7 @@ def alone(base: str) -> Iterator[None]:
             for stale in Path(base).glob(f"{_STAGING_PREFIX}*/"):
                 shutil.rmtree(stale)
             release_log.remove_stale(base)
-            yield
+            yield _still_locked
     except OSError as error:
         if error.errno not in _USERS_ERRORS:
             raise
@@ -55,6 +62,10 @@ def alone(base: str) -> Iterator[None]:
             f"the model cannot be pushed to {base}: {error.strerror}. Production keeps what it "
             "has; make room or give another --output, then run again"
         ) from error
+
+
+def _still_locked() -> None:
+    """A local lock lasts as long as its process."""
 
 
 def write_version(
@@ -65,6 +76,7 @@ def write_version(
     required: Mapping[str, str],
     release: str,
     log: release_log.Log,
+    require_lock: Callable[[], None],
 ) -> None:
     """Writes a version and then the log.
 
@@ -75,12 +87,16 @@ def write_version(
       required: SHA-256 of every file by its path in the version.
       release: Content of `release.json`.
       log: The log as it is with this version in it.
+      require_lock: What `alone` yielded.
 
     Raises:
+      UserError: The lock was lost meanwhile.
       RuntimeError: The copy differs from what was to be copied.
     """
-    write = _write_remote if is_remote(base) else _write_local
-    write(sources, base, version, required, release, log)
+    if is_remote(base):
+        _write_remote(sources, base, version, required, release, log, require_lock)
+    else:
+        _write_local(sources, base, version, required, release, log)
 
 
 def _write_local(
@@ -122,6 +138,7 @@ def _write_remote(
     required: Mapping[str, str],
     release: str,
     log: release_log.Log,
+    require_lock: Callable[[], None],
 ) -> None:
     target = f"{base}/{version}"
     try:
@@ -130,6 +147,7 @@ def _write_remote(
         with files.open_file(f"{target}/{RELEASE_FILE}", "w") as file:
             file.write(release)
         copied = checksums(target)
+        require_lock()
         # Last: until it is there, no server loads the version.
         files.copy(sources[MODEL_FILE], f"{target}/{MODEL_FILE}")
         copied[MODEL_FILE] = files.sha256(f"{target}/{MODEL_FILE}")
@@ -145,6 +163,7 @@ def _write_remote(
             "Production keeps what it has; run again once the store takes it"
         ) from error
     # The version is complete; a log that cannot be written is mended by the next push.
+    require_lock()
     Staged(base, log).commit()
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from components.common import files, release_log
@@ -127,7 +127,7 @@ def push(
     evidence = dict(evidence or {})
     if both := sorted(own.keys() & evidence.keys()):
         raise ValueError(f"the model has files of the names that evidence takes: {both}")
-    with alone(base):
+    with alone(base) as require_lock:
         log = _healed(base)
         newest = newest_version(base)
         if newest is not None and _holds(f"{base}/{newest}", own):
@@ -141,7 +141,9 @@ def push(
             return Push(newest or 0, path, written=False, refusal=refusal, log_head=log.head)
         sources = {**{name: f"{model}/{name}" for name in own}, **evidence}
         digests = {name: files.sha256(path) for name, path in evidence.items()}
-        return _publish(_Model(sources, own, digests, release), base, log, action=PUSH)
+        return _publish(
+            _Model(sources, own, digests, release), base, log, require_lock, action=PUSH
+        )
 
 
 def rollback(base: str, *, to: int | None = None) -> Push:
@@ -158,7 +160,7 @@ def rollback(base: str, *, to: int | None = None) -> Push:
     """
     base = base.rstrip("/")
     _require_newest(base)
-    with alone(base):
+    with alone(base) as require_lock:
         log = _healed(base)
         newest = _require_newest(base)
         bad = _identity(base, newest, log)
@@ -170,7 +172,9 @@ def rollback(base: str, *, to: int | None = None) -> Push:
                 "production: choose another with --to"
             )
         withdraw = dataclasses.replace(bad, action=WITHDRAW, replaces=None, source=None)
-        return _publish(model, base, log, action=ROLLBACK, source=target, before=[withdraw])
+        return _publish(
+            model, base, log, require_lock, action=ROLLBACK, source=target, before=[withdraw]
+        )
 
 
 def promote(base: str, version: int) -> Push:
@@ -185,19 +189,20 @@ def promote(base: str, version: int) -> Push:
     """
     base = base.rstrip("/")
     _require_newest(base)
-    with alone(base):
+    with alone(base) as require_lock:
         log = _healed(base)
         newest = _require_newest(base)
         model = _released(base, version, log)
         if _holds(f"{base}/{newest}", model.files):
             return Push(newest, f"{base}/{newest}", written=False, log_head=log.head)
-        return _publish(model, base, log, action=PROMOTE, source=version)
+        return _publish(model, base, log, require_lock, action=PROMOTE, source=version)
 
 
 def _publish(
     model: _Model,
     base: str,
     log: Log,
+    require_lock: Callable[[], None],
     *,
     action: str,
     source: int | None = None,
@@ -235,6 +240,7 @@ def _publish(
         required={**model.files, **model.evidence},
         release=json.dumps(contents, indent=2),
         log=log,
+        require_lock=require_lock,
     )
     return Push(version, f"{base}/{version}", written=True, log_head=log.head)
 
