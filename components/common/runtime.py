@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from components.common import record_files
+from components.common import lineage, record_files
 from components.common.storage import is_remote, open_object_stores
 
 # Places inside parameters, which may be JSON.
@@ -61,8 +61,9 @@ def prepare(
     """Sets up this process for an executor, from nothing but what the executor is given.
 
     Bounds Beam's batches by bytes, opens the object stores that artifacts or parameters name, and
-    looks whether the records that the executor reads are whole: a cached file may be years old. The
-    first lines of every executor's `Do` call it: an executor may be started by any runner.
+    looks whether what the executor reads is there (on Kubeflow only, with `lineage.json`) and its
+    records whole: a cached file may be years old. The first lines of every executor's `Do` call it:
+    an executor may be started by any runner.
 
     Args:
       input_dict: The executor's.
@@ -70,8 +71,8 @@ def prepare(
       exec_properties: The executor's.
 
     Raises:
-      UserError: A bucket does not exist, the credentials or the endpoint are wrong, or a file of
-        records is cut off.
+      UserError: A bucket does not exist, the credentials or the endpoint are wrong, an input is
+        gone, or a file of records is cut off.
     """
     from components.common.batching import bound_batches_by_bytes
 
@@ -80,6 +81,7 @@ def prepare(
     places = object_stores(input_dict, output_dict, exec_properties)
     if places:
         open_object_stores(*places)
+    lineage.begin(input_dict, output_dict, exec_properties)
     record_files.require_whole(one for artifacts in input_dict.values() for one in artifacts)
 
 
