@@ -87,7 +87,7 @@ def specification(
         container["resources"] = _resources(name, deployment, accelerated=name in training)
     environments = {label: deployment.environment() for label in executors}
     if deployment.notice_secret:
-        exit_task.add(spec, environments, deployment, pipeline=config.name)
+        exit_task.add(spec, environments, deployment)
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": environments}}}}
     return _normalised(spec), platform
 

@@ -11,17 +11,15 @@ _EXECUTOR = f"{EXIT_TASK}-executor"
 _RESOURCES = Resources(cpu=0.5, memory_gb=2)
 
 
-def add(
-    spec: dict[str, Any], executors: dict[str, Any], deployment: Deployment, *, pipeline: str
-) -> None:
+def add(spec: dict[str, Any], executors: dict[str, Any], deployment: Deployment) -> None:
     """Puts all tasks below one, and adds the exit task behind it, in place.
 
     Args:
       spec: A PipelineSpec whose tasks are complete.
       executors: The PlatformSpec's executors.
       deployment: What the cluster gives to the nodes; it names the notice's secret.
-      pipeline: Name of the pipeline.
     """
+    pipeline = spec["pipelineInfo"]["name"]
     spec["components"][NODES] = {"dag": {"tasks": spec["root"]["dag"]["tasks"]}}
     spec["components"][EXIT_TASK] = {"executorLabel": _EXECUTOR}
     spec["root"]["dag"]["tasks"] = {

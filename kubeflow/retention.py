@@ -136,10 +136,11 @@ def _kept_runs(
 def _needed(folder: str, tasks: Mapping[str, Task], places: Iterable[str]) -> set[str]:
     """The folders of these executions, of those that made their inputs, and so on.
 
-    And of those whose results nobody read (ExampleValidator's), if their inputs are needed: a run
-    that was handed them by the cache leaves no trace of it.
+    And of those that were made of these alone and that no other execution read, as
+    ExampleValidator's: a run that was handed their results by the cache leaves no trace of it.
     """
     sources = {place: set(_sources(folder, task)) for place, task in tasks.items()}
+    others = {place for place in tasks if sources[place] and not tasks[place].run_id}
     needed: set[str] = set()
     pending = list(places)
     while pending:
@@ -147,8 +148,16 @@ def _needed(folder: str, tasks: Mapping[str, Task], places: Iterable[str]) -> se
         if place not in needed:
             needed.add(place)
             pending += sources.get(place, ())
-    unread = sources.keys() - set().union(*sources.values())
-    return needed | {place for place in unread if sources[place] and sources[place] <= needed}
+    readers: dict[str, set[str]] = {place: set() for place in tasks}
+    for place in tasks:
+        for source in sources[place] & readers.keys():
+            readers[source].add(place)
+    while True:
+        held = needed | others
+        closed = {place for place in others if sources[place] | readers[place] <= held}
+        if closed == others:
+            return held
+        others = closed
 
 
 def _sources(folder: str, task: Task) -> Iterator[str]:

@@ -24,6 +24,8 @@ RETIRED_FOLDER = "retired"  # below the pipeline root
 # How the path of RunRecorder's output ends: it is the last node, so a run with it is complete.
 LAST_FILE = "/record/record.json"
 
+_PARAMETERS = ("run_id", "data_fingerprint")
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -31,15 +33,17 @@ class Task:
 
     Attributes:
       folder: Where its outputs are.
-      started: When, in UTC: "2026-11-22T13:50:44Z".
+      started: When, in UTC: "2026-11-22T13:50:44.000000+00:00".
       inputs: URIs of the artifacts that it read, by the input's name.
+      run_id: The parameter of that name, with which a task is never cached; "" for others.
       data_fingerprint: The parameter of that name; "" for tasks without it.
     """
 
     folder: str
     started: str
     inputs: Mapping[str, tuple[str, ...]]
-    data_fingerprint: str = ""
+    run_id: str
+    data_fingerprint: str
 
 
 def begin(
@@ -71,9 +75,9 @@ def begin(
     if not outputs:
         return
     content = {
-        "started": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds"),
         "inputs": inputs,
-        "data_fingerprint": exec_properties.get("data_fingerprint") or "",
+        **{name: exec_properties.get(name) or "" for name in _PARAMETERS},
     }
     files.write(f"{_parent(outputs[0])}/{LINEAGE_FILE}", json.dumps(content, indent=2))
 
@@ -84,7 +88,8 @@ def read(folder: str) -> Task | None:
         with files.open_file(f"{folder}/{LINEAGE_FILE}", "r") as file:
             content = json.loads(file.read())
         inputs = {key: tuple(map(str, uris)) for key, uris in content["inputs"].items()}
-        return Task(folder, str(content["started"]), inputs, str(content["data_fingerprint"]))
+        parameters = {name: str(content[name]) for name in _PARAMETERS}
+        return Task(folder, str(content["started"]), inputs, **parameters)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -15,7 +15,7 @@ from tests.kubeflow.s3_server import BUCKET, s3_client, s3_server
 
 pytestmark = [pytest.mark.scale, pytest.mark.slow]
 
-PUSHERS, PUSHES = 2, 3
+PUSHERS, PUSHES = 2, 2
 LEASE_SECONDS = 3.0
 
 
@@ -124,8 +124,7 @@ def test_a_holder_that_was_stopped_for_too_long_notices_before_it_writes(objects
     assert objects.get_object(Bucket=BUCKET, Key="lost/.push.lock")["Body"].read() == b"another"
 
 
-def test_a_store_that_refuses_the_lock_is_named(monkeypatch):
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    uri = f"s3://{BUCKET}/refused/.push.lock"
+def test_a_store_that_refuses_the_lock_is_named():
+    uri = "s3://another-bucket/genre/.push.lock"
     with pytest.raises(UserError, match=f"the lock {uri} cannot be had"), push_lease.held(uri):
         pytest.fail("held")

@@ -1,5 +1,6 @@
 """kubeflow.runner against an HTTP server that speaks Kubeflow Pipelines' API, and against none."""
 
+import contextlib
 import http.server
 import json
 import threading
@@ -95,8 +96,9 @@ class Api(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text)
 
 
-@pytest.fixture
-def api():
+@contextlib.contextmanager
+def kubeflow_api():
+    """A Kubeflow without any run."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
     server.things = {"experiments": {}, "runs": {}, "recurringruns": {}}
     server.token, server.version, server.multi_user = "", "2.5.0", False
@@ -106,6 +108,12 @@ def api():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def api():
+    with kubeflow_api() as server:
+        yield server
 
 
 @pytest.fixture
