@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from components.common import releases
+from kubeflow import retention
 from tests.example_gen.conftest import sound, write_track
 from tests.kubeflow import walker
 from tests.permissive_gate import PERMISSIVE
@@ -117,6 +118,15 @@ def world(tmp_path_factory, image):
         yield World(file, folder, cluster, start, first)
 
 
+def assert_cleaned(world, latest: walker.Run) -> None:
+    """Cleaning leaves all that the latest run made or was handed, and no more of the first."""
+    retention.remove(retention.plan(str(world.folder / "root"), keep_runs=1))
+    assert all(Path(artifact.uri).exists() for artifact in latest.outputs.values())
+    handed_on = {artifact.uri for artifact in latest.outputs.values()}
+    others = [one.uri for one in world.first.outputs.values() if one.uri not in handed_on]
+    assert others and not any(Path(uri).exists() for uri in others)
+
+
 def test_the_walk_ends_in_a_pushed_model(world):
     run = world.first
     assert run.executed[-2:] == ["Pusher", "RunRecorder"] and not run.cached
@@ -170,6 +180,7 @@ def test_a_later_run_is_cached_and_pushes_nothing_until_there_is_new_music(world
     assert {"GtzanExampleGen", "Transform-descriptors", "Trainer-ann"} <= set(unchanged.cached)
     assert unchanged.output("Pusher", "pushed_model").metadata["written"] == 0
     assert releases.versions(str(world.serving)) == released
+    assert_cleaned(world, unchanged)
 
     add_music(world.folder / "music")
     more = world.run(until="StatisticsGen")
