@@ -3,7 +3,7 @@
 On a local disk a version is written beside the others under a hidden name, and renamed once it is
 whole; two processes never write at the same time. Object stores cannot rename a folder: there
 `saved_model.pb`, without which no server loads a version, comes last, and what an error leaves is
-removed.
+removed. On S3 the lock is a lease (`push_lease`).
 """
 
 import contextlib
