@@ -5,7 +5,9 @@ import contextlib
 import datetime
 import http.client
 import io
+import json
 import logging
+import re
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,11 +17,18 @@ from typing import Any
 import yaml
 
 from components.common.errors import UserError
-from kubeflow.options import HOST_VARIABLE
+from kubeflow.exit_task import EXIT_TASK
+from kubeflow.options import HOST_VARIABLE, pipeline_root
 
 _TIMEOUT_SECONDS = 10
 _CRON_FIELDS = 5
 _SHOWN = 20
+_PAGE = 100
+_ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
+
+# Before 2.5 nodes get no run id; before 2.14 an exit task takes the others' retries away.
+_NEEDED = (2, 5)
+_NEEDED_FOR_EXIT_TASK = (2, 14)
 
 
 def run(options: argparse.Namespace) -> list[str]:
@@ -32,10 +41,11 @@ def run(options: argparse.Namespace) -> list[str]:
       Lines for people.
 
     Raises:
-      UserError: The file is none of ours, or Kubeflow does not answer or refuses.
+      UserError: The file is none of ours, or Kubeflow is too old, does not answer or refuses.
     """
-    root = _pipeline_root(options.file)
-    with _session(options) as client:
+    spec = _specification(options.file)
+    root = spec["defaultPipelineRoot"]
+    with _session(options, needed=_needed_version(spec)) as client:
         started = client.create_run_from_pipeline_package(
             options.file,
             run_name=options.name or _name(options.file),
@@ -64,8 +74,9 @@ def schedule(options: argparse.Namespace) -> list[str]:
             '--cron expects minute, hour, day, month and weekday, as "0 3 * * 1". '
             f"Received: {options.cron!r}"
         )
-    root = _pipeline_root(options.file)
-    with _session(options) as client:
+    spec = _specification(options.file)
+    root = spec["defaultPipelineRoot"]
+    with _session(options, needed=_needed_version(spec)) as client:
         experiment = client.create_experiment(options.experiment, namespace=options.namespace)
         recurring = client.create_recurring_run(
             experiment_id=experiment.experiment_id,
@@ -95,11 +106,7 @@ def status(options: argparse.Namespace) -> list[str]:
     """
     with _session(options) as client:
         if options.run:
-            found = client.get_run(options.run)
-            details = found.run_details.task_details or [] if found.run_details else []
-            nodes = [f"  {task.display_name}: {task.state}" for task in details]
-            problem = [f"  {found.error.message}"] if found.error else []
-            return [f"run {found.run_id} ({found.display_name}): {found.state}", *problem, *nodes]
+            return _run_lines(_run_document(client, options.run))
         runs = client.list_runs(
             page_size=_SHOWN, sort_by="created_at desc", namespace=options.namespace
         ).runs
@@ -144,21 +151,108 @@ def stop(options: argparse.Namespace) -> list[str]:
     return [f"run {options.id} is stopped"]
 
 
+def clean(options: argparse.Namespace) -> list[str]:
+    """Removes artifacts that neither a kept run nor production needs.
+
+    Args:
+      options: `pipeline_root`, `keep_runs`, `dry_run`, and how to reach Kubeflow.
+
+    Returns:
+      Lines for people.
+
+    Raises:
+      UserError: Kubeflow does not answer, or a run is going on, which may read what is removed.
+    """
+    root = pipeline_root(options)
+    if options.keep_runs < 1:
+        raise UserError(f"--keep-runs must be 1 or more. Received: {options.keep_runs}")
+    from kubeflow import retention
+
+    with _session(options) as client:
+        _require_no_run(client, root, options.namespace)
+        removal = retention.plan(root, keep_runs=options.keep_runs)
+        if options.dry_run:
+            return ["this would be removed:", *removal.lines()]
+        # A run that begins from here on is not handed what is removed; one that began before is
+        # seen by the second look.
+        retention.retire(removal)
+        _require_no_run(client, root, options.namespace)
+        retention.remove(removal)
+    return ["this was removed:", *removal.lines()]
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], list[str]]] = {
     "run": run,
     "schedule": schedule,
     "status": status,
     "stop": stop,
+    "clean": clean,
 }
 
 
+def _require_no_run(client: Any, root: str, namespace: str | None) -> None:
+    """Raises a UserError if a run with this pipeline root has not ended."""
+    page = ""
+    while True:
+        answer = client.list_runs(page_token=page, page_size=_PAGE, namespace=namespace)
+        for run in answer.runs or []:
+            runs_root = run.runtime_config.pipeline_root if run.runtime_config else None
+            if run.state not in _ENDED and (runs_root or root).rstrip("/") == root:
+                raise UserError(f"run {run.run_id} is {run.state}: clean once it has ended")
+        page = answer.next_page_token
+        if not page:
+            return
+
+
+def _run_document(client: Any, run_id: str) -> dict[str, Any]:
+    """The run as JSON: the client's own classes lack what newer releases answer."""
+    document: dict[str, Any] = client._run_api.api_client.call_api(
+        "/apis/v2beta1/runs/{run_id}",
+        "GET",
+        {"run_id": run_id},
+        [("view", "FULL")],  # without it the development branch leaves its tasks out
+        response_type="object",
+        auth_settings=["Bearer"],
+        _return_http_data_only=True,
+    )
+    return document
+
+
+def _run_lines(run: dict[str, Any]) -> list[str]:
+    # `run_details.task_details` up to 2.17, `tasks` on the development branch.
+    tasks = (run.get("run_details") or {}).get("task_details") or run.get("tasks") or []
+    message = (run.get("error") or {}).get("message")
+    return [
+        f"run {run['run_id']} ({run['display_name']}): {run.get('state')}",
+        *([f"  {message}"] if message else []),
+        *(
+            f"  {task.get('display_name') or task.get('name')}: {task.get('state')}"
+            for task in tasks
+        ),
+    ]
+
+
 @contextlib.contextmanager
-def _session(options: argparse.Namespace) -> Iterator[Any]:
-    """Opens kfp's client once Kubeflow has answered; its errors become one sentence."""
+def _session(
+    options: argparse.Namespace, *, needed: tuple[int, int] | None = None
+) -> Iterator[Any]:
+    """Opens kfp's client once Kubeflow has answered; its errors become one sentence.
+
+    Args:
+      options: How to reach Kubeflow.
+      needed: The oldest release that will do; None for any.
+    """
     if not options.host:
         raise UserError(f"--host is missing: give the URL of Kubeflow Pipelines or {HOST_VARIABLE}")
     token = _token(options.token_file)
-    _check_answers(options.host, token)
+    health = _health(options.host, token)
+    if not options.namespace and (health.get("multi_user") or options.namespace == ""):
+        raise UserError(
+            f"--namespace is missing: several users share Kubeflow at {options.host}; name your "
+            "profile's namespace"
+        )
+    if needed:
+        _check_version(options.host, str(health.get("tag_name", "")), needed)
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger().setLevel(logging.ERROR)  # kfp reports at length what it does
     import kfp
@@ -179,8 +273,8 @@ def _session(options: argparse.Namespace) -> Iterator[Any]:
         raise UserError(f"--host: {options.host} no longer answers ({error})") from error
 
 
-def _check_answers(host: str, token: str) -> None:
-    """Asks Kubeflow for its health: kfp's own client repeats that for half a minute."""
+def _health(host: str, token: str) -> dict[str, Any]:
+    """What Kubeflow says of itself: kfp's own client repeats the question for half a minute."""
     if not host.startswith(("http://", "https://")):
         raise UserError(f"--host must begin with http:// or https://. Received: {host}")
     request = urllib.request.Request(f"{host.rstrip('/')}/apis/v2beta1/healthz")
@@ -188,13 +282,25 @@ def _check_answers(host: str, token: str) -> None:
         request.add_header("Authorization", f"Bearer {token}")
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
-            answer.read()
+            health = json.load(answer)
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
             f"--host: Kubeflow Pipelines does not answer at {host} ({reason}); "
             "kubectl port-forward -n kubeflow svc/ml-pipeline 8888 makes it http://localhost:8888"
         ) from error
+    return health if isinstance(health, dict) else {}
+
+
+def _check_version(host: str, version: str, needed: tuple[int, int]) -> None:
+    """Refuses an older release; one that does not say its number is believed to be new enough."""
+    number = re.match(r"v?(\d+)\.(\d+)", version)
+    if number and (int(number[1]), int(number[2])) < needed:
+        why = "an exit task" if needed == _NEEDED_FOR_EXIT_TASK else "a run"
+        raise UserError(
+            f"{why} of Gatefold needs Kubeflow Pipelines {needed[0]}.{needed[1]} or newer; "
+            f"{host} is {version} (docs/kubeflow.md)"
+        )
 
 
 def _token(file: str) -> str:
@@ -206,20 +312,21 @@ def _token(file: str) -> str:
         raise UserError(f"--token-file: {file} cannot be read ({error})") from error
 
 
-def _pipeline_root(file: str) -> str:
-    """The pipeline root that `compile` put into a file.
-
-    Kubeflow takes it from the run, not from the file.
-    """
+def _specification(file: str) -> dict[str, Any]:
+    """The pipeline's specification in a file that `compile` wrote."""
     try:
         with Path(file).open() as source:
             spec = next(yaml.safe_load_all(source), None)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{file} cannot be read ({str(error).splitlines()[0]})") from error
-    root = spec.get("defaultPipelineRoot") if isinstance(spec, dict) else None
-    if not root:
+    # Kubeflow takes the pipeline root from the run, not from the file.
+    if not isinstance(spec, dict) or not spec.get("defaultPipelineRoot"):
         raise UserError(f"{file} is no file that kubeflow.runner compile wrote")
-    return str(root)
+    return spec
+
+
+def _needed_version(spec: dict[str, Any]) -> tuple[int, int]:
+    return _NEEDED_FOR_EXIT_TASK if EXIT_TASK in spec["root"]["dag"]["tasks"] else _NEEDED
 
 
 def _name(file: str) -> str:

@@ -18,7 +18,7 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from components.common import node_ids, storage
 from components.common.errors import UserError
 from components.trainer.component import Trainer, Tuner
-from kubeflow import entry_point, pictures
+from kubeflow import entry_point, exit_task, pictures
 from kubeflow.deployment import Deployment
 from pipeline import genres
 from pipeline.config import PipelineConfig
@@ -55,8 +55,8 @@ def compile_to(file: str, config: PipelineConfig, deployment: Deployment) -> str
             yaml.safe_dump_all([pipeline_spec, platform_spec], target, sort_keys=True)
     except OSError as error:
         raise UserError(f"--output: cannot write {file}: {error.strerror}") from error
-    tasks = pipeline_spec["root"]["dag"]["tasks"]
-    return f"{file}: {len(tasks)} nodes, image {deployment.image}"
+    executors = pipeline_spec["deploymentSpec"]["executors"]
+    return f"{file}: {len(executors)} nodes, image {deployment.image}"
 
 
 def specification(
@@ -103,6 +103,8 @@ def compile_dag(
         container = executors[component["executorLabel"]]["container"]
         container["resources"] = _resources(name, deployment, accelerated=name in training)
     environments = {label: deployment.environment() for label in executors}
+    if deployment.notice_secret:
+        exit_task.add(spec, environments, deployment)
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": environments}}}}
     return _normalised(spec), platform
 

@@ -11,6 +11,8 @@ OBJECT_STORE_KEYS = (
     "AWS_ENDPOINT_URL_S3",
 )
 MLFLOW_KEYS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+# Where the exit task posts; that task alone gets it.
+NOTICE_KEYS = ("GATEFOLD_NOTICE_URL",)
 
 # Kubeflow Pipelines gives every pod of a run this label.
 RUN_ID_FIELD = "metadata.labels['pipeline/runid']"
@@ -45,6 +47,7 @@ class Deployment:
       retries: How often a failed node is started again.
       object_store_secret: Kubernetes secret with `OBJECT_STORE_KEYS`; "" for none.
       mlflow_secret: Kubernetes secret with `MLFLOW_KEYS`; "" for none.
+      notice_secret: Kubernetes secret with `NOTICE_KEYS`; "" for no notices.
     """
 
     image: str
@@ -56,6 +59,7 @@ class Deployment:
     retries: int = 2
     object_store_secret: str = ""
     mlflow_secret: str = ""
+    notice_secret: str = ""
 
     def resources_of(self, node: str) -> Resources:
         """Resources of a node, by its id."""

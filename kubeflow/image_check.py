@@ -13,7 +13,7 @@ from kubeflow import entry_point
 from pipeline.config import DataConfig, PipelineConfig
 from pipeline.pipeline import create_pipeline
 
-_SERVING = ("serving.server.cli", "serving.client.cli", "serving.local_model")
+_COMMANDS = ("kubeflow.notice", "serving.server.cli", "serving.client.cli", "serving.local_model")
 
 
 def check() -> list[str]:
@@ -38,7 +38,7 @@ def check() -> list[str]:
     classes = sorted({node.executor_spec.class_path for node in dag.components})
     for path in classes:
         import_utils.import_class_by_path(path)
-    for module in (entry_point.COMMAND[-1], *_SERVING):
+    for module in (entry_point.COMMAND[-1], *_COMMANDS):
         importlib.import_module(module)
     return classes
 

@@ -20,6 +20,7 @@ examples:
       --pipeline-root s3://bucket/gatefold --data s3://bucket/genres --output genre.yaml
   python -m kubeflow.runner run genre.yaml --host http://localhost:8888
   python -m kubeflow.runner schedule genre.yaml --cron "0 3 * * 1" --host http://localhost:8888
+  python -m kubeflow.runner clean --pipeline-root s3://bucket/gatefold --keep-runs 4 --dry-run
 """
 
 
@@ -62,7 +63,9 @@ def parse(arguments: Sequence[str]) -> Command:
     status.add_argument("run", nargs="?", default="", metavar="RUN", help="id of a run")
     stop = commands.add_parser("stop", help="stop a run, or end a schedule")
     stop.add_argument("id", metavar="ID", help="id of a run or a schedule, as status shows it")
-    for command in (run, schedule, status, stop):
+    clean = commands.add_parser("clean", help="remove artifacts that no kept run needs")
+    _add_clean(clean)
+    for command in (run, schedule, status, stop, clean):
         _add_host(command)
     options = parser.parse_args(arguments)
     return Command(options.command, options)
@@ -75,12 +78,7 @@ def compile_settings(options: argparse.Namespace) -> tuple[PipelineConfig, Deplo
       UserError: A value is invalid; its text names the flag.
     """
     pipeline_options.check_places(options)
-    root = options.pipeline_root.rstrip("/")
-    if not is_remote(root) and not Path(root).is_absolute():
-        raise UserError(
-            "--pipeline-root must be s3://BUCKET/FOLDER or gs://BUCKET/FOLDER (or, to walk the "
-            f"file without a cluster, an absolute path). Received: {options.pipeline_root}"
-        )
+    root = pipeline_root(options)
     if is_remote(root):
         for name in ("data", "split_lists", "artists"):
             place = getattr(options, name)
@@ -103,7 +101,10 @@ def compile_settings(options: argparse.Namespace) -> tuple[PipelineConfig, Deplo
     if options.retries < 0:
         raise UserError(f"--retries must be 0 or more. Received: {options.retries}")
     options.output = root
-    config = pipeline_options.shared_config(options, folder=options.data)
+    config = dataclasses.replace(
+        pipeline_options.shared_config(options, folder=options.data),
+        cache_epoch=options.cache_epoch,
+    )
     beam = config.beam
     if beam.needs_job_server or (beam.runner == "spark" and not beam.job_endpoint):
         raise UserError(
@@ -121,8 +122,24 @@ def compile_settings(options: argparse.Namespace) -> tuple[PipelineConfig, Deplo
         retries=options.retries,
         object_store_secret=options.object_store_secret if root.startswith("s3://") else "",
         mlflow_secret=options.mlflow_secret,
+        notice_secret=options.notice_secret,
     )
     return config, deployment
+
+
+def pipeline_root(options: argparse.Namespace) -> str:
+    """The value of `--pipeline-root`.
+
+    Raises:
+      UserError: It is neither in an object store nor an absolute path.
+    """
+    root: str = options.pipeline_root.rstrip("/")
+    if not is_remote(root) and not Path(root).is_absolute():
+        raise UserError(
+            "--pipeline-root must be s3://BUCKET/FOLDER or gs://BUCKET/FOLDER (or, to walk the "
+            f"file without a cluster, an absolute path). Received: {options.pipeline_root}"
+        )
+    return root
 
 
 def _add_compile(parser: argparse.ArgumentParser) -> None:
@@ -180,6 +197,19 @@ def _add_compile(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help='Kubernetes secret with MLflow\'s address; "" for no tracking (default: %(default)s)',
     )
+    cluster.add_argument(
+        "--notice-secret",
+        default="",
+        metavar="NAME",
+        help="Kubernetes secret with the URL to which a line about the end of each run is posted "
+        "(default: none; needs Kubeflow Pipelines 2.14)",
+    )
+    cluster.add_argument(
+        "--cache-epoch",
+        default="",
+        metavar="TEXT",
+        help="with another text than before, nothing is taken from the cache",
+    )
     pipeline_options.add_shared_options(parser)
 
 
@@ -187,6 +217,22 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a file that compile wrote")
     parser.add_argument("--name", default="", help="of the run or schedule")
     parser.add_argument("--experiment", default="gatefold", help="default: %(default)s")
+
+
+def _add_clean(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pipeline-root", required=True, metavar="URI", help="as it was given to compile"
+    )
+    parser.add_argument(
+        "--keep-runs",
+        required=True,
+        type=int,
+        metavar="N",
+        help="how many complete runs to keep; those in production are kept, too",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list what would be removed, and remove nothing"
+    )
 
 
 def _add_host(parser: argparse.ArgumentParser) -> None:

@@ -81,6 +81,7 @@ class PipelineConfig:
       jobs: Most stages that run at a time on this machine; 0 for what it has room for.
       mlflow_uri: MLflow server or store; "" for MLFLOW_TRACKING_URI or the output folder.
       metadata: SQLite file of the metadata store; "" for one in the output folder.
+      cache_epoch: Any text; with another one no result of an earlier run is used again.
       name: Name of the pipeline in the metadata store.
       serving_name: Name of the model in TF Serving.
 
@@ -107,6 +108,7 @@ class PipelineConfig:
     jobs: int = 0
     mlflow_uri: str = ""
     metadata: str = ""
+    cache_epoch: str = ""
     name: str = "gatefold"
     serving_name: str = "genre"
 

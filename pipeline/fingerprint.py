@@ -1,8 +1,8 @@
 """Fingerprints of code and files, so that TFX's cache notices when either changes.
 
 TFX caches a node by its parameters and inputs. `stamp` therefore adds a parameter to every node: a
-hash of all our modules that the node imports, directly or indirectly, and of the versions of the
-libraries that it computes with.
+hash of all our modules that the node imports, directly or indirectly, of the versions of the
+libraries that it computes with, and of a text that a person may change to start anew.
 """
 
 import ast
@@ -44,9 +44,14 @@ _DOTTED_PATH = re.compile(rf"\b{_PACKAGE}(?:\.\w+)+")
 _BLOCK_BYTES = 1 << 20
 
 
-def stamp(nodes: Iterable[BaseComponent]) -> None:
-    """Adds the parameter `code_fingerprint` to every node, in place."""
-    versions = library_versions()
+def stamp(nodes: Iterable[BaseComponent], *, epoch: str = "") -> None:
+    """Adds the parameter `code_fingerprint` to every node, in place.
+
+    Args:
+      nodes: The nodes.
+      epoch: Part of every fingerprint.
+    """
+    versions = library_versions() + epoch
     for node in nodes:
         node.exec_properties[PARAMETER] = code_fingerprint(entry_modules(node), versions)
 

@@ -12,6 +12,7 @@ from tfx.proto import trainer_pb2, transform_pb2
 
 from components.audio import features
 from components.audio.settings import AudioSettings
+from components.common.lineage import RETIRED_FOLDER
 from components.common.node_ids import node_id
 from components.common.resources import SCHEMA_FILE, installed_file
 from components.evaluator.component import Evaluator
@@ -173,7 +174,7 @@ def create_pipeline(
         pusher,
         recorder,
     ]
-    fingerprint.stamp(nodes)
+    fingerprint.stamp(nodes, epoch=config.cache_epoch)
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=pipeline_root or config.pipeline_root,
@@ -206,7 +207,10 @@ def beam_arguments(beam: BeamConfig) -> list[Any]:
 
 def _finder(config: PipelineConfig, run_id: str) -> DataFingerprint:
     return DataFingerprint(
-        input_base=config.data.folder, settings=ingest_settings(config), run_id=run_id
+        input_base=config.data.folder,
+        settings=ingest_settings(config),
+        retired=f"{config.output}/{RETIRED_FOLDER}",
+        run_id=run_id,
     )
 
 

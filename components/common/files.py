@@ -47,6 +47,16 @@ def read_bytes(path: str, max_bytes: int) -> bytes:
         return bytes(file.read(max_bytes))
 
 
+def write(path: str, text: str) -> None:
+    """Writes a small text file, over one that is there already; makes its folder."""
+    if is_remote(path):
+        with _fileio().open(path, "w") as file:
+            file.write(text)
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text, encoding="utf-8")
+
+
 def copy(source: str, target: str) -> None:
     """Copies a file, over one that is there already; makes the target's folder."""
     _fileio().makedirs(target.rpartition("/")[0])

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from components.common import record_files
+from components.common import lineage, record_files
 from components.common.storage import is_remote, open_object_stores
 
 # Eight tracks of 30 s. musicnn's front-end needs 0.3 GiB a track.
@@ -64,8 +64,9 @@ def prepare(
     """Sets up this process for an executor, from nothing but what the executor is given.
 
     Bounds Beam's batches by bytes, opens the object stores that artifacts or parameters name, and
-    looks whether the records that the executor reads are whole: a cached file may be years old. The
-    first lines of every executor's `Do` call it: an executor may be started by any runner.
+    looks whether what the executor reads is there (on Kubeflow only, with `lineage.json`) and its
+    records whole: a cached file may be years old. The first lines of every executor's `Do` call it:
+    an executor may be started by any runner.
 
     Args:
       input_dict: The executor's.
@@ -73,14 +74,15 @@ def prepare(
       exec_properties: The executor's.
 
     Raises:
-      UserError: A bucket does not exist, the credentials or the endpoint are wrong, or a file of
-        records is cut off.
+      UserError: A bucket does not exist, the credentials or the endpoint are wrong, an input is
+        gone, or a file of records is cut off.
     """
     quieten()
     bound_batches_by_bytes()
     places = object_stores(input_dict, output_dict, exec_properties)
     if places:
         open_object_stores(*places)
+    lineage.begin(input_dict, output_dict, exec_properties)
     record_files.require_whole(itertools.chain.from_iterable(input_dict.values()))
 
 

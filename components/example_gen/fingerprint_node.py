@@ -15,7 +15,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.channel import Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.common import runtime
+from components.common import lineage, runtime
 from components.example_gen import files
 from components.example_gen.settings import IngestSettings
 
@@ -34,7 +34,7 @@ class Executor(base_executor.BaseExecutor):
         Args:
           input_dict: Empty.
           output_dict: `fingerprint`, a text.
-          exec_properties: `input_base`, and `settings` as JSON.
+          exec_properties: `input_base`, `settings` as JSON, and `retired`.
 
         Raises:
           IngestError: There is no music there, or a file is missing.
@@ -42,7 +42,8 @@ class Executor(base_executor.BaseExecutor):
         runtime.prepare(input_dict, output_dict, exec_properties)
         settings = IngestSettings.from_json(exec_properties["settings"])
         artifact = artifact_utils.get_single_instance(output_dict["fingerprint"])
-        artifact.value = files.fingerprint(exec_properties["input_base"], settings)
+        music = files.fingerprint(exec_properties["input_base"], settings)
+        artifact.value = lineage.current(music, exec_properties["retired"])
 
 
 class DataFingerprintSpec(ComponentSpec):
@@ -51,6 +52,7 @@ class DataFingerprintSpec(ComponentSpec):
     PARAMETERS = {
         "input_base": ExecutionParameter(type=str),
         "settings": ExecutionParameter(type=str),
+        "retired": ExecutionParameter(type=str),
         "run_id": ExecutionParameter(type=str),
     }
     INPUTS: dict[str, ChannelParameter] = {}
@@ -67,18 +69,21 @@ class DataFingerprint(base_component.BaseComponent):
     SPEC_CLASS = DataFingerprintSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, *, input_base: str, settings: IngestSettings, run_id: str):
+    def __init__(self, *, input_base: str, settings: IngestSettings, retired: str, run_id: str):
         """Creates the node.
 
         Args:
           input_base: Folder of the genre folders; a path, gs:// or s3://.
           settings: Ingest settings.
+          retired: Folder that names the music whose results were removed (`lineage.current`), which
+            gets another fingerprint; "" for none.
           run_id: Id of this run of the pipeline.
         """
         super().__init__(
             spec=DataFingerprintSpec(
                 input_base=input_base,
                 settings=settings.to_json(),
+                retired=retired,
                 run_id=run_id,
                 fingerprint=Channel(type=standard_artifacts.String),
             )

@@ -1,5 +1,6 @@
 """kubeflow.runner against an HTTP server that speaks Kubeflow Pipelines' API, and against none."""
 
+import contextlib
 import http.server
 import json
 import threading
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from kubeflow import runner
+from kubeflow.exit_task import EXIT_TASK
 
 SPEC = {
     "schemaVersion": "2.1.0",
@@ -29,9 +31,14 @@ class Api(http.server.BaseHTTPRequestHandler):
         if self.server.token and self.headers["Authorization"] != f"Bearer {self.server.token}":
             self._answer(401, {"message": "who are you?"})
         elif kind == "healthz":
-            self._answer(200, {"multi_user": False})
+            self._answer(
+                200, {"multi_user": self.server.multi_user, "tag_name": self.server.version}
+            )
         elif one in self.server.things.get(kind, {}):
-            self._answer(200, self.server.things[kind][one])
+            thing = dict(self.server.things[kind][one])
+            if "view=FULL" not in query:
+                thing.pop("tasks", None)
+            self._answer(200, thing)
         elif one or kind not in self.server.things:
             self._answer(404, {"message": f"{place} not found", "code": 5})
         else:
@@ -40,7 +47,20 @@ class Api(http.server.BaseHTTPRequestHandler):
                 wanted = json.loads(urllib.parse.parse_qs(query)["filter"][0])["predicates"][0]
                 found = [thing for thing in found if thing["display_name"] == wanted["stringValue"]]
             name = {"recurringruns": "recurringRuns"}.get(kind, kind)
-            self._answer(200, {name: found, "total_size": len(found)})
+            asked = urllib.parse.parse_qs(query)
+            begin, size = (
+                int(asked.get("page_token", "0")[0] or 0),
+                int(asked.get("page_size", ["20"])[0]),
+            )
+            following = str(begin + size) if begin + size < len(found) else ""
+            self._answer(
+                200,
+                {
+                    name: found[begin : begin + size],
+                    "total_size": len(found),
+                    "next_page_token": following,
+                },
+            )
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
@@ -76,17 +96,24 @@ class Api(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text)
 
 
-@pytest.fixture
-def api():
+@contextlib.contextmanager
+def kubeflow_api():
+    """A Kubeflow without any run."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
     server.things = {"experiments": {}, "runs": {}, "recurringruns": {}}
-    server.token = ""
+    server.token, server.version, server.multi_user = "", "2.5.0", False
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def api():
+    with kubeflow_api() as server:
+        yield server
 
 
 @pytest.fixture
@@ -145,6 +172,56 @@ def test_stop_ends_a_run_or_a_schedule(api, host, file):
     assert not api.things["recurringruns"]
 
 
+@pytest.mark.parametrize("release", ["2.17.0", "development"])
+def test_status_shows_a_runs_nodes_in_each_releases_form(api, host, file, capsys, release):
+    runner.main(["run", file, "--host", host])
+    (run,) = api.things["runs"].values()
+    if release == "development":
+        run["tasks"] = [{"name": "gate", "state": "SUCCEEDED"}]
+    else:
+        run["run_details"] = {"task_details": [{"display_name": "gate", "state": "SUCCEEDED"}]}
+    run["error"] = {"code": 13, "message": "a node failed"}
+    capsys.readouterr()
+    assert runner.main(["status", run["run_id"], "--host", host]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["  a node failed", "  gate: SUCCEEDED"]
+
+
+@pytest.mark.parametrize("command", [["run"], ["schedule", "--cron", "0 3 * * 1"]])
+@pytest.mark.parametrize(
+    ("version", "taken"),
+    [("2.4.1", False), ("v2.4.0", False), ("2.5.0", True), ("2.14.3", True), ("unknown", True)],
+)
+def test_a_release_that_gives_nodes_no_run_id_is_refused(
+    api, host, file, capsys, command, version, taken
+):
+    api.version = version
+    assert runner.main([*command, file, "--host", host]) == int(not taken)
+    assert bool(api.things["runs"] or api.things["recurringruns"]) == taken
+    assert ("2.5 or newer" in capsys.readouterr().err) != taken
+
+
+@pytest.mark.parametrize(("version", "taken"), [("2.13.0", False), ("2.14.0", True)])
+def test_a_file_with_an_exit_task_needs_a_release_that_keeps_retries_beside_one(
+    api, host, tmp_path, capsys, version, taken
+):
+    api.version = version
+    tasks = {"all-nodes": {}, EXIT_TASK: {"dependentTasks": ["all-nodes"]}}
+    file = tmp_path / "notice.yaml"
+    file.write_text(yaml.safe_dump_all([{**SPEC, "root": {"dag": {"tasks": tasks}}}, PLATFORM]))
+    assert runner.main(["run", str(file), "--host", host]) == int(not taken)
+    assert ("2.14 or newer" in capsys.readouterr().err) != taken
+
+
+def test_where_several_users_share_kubeflow_a_namespace_is_asked_for(api, host, file, capsys):
+    api.multi_user = True
+    for arguments in (["run", file], ["status"], ["run", file, "--namespace", ""]):
+        assert runner.main([*arguments, "--host", host]) == 1
+        assert "--namespace is missing" in capsys.readouterr().err
+    assert runner.main(["run", file, "--host", host, "--namespace", "ml-team"]) == 0
+    (experiment,) = api.things["experiments"].values()
+    assert experiment["namespace"] == "ml-team"
+
+
 def test_a_token_reaches_the_api(api, host, tmp_path, capsys):
     api.token = "from-a-file"
     assert runner.main(["status", "--host", host]) == 1
@@ -163,6 +240,8 @@ def test_a_token_reaches_the_api(api, host, tmp_path, capsys):
         (["run", "OTHER", "--host", "HOST"], "is no file that kubeflow.runner compile wrote"),
         (["schedule", "FILE", "--cron", "weekly", "--host", "HOST"], "--cron expects minute, hour"),
         (["status", "unknown", "--host", "HOST"], "refuses: runs/unknown not found"),
+        (["clean", "--pipeline-root", "here", "--keep-runs", "1"], "--pipeline-root must be s3:"),
+        (["clean", "--pipeline-root", "/r", "--keep-runs", "0"], "--keep-runs must be 1 or more"),
         (["stop", "unknown", "--host", "HOST", "--token-file", "no"], "--token-file: no cannot"),
     ],
 )

@@ -11,6 +11,7 @@ from components.common.node_ids import VALID
 from kubeflow import compiling, pictures
 from kubeflow.deployment import MLFLOW_KEYS, OBJECT_STORE_KEYS, Deployment, Resources
 from pipeline.config import DataConfig, PipelineConfig
+from pipeline.fingerprint import PARAMETER
 from tests.conftest import ROOT
 from tests.kubeflow import releases
 
@@ -109,6 +110,16 @@ def test_a_run_needs_no_parameters(spec):
     """Kubeflow would ask for each one whenever a run is created."""
     assert "inputDefinitions" not in spec["root"]
     assert spec["defaultPipelineRoot"] == DEPLOYMENT.pipeline_root
+
+
+def test_another_epoch_is_another_cache_key_of_every_node(spec):
+    other, _ = compiling.specification(dataclasses.replace(CONFIG, cache_epoch="2"), DEPLOYMENT)
+
+    def keys(compiled) -> dict[str, dict]:
+        tasks = compiled["root"]["dag"]["tasks"]
+        return {name: task["inputs"]["parameters"][PARAMETER] for name, task in tasks.items()}
+
+    assert all(keys(other)[name] != key for name, key in keys(spec).items())
 
 
 def test_nothing_of_this_machine_is_in_the_file(file):

@@ -48,6 +48,13 @@ def test_resources_are_given_by_node_and_by_kind():
     assert deployment.resources_of("StatisticsGen") == Resources(1, 4)
 
 
+def test_an_epoch_reaches_the_run_and_a_notices_secret_the_cluster():
+    config, deployment = settings("--cache-epoch", "2", "--notice-secret", "hook")
+    assert (config.cache_epoch, deployment.notice_secret) == ("2", "hook")
+    config, deployment = settings()
+    assert (config.cache_epoch, deployment.notice_secret) == ("", "")
+
+
 def test_a_store_that_needs_no_keys_gets_no_secret():
     arguments = ["compile", "--image", "i", "--pipeline-root", "gs://b/r", "--data", "gs://b/d"]
     _, deployment = options.compile_settings(options.parse(arguments).options)

@@ -20,6 +20,7 @@ import yaml
 from google.protobuf import json_format
 
 from components.common.releases import ReleaseStore
+from kubeflow import retention
 from tests.example_gen.conftest import sound, write_track
 from tests.kubeflow import releases as kubeflow_releases
 from tests.kubeflow import walker
@@ -152,6 +153,15 @@ def test_executors_write_metadata_that_kubeflow_hands_on_unchanged(world):
                 assert type(value) in (str, float), (task, key, name)
 
 
+def assert_cleaned(world, latest: walker.Run) -> None:
+    """Cleaning leaves all that the latest run made or was handed, and no more of the first."""
+    retention.remove(retention.plan(str(world.folder / "root"), keep_runs=1))
+    assert all(Path(artifact.uri).exists() for artifact in latest.outputs.values())
+    handed_on = {artifact.uri for artifact in latest.outputs.values()}
+    others = [one.uri for one in world.first.outputs.values() if one.uri not in handed_on]
+    assert others and not any(Path(uri).exists() for uri in others)
+
+
 def test_the_walk_ends_in_a_pushed_model(world):
     run = world.first
     assert run.executed[-2:] == ["pusher", "runrecorder"]
@@ -255,6 +265,7 @@ def test_a_later_run_is_cached_and_pushes_nothing_until_there_is_new_music(world
     assert {"gtzanexamplegen", "transform-descriptors", "trainer-ann"} <= set(unchanged.cached)
     assert unchanged.output("pusher", "pushed_model").metadata["written"] == 0
     assert ReleaseStore(str(world.serving)).versions() == released
+    assert_cleaned(world, unchanged)
 
     add_music(world.folder / "music")
     more = world.run(kubeflow_releases.NEWEST, until="statisticsgen")
