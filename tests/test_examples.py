@@ -10,6 +10,7 @@ MODULES = (
     "components.audio.extraction",
     "components.audio.settings",
     "components.common.bands",
+    "components.common.settings_errors",
     "components.example_gen.settings",
     "components.gtzan.splits",
     "components.trainer.models",
