@@ -1,25 +1,27 @@
 """The whole configuration of a run: one tree of frozen dataclasses, read without TensorFlow."""
 
 import dataclasses
-import difflib
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from components.audio.settings import AudioSettings
 from components.common.errors import UserError
+from components.common.settings_errors import changed, similar
 from components.common.storage import is_remote
 from components.gate.settings import GateSettings
 from components.gtzan.genres import GENRES
 from components.trainer.catalog import CATALOG, is_branch, model_of, recommended, seed_offset
-from components.trainer.settings import LARGEST_SEED, TrainingSettings, from_dict
+from components.trainer.settings import LARGEST_SEED, TrainingSettings
 from pipeline.beam_runners import BeamConfig
 
 SPLITS = ("stratified", "artist", "listed")
 INFRA_PLATFORMS = ("docker", "kubernetes")
 METADATA_FILE = "metadata.db"
 DEFAULT_MODELS = ("cnn", "lstm", "musicnn", "ensemble")
+
+_Settings = TypeVar("_Settings")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,7 @@ class DataConfig:
     split_family: str = ""
     artists: str = ""
     max_rejected: float = 0.05
-    duplicates: str = "warn"
+    duplicates: Literal["warn", "drop"] = "warn"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +113,7 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         unknown = [model for model in self.models if not is_branch(model)]
         if unknown or not self.models:
-            received = [f"{model!r}{_similar(model, CATALOG)}" for model in unknown]
+            received = [f"{model!r}{similar(model, CATALOG)}" for model in unknown]
             raise UserError(
                 f"--models: known models are {', '.join(CATALOG)}, and a trained one's name with "
                 f"-2 to -99 for another seed. Received: {', '.join(received) or 'none'}"
@@ -158,83 +160,27 @@ class PipelineConfig:
         """Training settings of a model: its recommended ones, changed by those of the run."""
         branch, model = model, model_of(model)
         # The largest seed is followed by 0.
-        seed = (self.seed + seed_offset(branch)) % (LARGEST_SEED + 1)
-        settings = dataclasses.replace(recommended(model, self.weights), seed=seed)
+        changes: dict[str, Any] = {"seed": (self.seed + seed_offset(branch)) % (LARGEST_SEED + 1)}
         if self.epochs is not None:
-            settings = dataclasses.replace(settings, epochs=self.epochs)
+            changes["epochs"] = self.epochs
         if self.fine_tune:
-            network = dataclasses.replace(settings.model, fine_tune=True)
-            settings = dataclasses.replace(settings, model=network)
-        settings = replace_fields(settings, self.overrides, option="training")
-        return from_dict(dataclasses.asdict(settings))
+            changes["model.fine_tune"] = True
+        changes |= dict(self.overrides)
+        return replace_fields(recommended(model, self.weights), changes, option="training")
 
 
-def replace_fields(tree: Any, pairs: Sequence[tuple[str, Any]], *, option: str) -> Any:
-    """Copies a dataclass with several fields replaced at once.
-
-    The dataclass checks its values once all of them are replaced, so the order of `pairs` does not
-    matter if one field bounds another.
+def replace_fields(tree: _Settings, changes: Mapping[str, Any], *, option: str) -> _Settings:
+    """Copies settings with several values replaced, as `--set` asks for.
 
     Args:
-      tree: The dataclass.
-      pairs: Names of fields (dotted for nested dataclasses) and values. Text is converted to the
-        type of the field. The last of several equal names counts.
-      option: Prefix of the fields on the command line, for errors.
+      tree: The settings, a dataclass.
+      changes: Values by field name (dotted for nested dataclasses), as text or as they are.
+      option: Prefix of the names on the command line, for errors.
 
     Raises:
       UserError: A field does not exist, or a value is invalid.
     """
-    if not pairs:
-        return tree
-    names = {field.name for field in dataclasses.fields(tree)}
-    changes: dict[str, Any] = {}
-    nested: dict[str, list[tuple[str, Any]]] = {}
-    for name, value in pairs:
-        head, _, rest = name.partition(".")
-        if head not in names:
-            raise UserError(
-                f"--set {option}.{head}: no such setting{_similar(head, names)}. "
-                f"There are {', '.join(sorted(names))}"
-            )
-        current = getattr(tree, head)
-        if rest and not dataclasses.is_dataclass(current):
-            raise UserError(
-                f"--set {option}.{head}: this setting has no fields of its own. "
-                f"Received: {option}.{name}"
-            )
-        if rest:
-            nested.setdefault(head, []).append((rest, value))
-            continue
-        try:
-            changes[head] = _convert(value, current)
-        except ValueError as error:
-            raise UserError(f"--set {option}.{name}={value}: {error}") from error
-    for head, inner in nested.items():
-        changes[head] = replace_fields(getattr(tree, head), inner, option=f"{option}.{head}")
     try:
-        return dataclasses.replace(tree, **changes)
+        return changed(tree, changes)
     except ValueError as error:
-        shown = " ".join(f"{option}.{name}={value}" for name, value in pairs)
-        raise UserError(f"--set {shown}: {error}") from error
-
-
-def _convert(value: Any, current: Any) -> Any:
-    if not isinstance(value, str) or isinstance(current, str):
-        return value
-    if isinstance(current, bool):
-        if value.lower() not in ("true", "false"):
-            raise ValueError("expected true or false")
-        return value.lower() == "true"
-    if isinstance(current, int | float):
-        try:
-            return type(current)(value)
-        except ValueError:
-            kind = "a whole number" if isinstance(current, int) else "a number"
-            raise ValueError(f"expected {kind}") from None
-    raise ValueError("this setting has fields of its own: name one of them")
-
-
-def _similar(name: str, known: Iterable[str]) -> str:
-    """A question in brackets for the known name nearest to `name`; empty if none is near."""
-    found = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {found[0]}?)" if found else ""
+        raise UserError(f"--set {option}.{error}") from error

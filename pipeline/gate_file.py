@@ -1,5 +1,6 @@
 """Reads the gate's thresholds from a YAML file (`--gate`), and names what is wrong in it."""
 
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ import yaml
 from components.common.errors import UserError
 from components.gate import settings
 from components.gate.settings import GateSettings
+
+_MOST_BYTES = 64 << 10
+_LONGEST_VALUE = 100  # characters
 
 
 def read(path: str) -> GateSettings:
@@ -21,11 +25,19 @@ def read(path: str) -> GateSettings:
         wrong type or out of range; the text names the file and the key.
     """
     try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UserError(f"--gate {path}: cannot be read: {reason}") from error
-    except yaml.YAMLError as error:
+        with Path(path).open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise UserError(f"--gate {path}: thresholds take less than {_MOST_BYTES} bytes")
+        values = yaml.load(content.decode("utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise UserError(f"--gate {path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"--gate {path}: cannot be read: it is not UTF-8 text") from error
+    except RecursionError as error:
+        raise UserError(f"--gate {path}: it is nested too deeply") from error
+    # PyYAML's constructors let errors of Python's own pass: 2001-99-99 is no date.
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"--gate {path}: {_in_one_line(error)}") from error
     if values is None or values == {}:
         raise UserError(
@@ -33,7 +45,9 @@ def read(path: str) -> GateSettings:
             "gate.example.yaml to begin with"
         )
     if not isinstance(values, dict):
-        raise UserError(f"--gate {path}: expected lines of `key: value`. Received: {values!r}")
+        raise UserError(
+            f"--gate {path}: expected lines of `key: value`. Received: {reprlib.repr(values)}"
+        )
     try:
         return settings.from_dict(values)
     except ValueError as error:
@@ -41,7 +55,23 @@ def read(path: str) -> GateSettings:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML takes the last of two equal keys, so a threshold could be lost without a word."""
+    """Refuses what no threshold needs, and could cost hours: aliases and long values.
+
+    It also refuses equal keys, of which PyYAML takes the last: a threshold would be lost silently.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="aliases are not supported", problem_mark=event.start_mark
+            )
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > _LONGEST_VALUE:
+            raise yaml.MarkedYAMLError(
+                problem=f"{event.value[:10]}… is too long for a value",
+                problem_mark=event.start_mark,
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -53,7 +83,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _in_one_line(error: yaml.YAMLError) -> str:
+def _in_one_line(error: Exception) -> str:
     problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
     mark = getattr(error, "problem_mark", None)
     return f"{problem} (line {mark.line + 1})" if mark else str(problem)

@@ -497,7 +497,7 @@ def _with_settings(config: PipelineConfig, settings: Sequence[str]) -> PipelineC
         pairs[group].append((name, value))
     config = dataclasses.replace(
         config,
-        audio=replace_fields(config.audio, pairs["audio"], option="audio"),
+        audio=replace_fields(config.audio, dict(pairs["audio"]), option="audio"),
         overrides=tuple(pairs["training"]),
     )
     if config.audio.sample_rate_hz != SAMPLE_RATE_HZ:

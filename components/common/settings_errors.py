@@ -6,13 +6,14 @@ Settings are pydantic dataclasses, declared with `config=CONFIG`, which check ty
 
 import dataclasses
 import difflib
+import re
 import reprlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-CONFIG = ConfigDict(extra="forbid")
+CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 _Settings = TypeVar("_Settings")
 
@@ -67,13 +68,22 @@ def changed(settings: _Settings, values: Mapping[str, Any]) -> _Settings:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values of nested dictionaries by dotted name, as `robustness.mp3_64k.max_drop`."""
+    """Values of nested dictionaries by dotted name, as `robustness.mp3_64k.max_drop`.
+
+    Raises:
+      ValueError: A value is given twice, once by its dotted name.
+    """
     leaves: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            leaves |= flat(value, f"{prefix}{name}.")
-        else:
-            leaves[f"{prefix}{name}"] = value
+        dotted_name = f"{prefix}{name}"
+        inner = (
+            flat(value, f"{dotted_name}.")
+            if isinstance(value, Mapping) and value
+            else {dotted_name: value}
+        )
+        if twice := leaves.keys() & inner.keys():
+            raise ValueError(f"{min(twice)} is given twice")
+        leaves |= inner
     return leaves
 
 
@@ -95,7 +105,7 @@ def sentence(error: ValidationError) -> str:
         return f"{name}: {fault['ctx']['error']}" if name else str(fault["ctx"]["error"])
     if fault["type"] == "unexpected_keyword_argument":
         return f"{name}: no such setting"
-    expected = fault["msg"].replace("Input should", "must", 1)
+    expected = re.sub(r", (unable|got) .*", "", fault["msg"].replace("Input should", "must", 1))
     return f"{name} {expected}. Received: {reprlib.repr(fault['input'])}"
 
 

@@ -2,16 +2,22 @@
 
 import dataclasses
 import json
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from components.audio.settings import AudioSettings
+from components.common.settings_errors import CONFIG, validated
 from components.gtzan import splits
 
 # What becomes of near-duplicates, see `IngestSettings.duplicates`.
-WARN, DROP = DUPLICATES = ("warn", "drop")
+WARN: Literal["warn"] = "warn"
+DROP: Literal["drop"] = "drop"
+DUPLICATES = (WARN, DROP)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class SplitSettings:
     """How tracks are assigned to splits.
 
@@ -26,7 +32,7 @@ class SplitSettings:
 
     method: str = "stratified"
     seed: int = 0
-    ratios: splits.Ratios = dataclasses.field(default_factory=splits.Ratios)
+    ratios: splits.Ratios = splits.Ratios()
     lists: str = ""
     family: str = ""
     artists: str = ""
@@ -44,7 +50,7 @@ class SplitSettings:
             raise splits.SplitError("split method artist needs a file of artists. Received: ''")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class IngestSettings:
     """All settings that determine the output of ingest for given data.
 
@@ -64,26 +70,12 @@ class IngestSettings:
       True
     """
 
-    genres: tuple[str, ...]
-    audio: AudioSettings = dataclasses.field(default_factory=AudioSettings)
-    split: SplitSettings = dataclasses.field(default_factory=SplitSettings)
-    max_rejected: float = 0.05
-    tracks_per_shard: int = 32
-    duplicates: str = WARN
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.max_rejected <= 1.0:
-            raise ValueError(f"max_rejected must be from 0 to 1. Received: {self.max_rejected}")
-        if self.tracks_per_shard < 1:
-            raise ValueError(
-                f"tracks_per_shard must be 1 or more. Received: {self.tracks_per_shard}"
-            )
-        if self.duplicates not in DUPLICATES:
-            raise ValueError(
-                f"duplicates must be one of {', '.join(DUPLICATES)}. Received: {self.duplicates!r}"
-            )
-        if not self.genres:
-            raise ValueError("genres must name at least one. Received: ()")
+    genres: Annotated[tuple[str, ...], Field(min_length=1)]
+    audio: AudioSettings = AudioSettings()
+    split: SplitSettings = SplitSettings()
+    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.05
+    tracks_per_shard: Annotated[int, Field(ge=1)] = 32
+    duplicates: Literal["warn", "drop"] = WARN
 
     def to_json(self) -> str:
         """Serialises the settings; equal settings give equal text, which TFX's cache relies on."""
@@ -92,14 +84,4 @@ class IngestSettings:
     @classmethod
     def from_json(cls, text: str) -> "IngestSettings":
         """Restores what `to_json` wrote."""
-        values: dict[str, Any] = json.loads(text)
-        split = dict(values["split"])
-        split["ratios"] = splits.Ratios(**split["ratios"])
-        return cls(
-            **{
-                **values,
-                "audio": AudioSettings(**values["audio"]),
-                "split": SplitSettings(**split),
-                "genres": tuple(values["genres"]),
-            }
-        )
+        return validated(cls, json.loads(text))

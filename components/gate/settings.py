@@ -4,51 +4,22 @@ docs/gate.md explains each gate and why its default is what it is.
 """
 
 import dataclasses
-import math
-import types
-import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-_SHARE = (0.0, 1.0)
-_DIFFERENCE = (-1.0, 1.0)
-_NATS = (0.0, 100.0)
+from pydantic import Field, StrictBool
+from pydantic.dataclasses import dataclass
 
+from components.common.settings_errors import CONFIG, changed
+from components.common.settings_errors import flat as flat_values
 
-def _setting(default: float | int | None, low: float, high: float) -> Any:
-    return dataclasses.field(default=default, metadata={"range": (low, high)})
-
-
-def _check(settings: Any) -> None:
-    """Checks every plain value's type and range.
-
-    Raises:
-      ValueError: The text begins with the name of the field.
-    """
-    hints = typing.get_type_hints(type(settings))
-    for field in dataclasses.fields(settings):
-        value, expected = getattr(settings, field.name), hints[field.name]
-        if dataclasses.is_dataclass(expected):
-            continue
-        may_be_off = isinstance(expected, types.UnionType)
-        if value is None and may_be_off:
-            continue
-        if expected is bool:
-            if not isinstance(value, bool):
-                raise ValueError(f"{field.name} must be true or false. Received: {value!r}")
-            continue
-        whole = int in (expected, *typing.get_args(expected))
-        is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        low, high = field.metadata["range"]
-        if not is_number or not math.isfinite(value) or not low <= value <= high:
-            kind = "a whole number" if whole else "a number"
-            off = ", or null to switch the gate off" if may_be_off else ""
-            raise ValueError(
-                f"{field.name} must be {kind} from {low:g} to {high:g}{off}. Received: {value!r}"
-            )
+# None switches a gate off. A text or a truth value is no number, whatever pydantic makes of it.
+_Share = Annotated[float | None, Field(strict=True, ge=0, le=1)]
+_Difference = Annotated[float | None, Field(strict=True, ge=-1, le=1)]
+_Nats = Annotated[float | None, Field(strict=True, ge=0, le=100)]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class Deformation:
     """What a deformation of the test tracks may do to the answers; None: not judged.
 
@@ -57,14 +28,11 @@ class Deformation:
       max_changed: Largest share of tracks whose most probable genre changes.
     """
 
-    max_drop: float | None = _setting(0.1, *_DIFFERENCE)
-    max_changed: float | None = _setting(0.3, *_SHARE)
-
-    def __post_init__(self) -> None:
-        _check(self)
+    max_drop: _Difference = 0.1
+    max_changed: _Share = 0.3
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class RobustnessSettings:
     """The deformations by their names in `components.audio.deformations`."""
 
@@ -79,7 +47,7 @@ class RobustnessSettings:
 DEFORMATIONS = tuple(field.name for field in dataclasses.fields(RobustnessSettings))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class GateSettings:
     """What a model must reach on the test split, at track level, to be pushed.
 
@@ -110,28 +78,25 @@ class GateSettings:
       robustness: What each deformation of the sound may do.
     """
 
-    min_accuracy: float | None = _setting(0.5, *_SHARE)
-    min_macro_f1: float | None = _setting(0.4, *_SHARE)
-    min_top_3_accuracy: float | None = _setting(0.6, *_SHARE)
-    min_genre_recall: float | None = _setting(0.1, *_SHARE)
-    max_ece: float | None = _setting(0.15, *_SHARE)
-    min_margin_over_baseline: float | None = _setting(0.02, *_DIFFERENCE)
-    max_slice_deficit: float | None = _setting(0.2, *_DIFFERENCE)
-    max_accuracy_loss: float | None = _setting(0.02, *_DIFFERENCE)
-    max_log_loss_increase: float | None = _setting(0.05, *_NATS)
-    max_chance: float = _setting(0.2, 0.001, 0.999)
-    prove_not_worse: bool = False
-    max_latency_ratio: float | None = _setting(5.0, 1.0, 1e6)
-    max_latency_seconds: float | None = _setting(10.0, 0.001, 1e6)
-    max_memory_mib: int | None = _setting(4096, 1, 1 << 30)
-    min_tracks: int = _setting(8, 1, 1_000_000)
+    min_accuracy: _Share = 0.5
+    min_macro_f1: _Share = 0.4
+    min_top_3_accuracy: _Share = 0.6
+    min_genre_recall: _Share = 0.1
+    max_ece: _Share = 0.15
+    min_margin_over_baseline: _Difference = 0.02
+    max_slice_deficit: _Difference = 0.2
+    max_accuracy_loss: _Difference = 0.02
+    max_log_loss_increase: _Nats = 0.05
+    max_chance: Annotated[float, Field(strict=True, ge=0.001, le=0.999)] = 0.2
+    prove_not_worse: StrictBool = False
+    max_latency_ratio: Annotated[float | None, Field(strict=True, ge=1, le=1e6)] = 5.0
+    max_latency_seconds: Annotated[float | None, Field(strict=True, ge=0.001, le=1e6)] = 10.0
+    max_memory_mib: Annotated[int | None, Field(strict=True, ge=1, le=1 << 30)] = 4096
+    min_tracks: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 8
     robustness: RobustnessSettings = RobustnessSettings()
 
-    def __post_init__(self) -> None:
-        _check(self)
 
-
-def from_dict(values: Mapping[str, Any], *, base: Any = None) -> GateSettings:
+def from_dict(values: Mapping[str, Any], *, base: GateSettings | None = None) -> GateSettings:
     """Makes settings from nested dictionaries; what they leave out is as in `base`.
 
     Args:
@@ -142,8 +107,7 @@ def from_dict(values: Mapping[str, Any], *, base: Any = None) -> GateSettings:
       ValueError: A key is unknown, or a value has the wrong type or is out of range; the text
         begins with the dotted key.
     """
-    settings: GateSettings = _replace(base or GateSettings(), values, prefix="")
-    return settings
+    return changed(base or GateSettings(), flat_values(values))
 
 
 def as_dict(settings: GateSettings) -> dict[str, Any]:
@@ -153,7 +117,7 @@ def as_dict(settings: GateSettings) -> dict[str, Any]:
 
 def flat(settings: GateSettings) -> dict[str, Any]:
     """Every value by its dotted key, `robustness.mp3_64k.max_drop` for one."""
-    return _flat(as_dict(settings), "")
+    return flat_values(as_dict(settings))
 
 
 def loosened(settings: GateSettings) -> list[dict[str, Any]]:
@@ -175,33 +139,3 @@ def _is_looser(name: str, value: float, default: float) -> bool:
     if name.startswith("min_"):
         return value < default
     return name.startswith("max_") and value > default
-
-
-def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            leaves |= _flat(value, f"{prefix}{name}.")
-        else:
-            leaves[f"{prefix}{name}"] = value
-    return leaves
-
-
-def _replace(base: Any, values: Mapping[str, Any], *, prefix: str) -> Any:
-    names = [field.name for field in dataclasses.fields(base)]
-    changes = {}
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        if name not in names:
-            raise ValueError(f"{key} is no setting of the gate; there are {', '.join(names)}")
-        current = getattr(base, name)
-        if dataclasses.is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise ValueError(f"{key} needs settings of its own below it. Received: {value!r}")
-            changes[name] = _replace(current, value, prefix=f"{key}.")
-        else:
-            changes[name] = value
-    try:
-        return dataclasses.replace(base, **changes)
-    except ValueError as error:
-        raise ValueError(f"{prefix}{error}") from None

@@ -25,29 +25,23 @@ def test_what_is_left_out_stays_as_in_the_base():
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "key"),
     [
-        ({"min_acuracy": 0.5}, "min_acuracy is no setting of the gate; there are min_accuracy"),
-        ({"min_accuracy": "half"}, "min_accuracy must be a number from 0 to 1.*'half'"),
-        ({"min_accuracy": True}, "min_accuracy must be a number"),
-        ({"min_accuracy": 1.5}, "min_accuracy must be a number from 0 to 1"),
-        ({"min_accuracy": float("nan")}, "min_accuracy must be a number"),
-        ({"min_tracks": 8.5}, "min_tracks must be a whole number"),
-        ({"min_tracks": None}, "min_tracks must be a whole number"),
-        ({"prove_not_worse": 1}, "prove_not_worse must be true or false"),
-        ({"robustness": 3}, "robustness needs settings of its own below it"),
-        (
-            {"robustness": {"mp3": {}}},
-            "robustness.mp3 is no setting of the gate; there are mp3_64k",
-        ),
-        (
-            {"robustness": {"mp3_64k": {"max_drop": "much"}}},
-            "robustness.mp3_64k.max_drop must be a number from -1 to 1",
-        ),
+        ({"min_acuracy": 0.5}, "min_acuracy"),
+        ({"min_accuracy": "0.5"}, "min_accuracy"),
+        ({"min_accuracy": True}, "min_accuracy"),
+        ({"min_accuracy": 1.5}, "min_accuracy"),
+        ({"min_accuracy": float("nan")}, "min_accuracy"),
+        ({"min_tracks": 8.5}, "min_tracks"),
+        ({"min_tracks": None}, "min_tracks"),
+        ({"prove_not_worse": 1}, "prove_not_worse"),
+        ({"robustness": 3}, "robustness"),
+        ({"robustness": {"mp3": {}}}, "robustness.mp3"),
+        ({"robustness": {"mp3_64k": {"max_drop": "much"}}}, "robustness.mp3_64k.max_drop"),
     ],
 )
-def test_a_wrong_key_or_value_is_named(values, says):
-    with pytest.raises(ValueError, match=f"^{says}"):
+def test_a_wrong_key_or_value_is_named(values, key):
+    with pytest.raises(ValueError, match=rf"^{key}\b"):
         settings.from_dict(values)
 
 
