@@ -1,6 +1,6 @@
 """Measures the speed of log-mel and MFCC, beside librosa and the bare arithmetic.
 
-    python -m benchmarks.features [--clips 16] [--repetitions 9] [--separation]
+    python -m benchmarks.features [--clips 16] [--repetitions 9]
 
 The ways take turns on the same clips, so that a busy machine slows all of them:
 
@@ -19,7 +19,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,9 +40,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=16, help="clips in the batch (default 16)")
     parser.add_argument(
         "--repetitions", type=int, default=9, help="turns of each way, after one to warm up"
-    )
-    parser.add_argument(
-        "--separation", action="store_true", help="time harmonic-percussive separation as well"
     )
     options = parser.parse_args(arguments)
     for name in ("clips", "repetitions"):
@@ -129,36 +126,6 @@ def ways_of_computing(clips: "np.ndarray") -> tuple[Ways, Ways]:
     }
 
 
-def separation_ms() -> tuple[float, float]:
-    """Time of harmonic-percussive separation per clip, in milliseconds.
-
-    Returns:
-      librosa's `decompose.hpss` of the spectrum, and the two medians of 31 values that it rests on,
-      by core operations on the 128 mel bands only.
-    """
-    import librosa
-    import numpy as np
-    import tensorflow as tf
-
-    generator = np.random.default_rng(0)
-    spectrum = np.abs(generator.normal(size=(1025, 1292))).astype(np.float32)
-    start = time.perf_counter()
-    librosa.decompose.hpss(spectrum)
-    librosa_ms = 1000 * (time.perf_counter() - start)
-
-    @tf.function(autograph=False)
-    def medians(bands: Any) -> list[Any]:
-        along_time = tf.signal.frame(tf.pad(bands, [[0, 0], [15, 15]]), 31, 1)
-        along_bands = tf.signal.frame(tf.pad(tf.transpose(bands), [[0, 0], [15, 15]]), 31, 1)
-        return [tf.math.top_k(values, 16).values[..., -1] for values in (along_time, along_bands)]
-
-    bands = tf.constant(spectrum[:128])
-    medians(bands)
-    start = time.perf_counter()
-    medians(bands)
-    return librosa_ms, 1000 * (time.perf_counter() - start)
-
-
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     warnings.filterwarnings("ignore", category=FutureWarning)  # Google's, about Python 3.10
@@ -198,12 +165,6 @@ def main(arguments: list[str] | None = None) -> None:
         f"{os.cpu_count()} processors. The batch's features raised the peak memory by "
         f"{grown_mib:.0f} MiB."
     )
-    if options.separation:
-        librosa_ms, core_ms = separation_ms()
-        console.print(
-            f"Harmonic-percussive separation: librosa {librosa_ms:.0f} ms a clip; its medians by "
-            f"core operations, on mel bands only, {core_ms:.0f} ms."
-        )
 
 
 if __name__ == "__main__":

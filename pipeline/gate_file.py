@@ -61,15 +61,14 @@ class _Loader(yaml.SafeLoader):
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event: Any = self.peek_event()
+        event = self.peek_event()
+        mark: Any = event.start_mark
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="aliases are not supported", problem_mark=event.start_mark
-            )
+            raise yaml.MarkedYAMLError(problem="aliases are not supported", problem_mark=mark)
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > _LONGEST_VALUE:
             raise yaml.MarkedYAMLError(
                 problem=f"{event.value[:10]}… is too long for a value",
-                problem_mark=event.start_mark,
+                problem_mark=mark,
             )
         return super().compose_node(parent, index)
 
