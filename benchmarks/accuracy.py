@@ -379,8 +379,7 @@ def _measure(
     console: Console,
     display: StageDisplay,
 ) -> list[dict[str, object]]:
-    from components.common.scoring import (
-        mean_probabilities,
+    from components.common.metrics import (
         track_means,
         track_scores,
         window_scores,
@@ -432,7 +431,7 @@ def _measure(
             for name in options.models:
                 started = time.monotonic()
                 if name == ENSEMBLE:
-                    answers = one_window_a_track(mean_probabilities(branches))
+                    answers = one_window_a_track(np.mean(branches, axis=0))
                 else:
                     settings = settings_of(name, options, seed=seed)
                     with display.stage(f"{name}, seed {seed}, round {number + 1}/{len(divided)}"):

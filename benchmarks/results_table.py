@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.results import Row, read, scored_once, seed_means
 from components.common.errors import UserError
-from components.common.intervals import share_interval
+from components.common.metrics import share_interval
 from components.trainer.catalog import CATALOG
 
 # Accuracies that the student projects which Gatefold replaces report.

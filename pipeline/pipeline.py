@@ -361,5 +361,5 @@ def _evaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         example_splits=["test"],
-        eval_config=eval_config(config.data.genres),
+        eval_config=eval_config(),
     ).with_id(node_id("Evaluator", name))

@@ -16,7 +16,7 @@ from components.baseline.regression import Descriptions
 from components.common import answers, raw_examples, runtime
 
 TRAIN = "train"
-FILES = {"validation": "validation", "test": answers.CLEAN}  # by split
+FILES = {"validation": answers.VALIDATION, "test": answers.CLEAN}  # by split
 SUMMARY_FILE = "baseline.json"
 
 _FEATURE = ENTRY.name

@@ -1,7 +1,4 @@
-"""A model's answers for tracks: written by Predictions and Baseline, read by gate and report.
-
-In `common` because Predictions, Baseline, ServingCheck, Gate and ReleaseReport all use the files.
-"""
+"""A model's answers for the tracks of a split, in a file that later nodes read."""
 
 import dataclasses
 import io
@@ -12,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from tfx.dsl.io import fileio
 
-CLEAN = "clean"  # the name of the answers for tracks as they are
+# Names of files: the test tracks as they are, and the validation tracks.
+CLEAN, VALIDATION = "clean", "validation"
 
 
 class AnswersError(ValueError):
@@ -35,6 +33,8 @@ class TrackAnswers:
         [tracks, 0, genres] if unknown.
       counts: bool [tracks, windows], true for windows that count.
       contents: Content hash of each track, "" if unknown.
+      clips: Clips that a track has room for; its windows are those of its clips, end to end.
+      temperature: T that the probabilities are scaled by; 1 for the network's own, or if unknown.
     """
 
     track_ids: tuple[str, ...]
@@ -43,6 +43,8 @@ class TrackAnswers:
     window_probabilities: np.ndarray
     counts: np.ndarray
     contents: tuple[str, ...]
+    clips: int = 1
+    temperature: float = 1.0
 
     @property
     def answered(self) -> np.ndarray:
@@ -67,6 +69,8 @@ def in_order(
     window_probabilities: np.ndarray | None = None,
     counts: np.ndarray | None = None,
     contents: Sequence[str] = (),
+    clips: int = 1,
+    temperature: float = 1.0,
 ) -> TrackAnswers:
     """Checks answers, sorts them by track id and sets windows that do not count to zero.
 
@@ -77,6 +81,8 @@ def in_order(
       window_probabilities: float [tracks, windows, genres]; None if unknown.
       counts: bool [tracks, windows]; None if unknown.
       contents: Content hash of each track; none if unknown.
+      clips: Clips that a track has room for.
+      temperature: T that the probabilities are scaled by.
 
     Raises:
       ValueError: A track id is there twice, or shapes do not match.
@@ -102,12 +108,14 @@ def in_order(
         raise ValueError(f"a track id is there twice. Received: {sorted(track_ids)}")
     order = np.argsort(np.array(track_ids, dtype=object), kind="stable")
     return TrackAnswers(
-        track_ids=tuple(track_ids[place] for place in order),
+        track_ids=tuple(track_ids[index] for index in order),
         labels=labels[order],
         probabilities=probabilities[order],
         window_probabilities=np.where(counts[..., np.newaxis], windows, np.float32(0.0))[order],
         counts=counts[order],
-        contents=tuple(contents[place] for place in order),
+        contents=tuple(contents[index] for index in order),
+        clips=clips,
+        temperature=temperature,
     )
 
 
@@ -116,7 +124,7 @@ def write(folder: str, name: str, answers: TrackAnswers) -> None:
 
     Its arrays: `track_id` [tracks], `label` int64 [tracks], `probabilities` float32
     [tracks, genres], `window_probabilities` float32 [tracks, windows, genres], `counts` bool
-    [tracks, windows] and `content` [tracks].
+    [tracks, windows], `content` [tracks], `clips` int64 [] and `temperature` float64 [].
     """
     content = io.BytesIO()
     np.savez_compressed(
@@ -127,6 +135,8 @@ def write(folder: str, name: str, answers: TrackAnswers) -> None:
         window_probabilities=answers.window_probabilities,
         counts=answers.counts,
         content=np.array(answers.contents, dtype=np.str_),
+        clips=np.int64(answers.clips),
+        temperature=np.float64(answers.temperature),
     )
     fileio.makedirs(folder)
     with fileio.open(f"{folder}/{name}.npz", "wb") as file:
@@ -139,10 +149,10 @@ def read(folder: str, name: str) -> TrackAnswers:
     Raises:
       AnswersError: The file is missing, broken or holds something else.
     """
-    place = f"{folder}/{name}.npz"
-    if not fileio.exists(place):
-        raise AnswersError(f"{place} is missing: the model was not asked about these tracks")
-    with fileio.open(place, "rb") as file:
+    path = f"{folder}/{name}.npz"
+    if not fileio.exists(path):
+        raise AnswersError(f"{path} is missing: the model was not asked about these tracks")
+    with fileio.open(path, "rb") as file:
         content = io.BytesIO(file.read())
     try:
         with np.load(content) as arrays:
@@ -153,6 +163,8 @@ def read(folder: str, name: str) -> TrackAnswers:
                 window_probabilities=arrays["window_probabilities"],
                 counts=arrays["counts"],
                 contents=[str(content_hash) for content_hash in arrays["content"]],
+                clips=int(arrays["clips"]),
+                temperature=float(arrays["temperature"]),
             )
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, EOFError) as error:
-        raise AnswersError(f"{place} is no file of answers: {error}") from error
+        raise AnswersError(f"{path} is no file of answers: {error}") from error

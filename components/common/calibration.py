@@ -1,4 +1,4 @@
-"""Fits the temperature that a model's probabilities are scaled by, and measures calibration."""
+"""Fits the temperature that a model's probabilities are scaled by, and keeps it in a file."""
 
 import dataclasses
 import json
@@ -9,12 +9,11 @@ import numpy as np
 from scipy import optimize
 from tfx.dsl.io import fileio
 
-from components.common.scoring import log_loss
+from components.common import metrics
 from components.common.temperature import HIGHEST, LOWEST, scaled
 
 CALIBRATION_FILE = "calibration.json"
 
-BINS = 10  # of confidence, of equal width
 # With fewer tracks nothing is fitted.
 FEWEST_TRACKS = 10
 # ln T is expected to be near 0 by this much before any track is seen, so that a few tracks, all of
@@ -23,31 +22,11 @@ _PRIOR_DEVIATION = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Bin:
-    """Tracks whose confidence, the probability of the most probable genre, lies in a range.
-
-    Attributes:
-      low: Lower end of the range, exclusive but for 0.
-      high: Upper end, inclusive.
-      confidence: Their mean confidence; NaN without tracks.
-      accuracy: Share of them that are right; NaN without tracks.
-      tracks: How many there are.
-    """
-
-    low: float
-    high: float
-    confidence: float
-    accuracy: float
-    tracks: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Figures:
     """How far probabilities can be taken at their word.
 
     Attributes:
-      ece: Expected calibration error: mean distance of confidence and accuracy over `BINS` bins,
-        weighted by tracks, 0 to 1 (Guo et al. 2017). NaN if it cannot be computed, as the other.
+      ece: See `metrics.calibration_error`. NaN if it cannot be computed, as the other.
       log_loss: Mean cross-entropy, in nats.
     """
 
@@ -95,13 +74,13 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:
         return Calibration(1.0, tracks, before, before, note)
 
     def cost(log_temperature: float) -> float:
-        loss = log_loss(scaled(probabilities, float(np.exp(log_temperature))), labels)
+        loss = metrics.log_loss(scaled(probabilities, float(np.exp(log_temperature))), labels)
         return tracks * loss + 0.5 * (log_temperature / _PRIOR_DEVIATION) ** 2
 
     bounds = (np.log(LOWEST), np.log(HIGHEST))
-    found = optimize.minimize_scalar(cost, bounds=bounds, method="bounded")
-    temperature = float(np.exp(found.x))
-    if min(abs(found.x - bound) for bound in bounds) < 1e-3:
+    minimum = optimize.minimize_scalar(cost, bounds=bounds, method="bounded")
+    temperature = float(np.exp(minimum.x))
+    if min(abs(minimum.x - bound) for bound in bounds) < 1e-3:
         note = f"the temperature is at its bound ({LOWEST:g} to {HIGHEST:g})"
     after = figures(scaled(probabilities, temperature), labels)
     return Calibration(temperature, tracks, before, after, note)
@@ -116,46 +95,10 @@ def figures(probabilities: np.ndarray, labels: np.ndarray) -> Figures:
     """
     if not len(labels) or not np.isfinite(probabilities).all():
         return Figures(float("nan"), float("nan"))
-    return Figures(ece(reliability(probabilities, labels)), log_loss(probabilities, labels))
-
-
-def reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[Bin]:
-    """Compares confidence and accuracy in bins of confidence: the reliability diagram.
-
-    Args:
-      probabilities: float [tracks, genres], finite.
-      labels: int [tracks].
-
-    Returns:
-      `BINS` bins, empty ones included.
-    """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == labels
-    edges = np.linspace(0.0, 1.0, BINS + 1)
-    of_bin = np.clip(np.digitize(confidence, edges, right=True) - 1, 0, BINS - 1)
-    bins = []
-    for index in range(BINS):
-        inside = of_bin == index
-        count = int(inside.sum())
-        bins.append(
-            Bin(
-                low=float(edges[index]),
-                high=float(edges[index + 1]),
-                confidence=float(confidence[inside].mean()) if count else float("nan"),
-                accuracy=float(right[inside].mean()) if count else float("nan"),
-                tracks=count,
-            )
-        )
-    return bins
-
-
-def ece(bins: list[Bin]) -> float:
-    """The expected calibration error of a reliability diagram; NaN without tracks."""
-    total = sum(one.tracks for one in bins)
-    if not total:
-        return float("nan")
-    filled = [one for one in bins if one.tracks]
-    return sum(one.tracks * abs(one.confidence - one.accuracy) for one in filled) / total
+    return Figures(
+        metrics.calibration_error(metrics.reliability(probabilities, labels)),
+        metrics.log_loss(probabilities, labels),
+    )
 
 
 def write(folder: str, calibration: Calibration) -> None:

@@ -1,6 +1,6 @@
 """Reads the figures of a ModelEvaluation artifact as plain numbers.
 
-In `common` because the selector, the runner's summary and MLflow all read them.
+In `common` because the gate and RunRecorder read them.
 """
 
 import dataclasses
@@ -10,26 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow_model_analysis as tfma
 
-
-@dataclasses.dataclass(frozen=True)
-class GenreFigures:
-    """One genre on the test split; figures are in [0, 1], NaN where undefined.
-
-    Attributes:
-      genre: Its name.
-      tracks: Tracks of it.
-      precision: Share of the tracks predicted as it that are.
-      recall: Share of its tracks that are predicted as it.
-      f1: Harmonic mean of both.
-      auc: Area under its ROC curve against all others.
-    """
-
-    genre: str
-    tracks: int
-    precision: float
-    recall: float
-    f1: float
-    auc: float
+ACCURACY = "sparse_categorical_accuracy"  # as TFMA names it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +31,7 @@ class SliceFigures:
 
 
 def figures(evaluation: str) -> dict[str, float]:
-    """Overall scalar figures by name.
-
-    They are `example_count`, `sparse_categorical_accuracy`, `top_3_accuracy`, `macro_f1`,
-    `log_loss`, `ece` and `brier`.
-    """
+    """Overall scalar figures: `example_count`, `ACCURACY`, `top_3_accuracy` and `log_loss`."""
     return _scalars(tfma.load_eval_result(evaluation).get_metrics_for_slice(()) or {})
 
 
@@ -69,14 +46,6 @@ def slices(evaluation: str) -> list[SliceFigures]:
     return rows
 
 
-def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        name: float(value["doubleValue"])
-        for name, value in metrics.items()
-        if "doubleValue" in value
-    }
-
-
 def confusion_matrix(evaluation: str, classes: int) -> np.ndarray:
     """Counts int64 [classes, classes]: row = actual genre, column = predicted one."""
     overall = tfma.load_eval_result(evaluation).get_metrics_for_slice(()) or {}
@@ -89,23 +58,9 @@ def confusion_matrix(evaluation: str, classes: int) -> np.ndarray:
     return matrix
 
 
-def by_genre(evaluation: str, genres: tuple[str, ...]) -> list[GenreFigures]:
-    """Figures of every genre, in label order."""
-    result = tfma.load_eval_result(evaluation)
-    matrix = confusion_matrix(evaluation, len(genres))
-    actual, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
-    rows = []
-    for index, genre in enumerate(genres):
-        scalars = _scalars(result.get_metrics_for_slice((), class_id=index) or {})
-        either = int(actual[index] + predicted[index])
-        rows.append(
-            GenreFigures(
-                genre,
-                int(actual[index]),
-                precision=scalars["precision"],
-                recall=scalars["recall"],
-                f1=2 * int(matrix[index, index]) / either if either else float("nan"),
-                auc=scalars["auc"],
-            )
-        )
-    return rows
+def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value["doubleValue"])
+        for name, value in metrics.items()
+        if "doubleValue" in value
+    }

@@ -1,7 +1,6 @@
 """TFMA's configuration: the metrics of every model, overall and by slice."""
 
 import json
-from collections.abc import Mapping, Sequence
 
 import tensorflow_model_analysis as tfma
 
@@ -11,16 +10,15 @@ TOP_3_ACCURACY = "top_3_accuracy"
 LOG_LOSS = "log_loss"
 
 
-def eval_config(genres: Sequence[str]) -> tfma.EvalConfig:
+def eval_config() -> tfma.EvalConfig:
     """TFMA's configuration: track-level figures, overall and by slice.
 
     One raw example is one track and `serving_default` averages its windows, so every figure
     is at track level. The predicted genre is the most probable one. Slices are by genre, and by the
     bands of `components.common.bands`, which the release's `labels` names. There are no thresholds,
-    so TFMA blesses nothing: the gate judges.
-
-    Args:
-      genres: Names in label order.
+    so TFMA blesses nothing: the gate judges. Metrics are TFMA's and Keras's own; what neither has
+    (macro-F1, calibration error, Brier score, exact areas under curves) follows from the confusion
+    matrix, or is the gate's.
     """
     return tfma.EvalConfig(
         model_specs=[
@@ -53,31 +51,7 @@ def eval_config(genres: Sequence[str]) -> tfma.EvalConfig:
                         class_name="MultiClassConfusionMatrixAtThresholds",
                         config='{"thresholds": [-1.0]}',
                     ),
-                    _ours("MacroF1", genres),
-                    _ours("GenrePrecision", genres),
-                    _ours("GenreRecall", genres),
-                    _of_probabilities("ExpectedCalibrationError"),
-                    _of_probabilities("BrierScore"),
-                    _of_probabilities("GenreAuc", {"classes": len(genres)}),
                 ]
             ),
         ],
-    )
-
-
-def _ours(class_name: str, genres: Sequence[str]) -> tfma.MetricConfig:
-    return tfma.MetricConfig(
-        class_name=class_name,
-        module="components.evaluator.genre_metrics",
-        config=json.dumps({"classes": len(genres)}),
-    )
-
-
-def _of_probabilities(
-    class_name: str, config: Mapping[str, int] | None = None
-) -> tfma.MetricConfig:
-    return tfma.MetricConfig(
-        class_name=class_name,
-        module="components.evaluator.probability_metrics",
-        config=json.dumps(config or {}),
     )

@@ -12,20 +12,17 @@ from tfx.components.util import model_utils
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.common import answers, bands, calibration, evaluator_figures, validation
+from components.common import answers, bands, calibration, evaluator_figures, metrics
 from components.common.answers import TrackAnswers
 from components.common.calibration import Calibration
-from components.common.evaluator_figures import SliceFigures
-from components.common.intervals import share_interval
-from components.common.scoring import Scores
+from components.common.evaluator_figures import ACCURACY, SliceFigures
+from components.common.metrics import Scores, share_interval
 from components.gate import paired, production, statistics
 from components.gate.evidence import Against, Evidence, Slice
 from components.gate.settings import DEFORMATIONS
 from components.gate.statistics import Figure
 
 SERVING_CHECK_FILE = "serving_check.json"
-ACCURACY = "sparse_categorical_accuracy"  # as TFMA names it
-_VALIDATION = "validation"
 
 _Part = TypeVar("_Part")
 
@@ -84,7 +81,7 @@ def read(name: str, input_dict: Mapping[str, list[Artifact]]) -> Candidate:
         return part(deformation, lambda: answers.read(uri("answers"), deformation))
 
     deformed = {deformation: deformed_answers(deformation) for deformation in DEFORMATIONS}
-    validated = part(_VALIDATION, lambda: validation.read(uri("model_run")))
+    validated = part(answers.VALIDATION, lambda: answers.read(uri("model_run"), answers.VALIDATION))
     model = part("model", lambda: str(path_utils.serving_model_path(uri("model")))) or ""
     return Candidate(
         name,
@@ -104,7 +101,11 @@ def read(name: str, input_dict: Mapping[str, list[Artifact]]) -> Candidate:
             )
         ),
         infra_validated=_infra_validated(input_dict.get(f"infra_validation_{name}")),
-        validation=part(_VALIDATION, validated.scores) if validated else None,
+        validation=part(
+            answers.VALIDATION, lambda: metrics.score(validated.probabilities, validated.labels)
+        )
+        if validated
+        else None,
         validation_tracks=len(validated.track_ids) if validated else 0,
         calibration=part("calibration", lambda: calibration.read(uri("model_run"))),
         problems=problems,

@@ -17,7 +17,6 @@ from components.gate import comparison, judge, report, settings
 from components.gate.report import Judged
 
 REPORT_FILE = "report.json"
-VALIDATION = "validation"
 _SPLITS = ("train", "validation", "test")
 
 
@@ -51,7 +50,7 @@ class Executor(base_executor.BaseExecutor):
         baseline_problems: dict[str, str] = {}
         baseline, baseline_validation = (
             _baseline_answers(input_dict, name, baseline_problems)
-            for name in (answers.CLEAN, VALIDATION)
+            for name in (answers.CLEAN, answers.VALIDATION)
         )
         models = [
             candidates.read(name, input_dict) for name in json.loads(exec_properties["models"])

@@ -6,7 +6,8 @@ import math
 import numpy as np
 from scipy import stats
 
-from components.common.intervals import CONFIDENCE, share_interval
+from components.common import metrics
+from components.common.metrics import CONFIDENCE, share_interval
 from components.gate import statistics
 from components.gate.statistics import Figure
 
@@ -78,8 +79,8 @@ def compare(
     reference_right = reference.argmax(axis=1) == labels
     only_candidate = int((right & ~reference_right).sum())
     only_reference = int((reference_right & ~right).sum())
-    reference_losses = statistics.log_losses(reference, labels)
-    increases = statistics.log_losses(candidate, labels) - reference_losses
+    reference_losses = metrics.log_losses(reference, labels)
+    increases = metrics.log_losses(candidate, labels) - reference_losses
     drawn = statistics.bootstrap_counts(len(labels), seed) @ increases / len(labels)
     return Comparison(
         tracks=len(labels),

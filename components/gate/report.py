@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from components.audio.deformations import TITLES
-from components.common import calibration, temperature
+from components.common import calibration, metrics, temperature
 from components.common.answers import TrackAnswers
-from components.common.scoring import Scores
+from components.common.metrics import Scores
 from components.gate import judge, settings, statistics
 from components.gate.candidate import Candidate
 from components.gate.comparison import Reference
@@ -132,7 +132,7 @@ def _figure(figure: Figure) -> dict[str, Any]:
 def _confusion(answers: TrackAnswers | None) -> list[list[int]]:
     if answers is None or not answers.answered.all():
         return []
-    counts: list[list[int]] = statistics.confusion_matrix(
+    counts: list[list[int]] = metrics.confusion_matrix(
         answers.probabilities, answers.labels
     ).tolist()
     return counts
@@ -189,7 +189,7 @@ def _calibration(candidate: Candidate, answers: TrackAnswers | None) -> dict[str
 
 def _reliability(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     figures = calibration.figures(probabilities, labels)
-    bins = calibration.reliability(probabilities, labels)
+    bins = metrics.reliability(probabilities, labels)
     return {**dataclasses.asdict(figures), "bins": [dataclasses.asdict(one) for one in bins]}
 
 

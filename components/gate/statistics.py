@@ -10,15 +10,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn import metrics
+from sklearn.metrics import roc_auc_score
 
-from components.common import calibration
-from components.common.calibration import BINS
-from components.common.intervals import CONFIDENCE, macro_f1_interval, share_interval
+from components.common import metrics
+from components.common.metrics import CONFIDENCE, share_interval
 
 DRAWS = 2000
-# A genre that was given no probability at all costs this much and not infinitely much.
-_LEAST_PROBABILITY = 1e-7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,28 +56,27 @@ def overall(probabilities: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> 
       seed: Of the bootstrap.
 
     Returns:
-      `accuracy`, `top_3_accuracy`, `macro_f1`, `log_loss` (nats), `ece` (`calibration.ece`) and
-      `brier` (mean over tracks of the squared distance to the right answer, 0 to 2; Brier, Monthly
-      Weather Review 78 (1), 1950). All are missing if there is no track, or a probability is NaN.
+      `accuracy`, `top_3_accuracy`, `macro_f1`, `log_loss` (nats), `ece` and `brier` (0 to 2), see
+      `components.common.metrics`. All are missing if there is no track, or a probability is NaN.
     """
     names = ("accuracy", "top_3_accuracy", "macro_f1", "log_loss", "ece", "brier")
-    tracks, genres = probabilities.shape
+    tracks = len(labels)
     if not tracks or not np.isfinite(probabilities).all():
         return dict.fromkeys(names, MISSING)
-    confusion = confusion_matrix(probabilities, labels)
+    confusion = metrics.confusion_matrix(probabilities, labels)
     drawn = bootstrap_counts(tracks, seed)
     is_right = probabilities.argmax(axis=1) == labels
-    predicted = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
-    f1 = precision_recall_f1(confusion)[2][predicted]
-    losses = log_losses(probabilities, labels)
-    distances = ((probabilities - np.eye(genres)[labels]) ** 2).sum(axis=1)
+    losses = metrics.log_losses(probabilities, labels)
+    distances = metrics.brier_scores(probabilities, labels)
     return {
         "accuracy": _share(is_right),
         "top_3_accuracy": _share(_in_top(probabilities, labels, 3)),
-        "macro_f1": Figure(float(f1.mean()), macro_f1_interval(confusion, seed=seed)),
+        "macro_f1": Figure(
+            metrics.macro_f1(confusion), metrics.macro_f1_interval(confusion, seed=seed)
+        ),
         "log_loss": Figure(float(losses.mean()), interval(drawn @ losses / tracks)),
         "ece": Figure(
-            calibration.figures(probabilities, labels).ece,
+            metrics.calibration_error(metrics.reliability(probabilities, labels)),
             interval(_calibration_errors(probabilities, labels, drawn)),
         ),
         "brier": Figure(float(distances.mean()), interval(drawn @ distances / tracks)),
@@ -91,15 +87,15 @@ def by_genre(
     probabilities: np.ndarray, labels: np.ndarray, genres: Sequence[str]
 ) -> list[GenreFigures]:
     """Figures of every genre, in label order; arguments as in `overall`."""
-    confusion = confusion_matrix(probabilities, labels)
-    precision, recall, f1 = precision_recall_f1(confusion)
+    confusion = metrics.confusion_matrix(probabilities, labels)
+    precision, recall, f1 = metrics.precision_recall_f1(confusion)
     rows = []
     for index, genre in enumerate(genres):
         actual = labels == index
         tracks = int(actual.sum())
         auc = None
         if 0 < tracks < len(labels):
-            auc = float(metrics.roc_auc_score(actual, probabilities[:, index]))
+            auc = float(roc_auc_score(actual, probabilities[:, index]))
         rows.append(
             GenreFigures(
                 genre,
@@ -112,27 +108,6 @@ def by_genre(
             )
         )
     return rows
-
-
-def confusion_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Counts int64 [genres, genres]; row = actual genre, column = the most probable one."""
-    return metrics.confusion_matrix(
-        labels, probabilities.argmax(axis=1), labels=np.arange(probabilities.shape[1])
-    )
-
-
-def precision_recall_f1(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1 of each genre, float64 [genres]; NaN where a quotient is 0 / 0."""
-    hits = np.diag(confusion).astype(np.float64)
-    predicted, actual = confusion.sum(axis=0), confusion.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        return hits / predicted, hits / actual, 2 * hits / (predicted + actual)
-
-
-def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Cross-entropy of each track in nats, float64 [tracks]."""
-    of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return -np.log(np.maximum(of_label, _LEAST_PROBABILITY))
 
 
 def calibration_error_by_chance(
@@ -182,9 +157,7 @@ def _in_top(probabilities: np.ndarray, labels: np.ndarray, places: int) -> np.nd
 
 def _bin_members(confidences: np.ndarray) -> np.ndarray:
     """float64 [tracks, bins], one where the track's confidence lies in the bin."""
-    edges = np.linspace(0.0, 1.0, BINS + 1)  # as in `calibration.reliability`
-    bins = np.clip(np.digitize(confidences, edges, right=True) - 1, 0, BINS - 1)
-    return np.eye(BINS)[bins]
+    return np.eye(metrics.BINS)[metrics.bin_numbers(confidences)]
 
 
 def _calibration_errors(

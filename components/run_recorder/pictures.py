@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.common import calibration
-from components.common.calibration import Bin
+from components.common import metrics
+from components.common.metrics import Bin
 
 # Metric, label and panel (0 accuracy, 1 loss); metrics that do not exist are skipped.
 _CURVES = (
@@ -46,7 +46,7 @@ def reliability(diagrams: Mapping[str, Sequence[Bin]], *, title: str) -> Figure:
     """Accuracy by confidence, one panel a diagram; a calibrated model follows the diagonal.
 
     Args:
-      diagrams: Results of `components.common.calibration.reliability`, by title of the panel.
+      diagrams: Results of `components.common.metrics.reliability`, by title of the panel.
       title: Above the picture.
     """
     figure = Figure(figsize=(4.2 * len(diagrams), 4), layout="constrained")
@@ -65,7 +65,7 @@ def reliability(diagrams: Mapping[str, Sequence[Bin]], *, title: str) -> Figure:
             label = f"{one.tracks}"
             axis.text((one.low + one.high) / 2, one.accuracy + 0.01, label, ha="center", fontsize=7)
         axis.set(xlim=(0, 1), ylim=(0, 1.06), xlabel="confidence", ylabel="accuracy")
-        axis.set_title(f"{name}: ECE {calibration.ece(list(bins)):.3f}")
+        axis.set_title(f"{name}: ECE {metrics.calibration_error(list(bins)):.3f}")
     figure.suptitle(title)
     return figure
 

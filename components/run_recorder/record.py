@@ -10,8 +10,9 @@ import numpy as np
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from components.common import calibration, evaluator_figures, intervals, remarks, validation
+from components.common import answers, calibration, evaluator_figures, metrics, remarks, temperature
 from components.common.node_ids import node_id
+from components.common.settings_errors import flat
 from components.common.tracking import PipelineRuns
 from components.run_recorder import pictures
 from components.run_recorder.outcome import Outcome
@@ -107,9 +108,9 @@ def _record_branch(
             **tags,
         },
     )
-    said = remarks.read(branch.model_run_uri)
-    if said:
-        runs.log_tags(run, {"remarks": "; ".join(said)})
+    sentences = remarks.read(branch.model_run_uri)
+    if sentences:
+        runs.log_tags(run, {"remarks": "; ".join(sentences)})
     missing = []
     if branch.tuner_results_uri:
         missing += _record_search(runs, run, branch)
@@ -196,12 +197,15 @@ def _record_calibration(runs: PipelineRuns, run: str, branch: Branch) -> None:
         if value == value  # not NaN
     }
     runs.log_metrics(run, {"temperature": fitted.temperature, **figures})
-    answers = validation.read(branch.model_run_uri)
-    if not np.isfinite(answers.probabilities).all():
+    validated = answers.read(branch.model_run_uri, answers.VALIDATION)
+    if not validated.answered.all():
         return
     diagrams = {
-        name: calibration.reliability(each.probabilities, each.labels)
-        for name, each in (("before", answers.at_temperature(1.0)), ("after", answers))
+        name: metrics.reliability(probabilities, validated.labels)
+        for name, probabilities in (
+            ("before", temperature.unscaled(validated.probabilities, validated.temperature)),
+            ("after", validated.probabilities),
+        )
     }
     title = f"{branch.model}: validation tracks, temperature {fitted.temperature:.2f}"
     figure = pictures.reliability(diagrams, title=title)
@@ -213,22 +217,21 @@ def _record_judgement(
 ) -> None:
     """Adds the test split's figures with their intervals, and the confusion matrix."""
     evaluation = branch.evaluation_uri
-    metrics = {
-        f"test_track_{name}": value for name, value in evaluator_figures.figures(evaluation).items()
-    }
-    for row in evaluator_figures.by_genre(evaluation, genres):
-        for name in ("precision", "recall"):
-            value = getattr(row, name)
-            if value == value:  # not NaN: the genre was predicted, or occurs
-                metrics[f"test_track_{name}_{_metric_name(row.genre)}"] = value
     counts = evaluator_figures.confusion_matrix(evaluation, len(genres))
+    figures = evaluator_figures.figures(evaluation) | {"macro_f1": metrics.macro_f1(counts)}
+    precision, recall, _ = metrics.precision_recall_f1(counts)
+    for name, values in (("precision", precision), ("recall", recall)):
+        figures |= {
+            f"{name}_{_metric_name(genre)}": float(value)
+            for genre, value in zip(genres, values, strict=True)
+            if value == value  # not NaN: the genre was predicted, or occurs
+        }
     for name, interval in (
-        ("accuracy", intervals.accuracy_interval(counts)),
-        ("macro_f1", intervals.macro_f1_interval(counts)),
+        ("accuracy", metrics.share_interval(int(np.trace(counts)), int(counts.sum()))),
+        ("macro_f1", metrics.macro_f1_interval(counts)),
     ):
-        for end, bound in zip(("low", "high"), interval, strict=True):
-            metrics[f"test_track_{name}_{end}"] = bound
-    runs.log_metrics(run, metrics)
+        figures |= dict(zip((f"{name}_low", f"{name}_high"), interval, strict=True))
+    runs.log_metrics(run, {f"test_track_{name}": value for name, value in figures.items()})
     figure = pictures.confusion_matrix(counts, genres, title=f"{branch.model}: test tracks")
     runs.client.log_figure(run, figure, "confusion_matrix.png")
 
@@ -238,18 +241,7 @@ def _training_settings(branch: Branch) -> dict[str, Any]:
     file = f"{branch.model_run_uri}/network.json"
     if not fileio.exists(file):
         return {}
-    return flat(json.loads(io_utils.read_string_file(file))["training"], "training")
-
-
-def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The leaves of nested dictionaries, by dotted names."""
-    leaves: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves |= flat(value, f"{prefix}.{name}")
-        else:
-            leaves[f"{prefix}.{name}"] = value
-    return leaves
+    return flat({"training": json.loads(io_utils.read_string_file(file))["training"]})
 
 
 def _metric_name(genre: str) -> str:

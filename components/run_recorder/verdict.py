@@ -34,6 +34,8 @@ def _record_branch(runs: PipelineRuns, run: str, judged: Mapping[str, Any]) -> N
         },
     )
     figures = {f"gate_{row['gate']}": row["figure"] for row in judged["gates"]}
+    for name in ("ece", "brier"):
+        figures[f"test_track_{name}"] = (judged["figures"].get(name) or {}).get("value")
     runs.log_metrics(run, {name: value for name, value in figures.items() if _is_number(value)})
 
 

@@ -29,8 +29,7 @@ if TYPE_CHECKING:  # they bring TFX
 # Modules that stages need; the server imports them before the first stage starts.
 _IMPORTED_BY_STAGES = (
     "pipeline.local.stages",
-    "components.evaluator.genre_metrics",
-    "components.evaluator.probability_metrics",
+    "components.evaluator.component",
     "components.example_gen.component",
     "components.gate.component",
     "components.run_recorder.component",

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-from sklearn import metrics
 
 from components.common import calibration, temperature
 from components.common.temperature import merged, scaled, unscaled
@@ -98,20 +97,6 @@ def test_nothing_is_fitted_to_too_little_and_the_file_says_why(note, tmp_path):
 
 def test_a_folder_without_the_file_has_no_calibration(tmp_path):
     assert calibration.read(str(tmp_path)) is None
-
-
-def test_the_calibration_error_is_the_one_by_hand():
-    probabilities = np.array([[0.95, 0.05], [0.92, 0.08], [0.65, 0.35], [0.0, 1.0]])
-    labels = np.array([0, 1, 0, 1])
-    bins = calibration.reliability(probabilities, labels)
-    assert [one.tracks for one in bins] == [0, 0, 0, 0, 0, 0, 1, 0, 0, 3]
-    assert bins[9].confidence == pytest.approx(2.87 / 3) and bins[9].accuracy == pytest.approx(
-        2 / 3
-    )
-    by_hand = (abs(0.65 - 1) + 3 * abs(2.87 / 3 - 2 / 3)) / 4
-    figures = calibration.figures(probabilities, labels)
-    assert figures.ece == pytest.approx(by_hand)
-    assert figures.log_loss == pytest.approx(metrics.log_loss(labels, probabilities), abs=1e-6)
 
 
 def test_the_bounds_keep_the_smallest_probability_within_float32():

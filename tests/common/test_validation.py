@@ -12,7 +12,7 @@ from tfx.types import channel, standard_artifacts
 from components.audio.extraction import extract
 from components.audio.settings import AudioSettings
 from components.common import calibration, remarks, validation
-from components.common.scoring import score
+from components.common.metrics import score
 from components.common.temperature import scaled
 from components.trainer.release import model_run
 from components.trainer.release.ensemble import EnsembleTrainer, Executor
@@ -59,12 +59,15 @@ def test_the_best_network_s_answers_are_kept_and_score_as_training_said(tmp_path
     result, split = trained("lstm", tmp_path, frames=shortened)
     answers, fitted = validation.read(str(tmp_path)), calibration.read(str(tmp_path))
     best = result.best_epoch
-    own = answers.at_temperature(1.0).scores()
-    assert own.accuracy == answers.scores().accuracy == result.history["val_track_accuracy"][best]
+    own, served = (
+        score(each.probabilities, each.labels)
+        for each in (validation.at_temperature(answers, 1.0), answers)
+    )
+    assert own.accuracy == served.accuracy == result.history["val_track_accuracy"][best]
     assert own.loss == pytest.approx(result.history["val_track_loss"][best], rel=1e-5)
     assert fitted.temperature == answers.temperature != 1.0
     assert fitted.before.log_loss == pytest.approx(own.loss, rel=1e-5)
-    assert fitted.after.log_loss == pytest.approx(answers.scores().loss, rel=1e-5)
+    assert fitted.after.log_loss == pytest.approx(served.loss, rel=1e-5)
     with np.load(tmp_path / "validation.npz") as arrays:
         assert arrays["track_id"].tolist() == sorted(split.track_ids)
         windows, counts = arrays["window_probabilities"], arrays["counts"]
@@ -121,13 +124,13 @@ def test_the_ensemble_keeps_the_mean_of_its_branches(tmp_path, transformed):
     # The branches' own probabilities are averaged, and the mean has a temperature of its own.
     temperatures = {answers.temperature for answers in (ann, lstm, both)}
     assert len(temperatures) == 3 and 1.0 not in temperatures
-    ann, lstm = (answers.at_temperature(1.0) for answers in (ann, lstm))
+    ann, lstm = (validation.at_temperature(answers, 1.0) for answers in (ann, lstm))
     means = []
     for row in range(TRACKS):
         counts = lstm.counts[row]
         pair = [answers.window_probabilities[row][counts].mean(axis=0) for answers in (ann, lstm)]
         means.append(np.mean(pair, axis=0))
-    scores = validation.read(str(tmp_path / "ensemble" / "model_run")).scores()
+    scores = score(both.probabilities, both.labels)
     expected = score(scaled(means, both.temperature), ann.labels)
     assert scores.accuracy == expected.accuracy and scores.macro_f1 == expected.macro_f1
     assert scores.loss == pytest.approx(expected.loss, rel=1e-5)

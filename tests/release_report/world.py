@@ -15,7 +15,7 @@ from components.audio import codec
 from components.audio.settings import AudioSettings
 from components.common import answers, raw_examples
 from components.common.artifacts import Report
-from components.common.intervals import accuracy_interval, macro_f1_interval
+from components.common.metrics import macro_f1_interval, share_interval
 from components.common.raw_examples import RawTrack
 from components.release_report.executor import Executor
 from tests.conftest import chord
@@ -235,7 +235,10 @@ def _figures_of(clean: answers.TrackAnswers) -> dict[str, Any]:
     top_3 = np.argsort(-clean.probabilities, axis=1)[:, :3]
     return {
         "figures": {
-            "accuracy": {"value": value, "interval": accuracy_interval(confusion)},
+            "accuracy": {
+                "value": value,
+                "interval": share_interval(int(np.trace(confusion)), int(confusion.sum())),
+            },
             "top_3_accuracy": {"value": float((top_3 == labels[:, None]).any(axis=1).mean())},
             "macro_f1": {"value": float(np.nanmean(f1)), "interval": macro_f1_interval(confusion)},
             "log_loss": {

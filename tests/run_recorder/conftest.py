@@ -40,6 +40,7 @@ JUDGEMENT = {
         name: {
             "blessed": False,
             "checksum": "0f" * 32,
+            "figures": {"ece": {"value": 0.125}, "brier": {"value": None}},
             "gates": [
                 {
                     "gate": "accuracy",
@@ -90,7 +91,7 @@ def evaluation(tmp_path_factory) -> str:
             ],
         }
     )
-    config = eval_config(GENRES)
+    config = eval_config()
     # Their answers are given, so that no model is asked.
     del config.model_specs[0].preprocessing_function_names[:]
     config.model_specs[0].ClearField("signature_name")

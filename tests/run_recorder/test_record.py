@@ -128,7 +128,8 @@ def test_the_gate_s_verdict_and_reasons_are_tags_and_its_figures_metrics(branch,
         in (tags["gate.reasons"])
     )
     assert runs["cnn"].data.metrics["gate_accuracy"] == 0.25
-    assert "gate_baseline" not in runs["cnn"].data.metrics
+    assert runs["cnn"].data.metrics["test_track_ece"] == 0.125
+    assert not {"gate_baseline", "test_track_brier"} & set(runs["cnn"].data.metrics)
     tags = runs["pipeline"].data.tags
     assert (tags["gate"], tags["gate.refused"]) == ("refused", "cnn")
     assert tags["gate.waivers"] == "max_ece: switched off in the gate's settings"

@@ -14,7 +14,7 @@ from components.audio import features
 from components.audio.features import Feature
 from components.audio.settings import AudioSettings
 from components.common import calibration, remarks, validation
-from components.common.validation import ValidationAnswers
+from components.common.answers import TrackAnswers
 from components.trainer.data.windows import Tracks
 from components.trainer.models import build, entry
 from components.trainer.release.genre_graph import Branch
@@ -91,7 +91,7 @@ def save(
     return temperature
 
 
-def keep_calibrated(folder: str, own: ValidationAnswers) -> float:
+def keep_calibrated(folder: str, own: TrackAnswers) -> float:
     """Fits the temperature and writes `validation.npz`, scaled by it, and `calibration.json`.
 
     Args:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from components.audio.features import Feature
-from components.common.scoring import track_means
+from components.common.metrics import track_means
 from components.trainer.data import windows
 from components.trainer.data.rows import Rows
 from components.trainer.data.windows import Tracks

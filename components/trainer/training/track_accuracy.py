@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.audio.features import Feature
-from components.common.scoring import track_scores, window_scores
+from components.common.metrics import track_scores, window_scores
 from components.trainer.data import windows
 
 

@@ -146,10 +146,10 @@ def expected(trained_on, branches):
             split.counting_windows(branch.feature),
             clips=SETTINGS.clips_per_track,
         )
-        answers[name] = own.at_temperature(TEMPERATURES[name])
+        answers[name] = validation.at_temperature(own, TEMPERATURES[name])
     # Its branches are scaled already, and it must not matter.
     own = validation.ensemble_answers(list(answers.values()))
-    answers["ensemble"] = own.at_temperature(TEMPERATURES["ensemble"])
+    answers["ensemble"] = validation.at_temperature(own, TEMPERATURES["ensemble"])
     by_track = {}
     for name, answer in answers.items():
         windows = answer.window_probabilities.reshape(len(answer.labels), -1, len(GENRES))
