@@ -67,14 +67,14 @@ def build_parser() -> argparse.ArgumentParser:
         description="Compare sampled requests with the released model's training statistics.",
         epilog=_EPILOG,
     )
-    place = parser.add_mutually_exclusive_group()
-    place.add_argument(
+    folder_flags = parser.add_mutually_exclusive_group()
+    folder_flags.add_argument(
         "--output",
         default="output",
         metavar="DIR",
         help="the pipeline's output folder, whose serving/genre is meant (default: output)",
     )
-    place.add_argument(
+    folder_flags.add_argument(
         "--base", metavar="DIR", help="the folder of version folders (local, gs:// or s3://)"
     )
     parser.add_argument(
@@ -90,9 +90,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--hours", type=_from_zero, metavar="H", help="only samples of the last H hours"
-    )
-    parser.add_argument(
-        "--shadow-log", type=pathlib.Path, metavar="FILE", help="the server's --shadow-log"
     )
     parser.add_argument(
         "--training-statistics",
@@ -132,9 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         report = _report(parsed, base)
         return _publish(parsed, report)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except OSError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     return 1
 
@@ -145,8 +140,6 @@ def _report(parsed: argparse.Namespace, base: str) -> dict[str, Any]:
             "--samples is no folder: start the server with --sample-requests 0.1 "
             f"--sample-folder DIR. Received: {str(parsed.samples)!r}"
         )
-    if parsed.shadow_log is not None and not parsed.shadow_log.is_file():
-        raise UserError(f"--shadow-log is no file. Received: {str(parsed.shadow_log)!r}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
     runtime.quieten()
     if is_remote(base):
@@ -158,9 +151,9 @@ def _report(parsed: argparse.Namespace, base: str) -> dict[str, Any]:
     if version not in there:
         listed = ", ".join(map(str, there))
         raise UserError(f"{base} has no version {version}. It has: {listed}")
-    # TFDV imports TensorFlow, which mistakes need not wait for.
+    # Mistakes need not wait for scipy and the protos of TFDV.
     from serving.drift import reporting
-    from serving.drift.samples import read_disagreements, read_samples
+    from serving.drift.samples import read_samples
 
     folder = f"{base}/{version}"
     since = None
@@ -169,16 +162,12 @@ def _report(parsed: argparse.Namespace, base: str) -> dict[str, Any]:
         since = now - datetime.timedelta(hours=min(parsed.hours, 1e6))
     training = reporting.training_statistics(folder, parsed.training_statistics)
     samples = read_samples(parsed.samples, model=parsed.model, version=version, since=since)
-    shadow = None
-    if parsed.shadow_log is not None:
-        shadow = read_disagreements(parsed.shadow_log, model=parsed.model, since=since)
     values = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(Thresholds)}
     return reporting.report(
         model=parsed.model,
         version=version,
         training=training,
         samples=samples,
-        shadow=shadow,
         thresholds=Thresholds(**values),
         confidence=reporting.test_confidence(folder),
         min_samples=parsed.min_samples,
@@ -196,9 +185,11 @@ def _publish(parsed: argparse.Namespace, report: dict[str, Any]) -> int:
     for note in report["notes"]:
         print(f"note: {note}", file=sys.stderr)
     print(report["sentence"])
-    for one in report["findings"]:
-        if one["drift"]:
-            print(f"  {one['measure']} {one['value']:.3g}, at most {one['threshold']:.3g}")
+    for finding in report["findings"]:
+        if finding["drift"]:
+            print(
+                f"  {finding['measure']} {finding['value']:.3g}, at most {finding['threshold']:.3g}"
+            )
     return 2 if report["verdict"] == reporting.DRIFT else 0
 
 

@@ -23,6 +23,7 @@ DESCRIPTORS = {
 # A long song is sent in parts and cut into windows, so its length says nothing about the model.
 _NOT_JUDGED = ("duration_seconds",)
 _REFUSED_INPUT = "INVALID_ARGUMENT"
+_GENRE_SHIFT = "Genres: largest change of a share"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,33 +79,25 @@ def judge(
       thresholds: What each figure may be.
       test_confidence: Mean confidence on the release's test tracks; None if it is unknown.
     """
-    features: dict[str, _Feature] = {}
-    trained: dict[str, dict[str, float]] = {}
-    served: dict[str, dict[str, float]] = {}
-    for name in DESCRIPTORS:
-        feature = _feature(training, samples, name)
-        if feature is not None:
-            features[name] = feature
-            names = [f"{place}: {text}" for place, text in enumerate(feature.bins.names)]
-            trained[name] = dict(zip(names, map(float, feature.bins.counts), strict=True))
-            served[name] = dict(zip(names, map(float, feature.actual), strict=True))
-    genres = statistics.genre_counts(training)
-    if samples.genres and genres:
-        trained[statistics.GENRE] = genres
-        served[statistics.GENRE] = dict(collections.Counter(samples.genres))
-    distances = statistics.distances(trained, served)
     findings: list[Finding] = []
     distributions: list[Distribution] = []
     for name, title in DESCRIPTORS.items():
-        if name in features:
-            findings += _descriptor(features[name], distances.get(name), thresholds)
-            distributions.append(features[name].distribution())
-        else:
+        feature = _feature(training, samples, name)
+        if feature is None:
             note = "the training statistics or the samples do not hold it"
             findings.append(Finding(name, title, None, note=note))
-    findings.append(_genre_shift(distances, thresholds))
-    if statistics.GENRE in served:
-        distributions.append(_genres(trained[statistics.GENRE], served[statistics.GENRE]))
+        else:
+            findings += _descriptor(feature, thresholds)
+            distributions.append(feature.distribution())
+    genres = statistics.genre_counts(training)
+    if samples.genres and genres:
+        distribution = _genres(genres, collections.Counter(samples.genres))
+        distributions.append(distribution)
+        shift = max(abs(now - before) for _, before, now in distribution.rows)
+        findings.append(_judged(statistics.GENRE, _GENRE_SHIFT, shift, thresholds.genre_shift))
+    else:
+        note = "the training statistics or the samples do not hold genres"
+        findings.append(Finding(statistics.GENRE, _GENRE_SHIFT, None, note=note))
     findings += _answers(samples, thresholds, test_confidence)
     findings.append(_refused(samples, thresholds))
     return findings, distributions
@@ -120,14 +113,10 @@ class _Feature:
     trained: float
     means: tuple[float, float]
 
-    @property
-    def title(self) -> str:
-        return DESCRIPTORS[self.name]
-
     def distribution(self) -> Distribution:
         shares = _shares(self.bins.counts), _shares(self.actual)
         rows = list(zip(self.bins.names, *shares, strict=True))
-        return Distribution(self.name, self.title, rows, self.means)
+        return Distribution(self.name, DESCRIPTORS[self.name], rows, self.means)
 
 
 def _feature(training: Any, samples: Samples, name: str) -> _Feature | None:
@@ -141,25 +130,21 @@ def _feature(training: Any, samples: Samples, name: str) -> _Feature | None:
     return _Feature(name, bins, bins.count(values), trained, means)
 
 
-def _descriptor(
-    feature: _Feature, divergence: float | None, thresholds: Thresholds
-) -> list[Finding]:
+def _descriptor(feature: _Feature, thresholds: Thresholds) -> list[Finding]:
     sizes = len(feature.actual), feature.trained, float(feature.actual.sum())
     index = statistics.stability_index(feature.bins.counts, feature.actual)
+    divergence = statistics.divergence(feature.bins.counts, feature.actual)
     index_most: float | None = max(thresholds.psi, statistics.stability_noise(*sizes))
     most: float | None = max(thresholds.divergence, statistics.divergence_noise(*sizes))
     note = ""
     if feature.name in _NOT_JUDGED:
         index_most = most = None
         note = "shown only: songs are sent in parts, and judged in windows"
-    name, title = feature.name, feature.title
-    findings = [_judged(name, f"{title}: stability index", index, index_most, note)]
-    measure = f"{title}: Jensen-Shannon divergence"
-    if divergence is None:
-        findings.append(Finding(name, measure, None, note="TFDV could not compare it"))
-    else:
-        findings.append(_judged(name, measure, divergence, most, note))
-    return findings
+    name, title = feature.name, DESCRIPTORS[feature.name]
+    return [
+        _judged(name, f"{title}: stability index", index, index_most, note),
+        _judged(name, f"{title}: Jensen-Shannon divergence", divergence, most, note),
+    ]
 
 
 def _judged(
@@ -170,19 +155,10 @@ def _judged(
     return Finding(name, measure, value, threshold, drift, note)
 
 
-def _genre_shift(distances: Mapping[str, float], thresholds: Thresholds) -> Finding:
-    measure = "Genres: largest change of a share"
-    if statistics.GENRE not in distances:
-        note = "the training statistics or the samples do not hold genres"
-        return Finding(statistics.GENRE, measure, None, note=note)
-    value = distances[statistics.GENRE]
-    return _judged(statistics.GENRE, measure, value, thresholds.genre_shift)
-
-
-def _genres(trained: dict[str, float], served: dict[str, float]) -> Distribution:
+def _genres(trained: Mapping[str, float], served: Mapping[str, int]) -> Distribution:
     names = sorted({*trained, *served})
     before = _shares(np.array([trained.get(name, 0.0) for name in names]))
-    now = _shares(np.array([served.get(name, 0.0) for name in names]))
+    now = _shares(np.array([served.get(name, 0) for name in names]))
     return Distribution(statistics.GENRE, "Genres", list(zip(names, before, now, strict=True)))
 
 
@@ -190,7 +166,7 @@ def _answers(
     samples: Samples, thresholds: Thresholds, test_confidence: float | None
 ) -> list[Finding]:
     confidence = float(np.mean(samples.values("confidence")))
-    close = [one["runner_up"] >= CLOSE_RATIO * one["confidence"] for one in samples.answers]
+    close = [answer.runner_up >= CLOSE_RATIO * answer.confidence for answer in samples.answers]
     findings = [Finding("confidence", "Mean confidence", confidence, note="shown only")]
     measure = "Mean confidence: drop from the test tracks"
     if test_confidence is None:

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,12 @@ def test_confidence(version: str) -> float | None:
         with files.open_file(path, "r") as opened:
             models = json.loads(opened.read())["models"]
         bins = models[read_release(version)["model"]]["calibration"]["after"]["bins"]
-        filled = [one for one in bins if one["tracks"]]
-        tracks = sum(one["tracks"] for one in filled)
-        return float(sum(one["confidence"] * one["tracks"] for one in filled) / tracks)
-    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+        filled = [each for each in bins if each["tracks"]]
+        tracks = sum(each["tracks"] for each in filled)
+        confidence = float(sum(each["confidence"] * each["tracks"] for each in filled) / tracks)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
+    return confidence if math.isfinite(confidence) else None
 
 
 def report(
@@ -66,7 +68,6 @@ def report(
     version: int,
     training: Any,
     samples: Samples,
-    shadow: dict[str, Any] | None,
     thresholds: Thresholds,
     confidence: float | None,
     min_samples: int,
@@ -78,7 +79,6 @@ def report(
       version: The version in production.
       training: Its training statistics.
       samples: What was sampled of it.
-      shadow: What the shadow log says; None if it was not given.
       thresholds: What each figure may be.
       confidence: Mean confidence on the test tracks, if it is known.
       min_samples: Judges nothing with fewer.
@@ -90,7 +90,7 @@ def report(
         findings, distributions = judgement.judge(
             training, samples, thresholds, test_confidence=confidence
         )
-    drifted = [one for one in findings if one.drift]
+    drifted = [each for each in findings if each.drift]
     count = len(samples.answers)
     if not enough:
         verdict = TOO_FEW
@@ -100,7 +100,7 @@ def report(
         )
     elif drifted:
         verdict = DRIFT
-        names = dict.fromkeys(one.measure.partition(":")[0] for one in drifted)
+        names = dict.fromkeys(each.measure.partition(":")[0] for each in drifted)
         sentence = f"Drift in {count} samples: {'; '.join(names)}."
     else:
         verdict = NO_DRIFT
@@ -115,13 +115,12 @@ def report(
         "trained": int(training.datasets[0].num_examples),
         "calls": samples.calls,
         "notes": _notes(samples),
-        "findings": [dataclasses.asdict(one) for one in findings],
-        "distributions": [dataclasses.asdict(one) for one in distributions],
+        "findings": [dataclasses.asdict(each) for each in findings],
+        "distributions": [dataclasses.asdict(each) for each in distributions],
         "refused": [
             {"status": status, "reason": reason, "calls": calls}
             for (status, reason), calls in samples.refused.most_common()
         ],
-        "shadow": shadow,
     }
 
 

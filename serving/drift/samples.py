@@ -1,11 +1,67 @@
-"""Reads what the embedded server sampled, and its shadow log."""
+"""Reads what the embedded server sampled."""
 
 import collections
 import dataclasses
 import datetime
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    TypeAdapter,
+)
+
+
+class _Line(BaseModel):
+    """What every line has. A text is no number here, and neither are NaN and infinity."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    time: AwareDatetime
+    model: str
+
+
+class Answer(_Line):
+    """A sampled row; docs/serving.md, "Monitoring", explains the fields."""
+
+    kind: Literal["answer"]
+    version: int
+    genre: str | None = None
+    confidence: FiniteFloat
+    runner_up: FiniteFloat
+    entropy_bits: FiniteFloat | None = None
+    rms_db: FiniteFloat | None = None
+    peak: FiniteFloat | None = None
+    silent_fraction: FiniteFloat | None = None
+    clipped_fraction: FiniteFloat | None = None
+    bandwidth_hz: FiniteFloat | None = None
+    duration_seconds: FiniteFloat | None = None
+
+
+class _Refused(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    status: str
+    reason: str
+    calls: NonNegativeInt
+
+
+class _Counts(_Line):
+    """How many calls there were since the line of counts before."""
+
+    kind: Literal["counts"]
+    calls: NonNegativeInt
+    refused: list[_Refused]
+
+
+_LINE: TypeAdapter[Answer | _Counts] = TypeAdapter(
+    Annotated[Answer | _Counts, Field(discriminator="kind")]
+)
 
 
 @dataclasses.dataclass
@@ -13,7 +69,7 @@ class Samples:
     """What a folder of samples says of one version of a model.
 
     Attributes:
-      answers: One dictionary a sampled row; see docs/serving.md, "Monitoring".
+      answers: The sampled rows of the version.
       calls: Calls of the model, sampled or not, by all versions.
       refused: Of these, how many were refused, by status and reason.
       other_versions: Sampled rows that other versions answered.
@@ -21,7 +77,7 @@ class Samples:
       first_broken: The file and line number of the first, "" if there is none.
     """
 
-    answers: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    answers: list[Answer] = dataclasses.field(default_factory=list)
     calls: int = 0
     refused: "collections.Counter[tuple[str, str]]" = dataclasses.field(
         default_factory=collections.Counter
@@ -32,14 +88,13 @@ class Samples:
 
     def values(self, name: str) -> list[float]:
         """The values of a descriptor, of the rows that have it."""
-        found = (answer.get(name) for answer in self.answers)
-        return [float(value) for value in found if isinstance(value, int | float)]
+        values = (getattr(answer, name) for answer in self.answers)
+        return [value for value in values if value is not None]
 
     @property
     def genres(self) -> list[str]:
         """The predicted genres, of the rows that name one."""
-        found = (answer.get("genre") for answer in self.answers)
-        return [genre for genre in found if isinstance(genre, str)]
+        return [answer.genre for answer in self.answers if answer.genre is not None]
 
 
 def read_samples(
@@ -64,75 +119,22 @@ def read_samples(
             continue  # the server removed it meanwhile: its folder is bounded
         for number, line in enumerate(lines, start=1):
             try:
-                fields = json.loads(line)
-                if since is not None and datetime.datetime.fromisoformat(fields["time"]) < since:
-                    continue
-                _add(samples, fields, model, version)
-            except (ValueError, KeyError, TypeError, AttributeError):
+                parsed = _LINE.validate_json(line)
+            except ValueError:
                 samples.broken += 1
                 samples.first_broken = samples.first_broken or f"{path}, line {number}"
+                continue
+            if parsed.model == model and (since is None or parsed.time >= since):
+                _add(samples, parsed, version)
     return samples
 
 
-def _add(samples: Samples, fields: dict[str, Any], model: str, version: int) -> None:
-    kind = fields["kind"]
-    if fields["model"] != model:
-        return
-    if kind == "answer":
-        if fields["version"] != version:
-            samples.other_versions += 1
-            return
-        float(fields["confidence"]), float(fields["runner_up"])
-        samples.answers.append(fields)
-    elif kind == "counts":
-        calls = int(fields["calls"])
-        refused = {(one["status"], one["reason"]): int(one["calls"]) for one in fields["refused"]}
-        samples.calls += calls
-        samples.refused.update(refused)
-
-
-def read_disagreements(
-    path: Path, *, model: str, since: datetime.datetime | None = None
-) -> dict[str, Any]:
-    """Counts the lines of a shadow log, and of the one that was put aside before it.
-
-    Args:
-      path: The server's --shadow-log.
-      model: The model.
-      since: Leaves out what is older.
-
-    Returns:
-      `rows` that disagree, `errors` of the shadow, `shadow_versions`, and `pairs` of served and
-      shadow's genre with their number, the most frequent first.
-
-    Raises:
-      OSError: The file cannot be read.
-    """
-    pairs: collections.Counter[tuple[str, str]] = collections.Counter()
-    errors = 0
-    versions = set()
-    before = path.with_name(f"{path.name}.1")
-    for file in [before, path] if before.exists() else [path]:
-        for line in file.read_bytes().splitlines():
-            try:
-                fields = json.loads(line)
-                if fields["model"] != model or (
-                    since is not None and datetime.datetime.fromisoformat(fields["time"]) < since
-                ):
-                    continue
-                versions.add(int(fields["shadow_version"]))
-                if "error" in fields:
-                    errors += 1
-                else:
-                    pairs[str(fields["genre"]), str(fields["shadow_genre"])] += 1
-            except (ValueError, KeyError, TypeError):
-                continue  # standard error may hold other lines, too
-    return {
-        "rows": sum(pairs.values()),
-        "errors": errors,
-        "shadow_versions": sorted(versions),
-        "pairs": [
-            {"genre": ours, "shadow_genre": theirs, "rows": count}
-            for (ours, theirs), count in pairs.most_common(10)
-        ],
-    }
+def _add(samples: Samples, line: Answer | _Counts, version: int) -> None:
+    if isinstance(line, _Counts):
+        samples.calls += line.calls
+        for refused in line.refused:
+            samples.refused[refused.status, refused.reason] += refused.calls
+    elif line.version == version:
+        samples.answers.append(line)
+    else:
+        samples.other_versions += 1

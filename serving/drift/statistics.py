@@ -1,21 +1,20 @@
 """Statistics of training data and samples, and distances between them.
 
 TFDV's statistics of the training split come with the released version: quantiles of its
-descriptors, and its genres. Samples are counted in the same bins; TFDV compares both, and the
-population stability index is computed here.
+descriptors, and its genres. Samples are counted in the same bins.
 """
 
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow_data_validation as tfdv
 from google.protobuf.message import DecodeError
 from scipy import stats
-from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+from scipy.spatial import distance
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.common.errors import UserError
 
@@ -114,7 +113,11 @@ def cap_bandwidth(statistics: Any, nyquist_hz: float) -> None:
 
 def quantile_bins(feature: Any) -> Bins | None:
     """The feature's quantile bins (TFDV's, ten by default); None if there are none."""
-    histograms = [one for one in feature.num_stats.histograms if one.type == one.QUANTILES]
+    histograms = [
+        histogram
+        for histogram in feature.num_stats.histograms
+        if histogram.type == histogram.QUANTILES
+    ]
     buckets = list(histograms[0].buckets) if histograms else []
     if not buckets:
         return None
@@ -182,57 +185,15 @@ def divergence_noise(bins: int, expected: float, actual: float) -> float:
     return stability_noise(bins, expected, actual) / (8 * math.log(2))
 
 
-def distances(
-    training: Mapping[str, Mapping[str, float]], served: Mapping[str, Mapping[str, float]]
-) -> dict[str, float]:
-    """TFDV's distances by feature: the infinity norm of genres, Jensen-Shannon of descriptors.
+def divergence(expected: np.ndarray, actual: np.ndarray) -> float:
+    """The Jensen-Shannon divergence of two histograms over the same bins, 0 to 1 bit.
 
-    Descriptors are given as counts of the training data's quantile bins, by the bin's name. TFDV's
-    own histograms of numbers have equal widths between each data set's extremes, and spread a value
-    that is frequent (the full bandwidth) over a bin: one odd track then looks like drift.
+    Bins are the training data's quantiles. TFDV's own comparison of numbers has bins of equal width
+    between each data set's extremes, and spreads a value that is frequent (the full bandwidth) over
+    one of them: a single odd track would then look like drift.
 
     Args:
-      training: Counts by feature and category, in the training data.
-      served: The same of the samples.
-
-    Returns:
-      Distances; features that TFDV cannot compare are missing.
+      expected: [bins], counts in the training data.
+      actual: [bins], counts in the samples.
     """
-    schema = schema_pb2.Schema()
-    for name in served:
-        comparator = schema.feature.add(name=name, type=schema_pb2.BYTES).drift_comparator
-        if name == GENRE:
-            comparator.infinity_norm.threshold = 1.0
-        else:
-            comparator.jensen_shannon_divergence.threshold = 1.0
-    anomalies = tfdv.validate_statistics(
-        _categorical(served), schema, previous_statistics=_categorical(training)
-    )
-    return {
-        info.path.step[0]: float(measurement.value)
-        for info in anomalies.drift_skew_info
-        for measurement in info.drift_measurements
-    }
-
-
-def _categorical(counts: Mapping[str, Mapping[str, float]]) -> Any:
-    statistics = statistics_pb2.DatasetFeatureStatisticsList()
-    dataset = statistics.datasets.add()
-    for name, by_category in counts.items():
-        total = round(sum(by_category.values()))
-        dataset.num_examples = max(dataset.num_examples, total)
-        feature = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
-        feature.path.step.append(name)
-        strings = feature.string_stats
-        common = strings.common_stats
-        common.num_non_missing = common.tot_num_values = total
-        common.min_num_values = common.max_num_values = 1
-        # TFDV silently compares nothing where a category has no examples.
-        present = [(category, count) for category, count in by_category.items() if count > 0]
-        strings.unique = len(present)
-        ranked = sorted(present, key=lambda item: -item[1])
-        for rank, (category, count) in enumerate(ranked):
-            strings.rank_histogram.buckets.add(
-                low_rank=rank, high_rank=rank, label=category, sample_count=count
-            )
-    return statistics
+    return float(distance.jensenshannon(expected, actual, base=2) ** 2)
