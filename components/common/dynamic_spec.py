@@ -5,8 +5,9 @@ model has one input per model. TFX expects a class with the inputs, which is mad
 """
 
 from collections.abc import Mapping
+from typing import Any
 
-from tfx.types import ComponentSpec
+from tfx.types import BaseChannel, Channel, ComponentSpec
 from tfx.types.artifact import Artifact
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
@@ -28,3 +29,39 @@ def spec_class(
             "OUTPUTS": {key: ChannelParameter(type=kind) for key, kind in outputs.items()},
         },
     )
+
+
+def component_spec(
+    name: str,
+    *,
+    parameters: Mapping[str, Any],
+    inputs: Mapping[str, BaseChannel],
+    outputs: Mapping[str, type[Artifact]],
+) -> ComponentSpec:
+    """Makes the spec of one node, of a class of its own.
+
+    Args:
+      name: Of the class.
+      parameters: Texts, placeholders of texts, and whole numbers, by name.
+      inputs: Channels by name, whose artifact types the class has.
+      outputs: Artifact types by name.
+    """
+    kind = spec_class(
+        name,
+        parameters={
+            key: int if isinstance(value, int) else str for key, value in parameters.items()
+        },
+        inputs={key: channel.type for key, channel in inputs.items()},
+        outputs=outputs,
+    )
+    channels = {key: Channel(type=artifact_type) for key, artifact_type in outputs.items()}
+    return kind(**parameters, **inputs, **channels)
+
+
+def by_model(**channels: Mapping[str, BaseChannel]) -> dict[str, BaseChannel]:
+    """Names the channels of each model: `model={"cnn": …}` becomes `{"model_cnn": …}`."""
+    return {
+        f"{kind}_{name}": channel
+        for kind, of_models in channels.items()
+        for name, channel in of_models.items()
+    }

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
-from components.common.storage import is_remote
+from components.common.storage import is_remote, register_s3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +120,7 @@ def write_records(path: str, serialised: Iterable[bytes]) -> None:
       serialised: Serialized examples; only one is held at a time.
     """
     if is_remote(path):
-        # Lets TensorFlow write to s3://, on a Beam worker too.
-        import tensorflow_io  # noqa: F401
+        register_s3()  # on a Beam worker, too
     fileio.makedirs(path.rpartition("/")[0])
     with tf.io.TFRecordWriter(path) as file:
         for record in serialised:

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import functools
 import shutil
 from pathlib import Path
 
@@ -70,6 +71,20 @@ def shortage(folder: str, size_bytes: int) -> str:
     )
 
 
+@functools.cache
+def register_s3() -> None:
+    """Registers `s3://` with TensorFlow, in a way that keeps the process's exit code.
+
+    A process that used s3:// aborts as it ends ("pure virtual method called"), after all work is
+    done: https://github.com/tensorflow/io/issues/2039. Ending in an exit handler of the C library,
+    before its static destructors run, keeps the exit code.
+    """
+    import tensorflow_io  # noqa: F401
+
+    c_library = ctypes.CDLL(None)
+    c_library.on_exit(c_library._exit, None)
+
+
 def open_object_stores(*uris: str) -> None:
     """Registers `s3://` with TensorFlow and checks that every bucket can be reached.
 
@@ -79,14 +94,7 @@ def open_object_stores(*uris: str) -> None:
     Raises:
       UserError: A bucket does not exist, or the credentials or the endpoint are wrong.
     """
-    import tensorflow_io
-
-    # tensorflow-io 0.37.1 aborts as a process that used s3:// ends ("pure virtual method
-    # called"), after all work is done, and so hides its exit code. Ending in an exit handler of
-    # the C library, before its static destructors run, keeps the code.
-    c_library = ctypes.CDLL(None)
-    c_library.on_exit(c_library._exit, None)
-    del tensorflow_io
+    register_s3()
     for uri in uris:
         if uri.startswith("s3://"):
             _check_bucket(uri)

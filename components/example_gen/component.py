@@ -33,7 +33,7 @@ class GtzanExampleGenSpec(ComponentSpec):
 class GtzanExampleGen(BaseBeamComponent):
     """Reads a folder of music and writes one tf.Example a track.
 
-    Outputs `examples` (splits train, validation and test, as DESIGN.md's raw example) and
+    Outputs `examples` (splits train, validation and test; `schemas/gtzan.pbtxt`) and
     `ingest_report` (`report.json`, `index.html` and lists, docs/data.md). It has no driver of its
     own, so that Kubeflow can run it. The data may change while every parameter stays the same, so
     its hash is a parameter too: `data_fingerprint`.

@@ -193,7 +193,7 @@ def _decibels(peak: float) -> str:
 
 
 def to_example(track: Examined, data: bytes, audio: AudioSettings) -> bytes:
-    """Makes a track's record, the raw example of DESIGN.md.
+    """Makes a track's record, a raw example (`schemas/gtzan.pbtxt`).
 
     Args:
       track: The result of `examine` for the same bytes.

@@ -216,18 +216,18 @@ def _named_slices(
 ) -> list[Slice] | None:
     if slices is None:
         return None
-    missing = {*bands.SLICES} - {one.slice for one in slices}
+    missing = {*bands.SLICES} - {part.slice for part in slices}
     if missing:
         problems["slices"] = f"the Evaluator has no slices by {', '.join(sorted(missing))}"
         return None
     return [
         Slice(
-            one.slice,
-            one.value,
-            one.tracks,
-            _share(one.figures.get(ACCURACY, math.nan), one.tracks),
+            part.slice,
+            part.value,
+            part.tracks,
+            _share(part.figures.get(ACCURACY, math.nan), part.tracks),
         )
-        for one in slices
+        for part in slices
     ]
 
 

@@ -44,43 +44,43 @@ def reference(
       genres: Names in label order.
     """
     problems: dict[str, str] = {}
-    found = readable(lambda: production.newest(serving_folder), problems, "production")
-    if found is None:
+    current = readable(lambda: production.newest(serving_folder), problems, "production")
+    if current is None:
         return Reference(problem=problems.get("production", ""))
     for candidate in candidates:
-        if candidate.checksum and candidate.checksum == found.checksum:
-            return _same(found, candidate)
-    if found.problem:
-        return Reference(found, problem=found.problem)
-    if found.genres != genres:
-        return Reference(found)  # each candidate's comparison says what differs
-    own = readable(lambda: production.ask(found, examples, genres), problems, "production")
+        if candidate.checksum and candidate.checksum == current.checksum:
+            return _same(current, candidate)
+    if current.problem:
+        return Reference(current, problem=current.problem)
+    if current.genres != genres:
+        return Reference(current)  # each candidate's comparison says what differs
+    own = readable(lambda: production.ask(current, examples, genres), problems, "production")
     if own is None:
         return Reference(
-            found, problem=f"version {found.version} does not answer: {problems['production']}"
+            current, problem=f"version {current.version} does not answer: {problems['production']}"
         )
     if own.probabilities.shape[1] != len(genres):
         return Reference(
-            found,
-            problem=f"version {found.version} answers with {own.probabilities.shape[1]} genres "
+            current,
+            problem=f"version {current.version} answers with {own.probabilities.shape[1]} genres "
             f"instead of {len(genres)}",
         )
     if not own.answered.all():
-        return Reference(found, problem=f"version {found.version} answers with NaN")
-    return Reference(found, own)
+        return Reference(current, problem=f"version {current.version} answers with NaN")
+    return Reference(current, own)
 
 
-def _same(found: Production, candidate: Candidate) -> Reference:
+def _same(current: Production, candidate: Candidate) -> Reference:
     """Production that is a model of this run: what this run asked counts for it, too."""
     own = candidate.answers
     if own is None or not own.answered.all():
         return Reference(
-            found,
+            current,
             same_as=candidate.name,
-            problem=f"version {found.version} is {candidate.name} of this run, which did not "
+            problem=f"version {current.version} is {candidate.name} of this run, which did not "
             "answer every test track",
         )
-    return Reference(found, own, same_as=candidate.name)
+    return Reference(current, own, same_as=candidate.name)
 
 
 def against(

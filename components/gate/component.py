@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import BaseChannel, Channel, ComponentSpec, standard_artifacts
+from tfx.types import BaseChannel, ComponentSpec, standard_artifacts
 
 from components.common.artifacts import Report
-from components.common.dynamic_spec import spec_class
+from components.common.dynamic_spec import by_model, component_spec
 from components.gate import executor, settings
 from components.gate.settings import GateSettings
 
@@ -67,43 +67,34 @@ class Gate(base_component.BaseComponent):
             its genres or signatures differ or it cannot be read, may be replaced.
           run_id: Id of this run of the pipeline.
         """
-        inputs: dict[str, tuple[type, BaseChannel]] = {
-            "baseline_answers": (Report, baseline_answers),
-            "ingest_report": (Report, ingest_report),
-            "examples": (standard_artifacts.Examples, examples),
-        }
-        for kind, artifact_type, channels in (
-            ("model", standard_artifacts.Model, models),
-            ("model_run", standard_artifacts.ModelRun, model_runs),
-            ("evaluation", standard_artifacts.ModelEvaluation, evaluations),
-            ("answers", Report, answers),
-            ("serving_check", Report, serving_checks),
-            ("infra_blessing", standard_artifacts.InfraBlessing, infra_blessings),
-            ("infra_validation", standard_artifacts.InfraBlessing, infra_validations),
-        ):
-            inputs |= {f"{kind}_{name}": (artifact_type, one) for name, one in channels.items()}
-        outputs: dict[str, type] = {
-            f"blessing_{name}": standard_artifacts.ModelBlessing for name in models
-        }
-        outputs["judgement"] = Report
-        self.SPEC_CLASS = spec_class(
+        spec = component_spec(
             "GateSpec",
             parameters={
-                **dict.fromkeys(("models", "settings", "base_directory", "release", "run_id"), str),
-                "replace_incompatible": int,
+                "models": json.dumps(list(models)),
+                "settings": json.dumps(settings.as_dict(gate), sort_keys=True),
+                "base_directory": base_directory,
+                "release": json.dumps(release, sort_keys=True),
+                "replace_incompatible": int(replace_incompatible),
+                "run_id": run_id,
             },
-            inputs={key: artifact_type for key, (artifact_type, _) in inputs.items()},
-            outputs=outputs,
+            inputs={
+                "baseline_answers": baseline_answers,
+                "ingest_report": ingest_report,
+                "examples": examples,
+                **by_model(
+                    model=models,
+                    model_run=model_runs,
+                    evaluation=evaluations,
+                    answers=answers,
+                    serving_check=serving_checks,
+                    infra_blessing=infra_blessings,
+                    infra_validation=infra_validations,
+                ),
+            },
+            outputs={
+                **{f"blessing_{name}": standard_artifacts.ModelBlessing for name in models},
+                "judgement": Report,
+            },
         )
-        super().__init__(
-            spec=self.SPEC_CLASS(
-                models=json.dumps(list(models)),
-                settings=json.dumps(settings.as_dict(gate), sort_keys=True),
-                base_directory=base_directory,
-                release=json.dumps(release, sort_keys=True),
-                replace_incompatible=int(replace_incompatible),
-                run_id=run_id,
-                **{key: channel for key, (_, channel) in inputs.items()},
-                **{key: Channel(type=kind) for key, kind in outputs.items()},
-            )
-        )
+        self.SPEC_CLASS = type(spec)
+        super().__init__(spec=spec)

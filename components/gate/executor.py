@@ -86,10 +86,10 @@ class Executor(base_executor.BaseExecutor):
             base=base,
             leakage=_leakage(artifact_utils.get_single_uri(input_dict["ingest_report"])),
         )
-        for one in judged:
-            name = one.candidate.name
+        for each in judged:
+            name = each.candidate.name
             blessing = artifact_utils.get_single_instance(output_dict[f"blessing_{name}"])
-            blessings.write(blessing, blessed=one.blessed, model=name)
+            blessings.write(blessing, blessed=each.blessed, model=name)
         io_utils.write_string_file(
             f"{artifact_utils.get_single_uri(output_dict['judgement'])}/{REPORT_FILE}",
             json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False),

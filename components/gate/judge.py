@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from components.gate.evidence import Evidence
 from components.gate.gates import comparisons, figures, serving
-from components.gate.gates.rows import AT_LEAST, AT_MOST, GateRow, missing
+from components.gate.gates.rows import AT_LEAST, AT_MOST, GateRow, Question
 from components.gate.settings import GateSettings, flat
 from components.gate.statistics import MISSING
 
@@ -38,7 +38,12 @@ def judge(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     if not any(row.judged for row in thresholds):
         thresholds.append(
             GateRow(
-                *("gate", "The gate judges something", 0, 1, AT_LEAST, False),
+                gate="gate",
+                title="The gate judges something",
+                figure=0,
+                threshold=1,
+                direction=AT_LEAST,
+                passed=False,
                 detail="no threshold is switched on that has anything to judge: an empty gate lets "
                 "nothing pass",
             )
@@ -59,9 +64,9 @@ def waivers(settings: GateSettings, evidence: Sequence[Evidence]) -> list[dict[s
         if value is None
     ]
     problems = {
-        one.against.problem
-        for one in evidence
-        if one.against and one.against.problem and one.against.waived
+        each.against.problem
+        for each in evidence
+        if each.against and each.against.problem and each.against.waived
     }
     return off + [
         {"gate": "production", "reason": f"--replace-incompatible: {problem}"}
@@ -76,7 +81,11 @@ def _answers(evidence: Evidence) -> GateRow:
     if not expected and not detail:
         detail = "it is not known how many test tracks there are"
     return GateRow(
-        *("answers", "Every test track is answered", answered, expected, AT_LEAST),
+        gate="answers",
+        title="Every test track is answered",
+        figure=answered,
+        threshold=expected,
+        direction=AT_LEAST,
         passed=bool(expected) and answered == expected and not detail,
         detail=detail or f"{answered} of {expected} test tracks have an answer",
     )
@@ -87,12 +96,19 @@ def _evaluation(evidence: Evidence) -> GateRow:
     accuracy = evidence.figures.get("accuracy", MISSING)
     evaluated = evidence.evaluated_accuracy
     title = "The Evaluator's accuracy is that of the judged answers"
-    if evaluated is None or not math.isfinite(evaluated) or not accuracy.exists:
-        return missing("evaluation", title, 0.0, AT_MOST, evidence, "evaluation")
+    is_known = evaluated is not None and math.isfinite(evaluated) and accuracy.exists
+    question = Question(
+        gate="evaluation",
+        title=title,
+        threshold=_EVALUATION_TOLERANCE if is_known else 0.0,
+        direction=AT_MOST,
+    )
+    if evaluated is None or not is_known:
+        return question.missing(evidence, "evaluation")
     difference = abs(evaluated - accuracy.value)
     tracks = evidence.evaluated_tracks
-    return GateRow(
-        *("evaluation", title, difference, _EVALUATION_TOLERANCE, AT_MOST),
+    return question.row(
+        difference,
         passed=difference <= _EVALUATION_TOLERANCE and tracks == evidence.answered_tracks,
         reference=evaluated,
         detail=f"the Evaluator has {evaluated:.3f} on {tracks} tracks",

@@ -61,15 +61,15 @@ def newest(base: str) -> Production | None:
     if version is None:
         return None
     path = f"{base}/{version}"
-    found = Production(version, path, problem=f"version {version} in {base} cannot be read")
+    production = Production(version, path, problem=f"version {version} in {base} cannot be read")
     try:
         release = releases.read_release(path)
         present = releases.checksums(path)
         stated = release.get("files")
         model_files: Mapping[str, str] = stated if isinstance(stated, dict) and stated else present
         altered = sorted(name for name in model_files if present.get(name) != model_files[name])
-        found = dataclasses.replace(
-            found,
+        production = dataclasses.replace(
+            production,
             model=str(release.get("model", "")),
             checksum=releases.model_checksum(model_files),
             genres=_lines(f"{path}/{_GENRES_FILE}") or (),
@@ -79,13 +79,15 @@ def newest(base: str) -> Production | None:
             problem = f"version {version} was altered: {altered[0]} is not what was released"
         elif _MODEL_FILE not in model_files:
             problem = f"version {version} has no {_MODEL_FILE}"
-        elif not found.genres:
+        elif not production.genres:
             problem = f"version {version} does not say its genres ({_GENRES_FILE})"
         else:
             problem = ""
-        return dataclasses.replace(found, problem=problem)
+        return dataclasses.replace(production, problem=problem)
     except (OSError, ValueError, tf.errors.OpError) as error:
-        return dataclasses.replace(found, problem=f"{found.problem}: {_first_line(error)}")
+        return dataclasses.replace(
+            production, problem=f"{production.problem}: {_first_line(error)}"
+        )
 
 
 def checksum(model: str) -> str:

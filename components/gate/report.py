@@ -71,10 +71,10 @@ def judgement(
         "release": dict(release),
         "genres": list(genres),
         "tracks": dict(tracks),
-        "models": {one.candidate.name: _model(one, genres) for one in judged},
+        "models": {each.candidate.name: _model(each, genres) for each in judged},
         "baseline": {**baseline_blocks, "validation": _validation(baseline_validation)},
-        "production": _production(base, [one.evidence.against for one in judged], genres),
-        "waivers": judge.waivers(gate, [one.evidence for one in judged]),
+        "production": _production(base, [each.evidence.against for each in judged], genres),
+        "waivers": judge.waivers(gate, [each.evidence for each in judged]),
         "loosened": settings.loosened(gate),
         "leakage": leakage,
     }
@@ -159,14 +159,14 @@ def _slices(evidence: Evidence, judged: Judged) -> list[dict[str, Any]]:
     fewest = judged.least_tracks
     return [
         {
-            "slice": one.slice,
-            "value": one.value,
-            "tracks": one.tracks,
-            "accuracy": one.accuracy.value,
-            "interval": one.accuracy.interval,
-            "judged": one.tracks >= fewest,
+            "slice": part.slice,
+            "value": part.value,
+            "tracks": part.tracks,
+            "accuracy": part.accuracy.value,
+            "interval": part.accuracy.interval,
+            "judged": part.tracks >= fewest,
         }
-        for one in evidence.slices or ()
+        for part in evidence.slices or ()
     ]
 
 
@@ -190,7 +190,7 @@ def _calibration(candidate: Candidate, answers: TrackAnswers | None) -> dict[str
 def _reliability(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     figures = calibration.figures(probabilities, labels)
     bins = metrics.reliability(probabilities, labels)
-    return {**dataclasses.asdict(figures), "bins": [dataclasses.asdict(one) for one in bins]}
+    return {**dataclasses.asdict(figures), "bins": [dataclasses.asdict(each) for each in bins]}
 
 
 def _latency(check: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -235,7 +235,11 @@ def _production(
 ) -> dict[str, Any]:
     """What is known of production, with its own figures on the tracks that it was asked about."""
     version = base.production
-    notes = [one.note for one in comparisons if one and not one.same_model and one.note]
+    notes = [
+        against.note
+        for against in comparisons
+        if against and not against.same_model and against.note
+    ]
     note = notes[0] if notes else "nothing is in production yet"
     if base.same_as:
         note = f"version {version.version if version else ''} is {base.same_as} of this run"
@@ -243,11 +247,13 @@ def _production(
         "version": version.version if version else None,
         "model": version.model if version else "",
         "checksum": version.checksum if version else "",
-        "compared": any(one is not None and one.comparison is not None for one in comparisons),
+        "compared": any(
+            against is not None and against.comparison is not None for against in comparisons
+        ),
         "note": base.problem or note,
         "problem": base.problem,
         "tracks": len(base.answers.track_ids) if base.answers else 0,
-        "left_out": max((one.left_out for one in comparisons if one), default=0),
+        "left_out": max((against.left_out for against in comparisons if against), default=0),
         **(_answer_blocks(base.answers, genres) if base.answers and base.answers.track_ids else {}),
     }
 

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 
 from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import BaseChannel, Channel, ComponentSpec, standard_artifacts
+from tfx.types import BaseChannel, ComponentSpec, standard_artifacts
 
 from components.common.artifacts import Report
-from components.common.dynamic_spec import spec_class
+from components.common.dynamic_spec import by_model, component_spec
 from components.model_selector import executor
 
 
@@ -35,27 +35,15 @@ class ModelSelector(base_component.BaseComponent):
           blessings: Gate's `ModelBlessing` channels, by the same names.
           judgement: Gate's report: figures and verdicts.
         """
-        inputs: dict[str, tuple[type, BaseChannel]] = {"judgement": (Report, judgement)}
-        for kind, artifact_type, channels in (
-            ("model", standard_artifacts.Model, models),
-            ("blessing", standard_artifacts.ModelBlessing, blessings),
-        ):
-            inputs |= {f"{kind}_{name}": (artifact_type, one) for name, one in channels.items()}
-        outputs = {
-            "model": standard_artifacts.Model,
-            "blessing": standard_artifacts.ModelBlessing,
-            "selection": Report,
-        }
-        self.SPEC_CLASS = spec_class(
+        spec = component_spec(
             "ModelSelectorSpec",
-            parameters={"models": str},
-            inputs={key: artifact_type for key, (artifact_type, _) in inputs.items()},
-            outputs=outputs,
+            parameters={"models": json.dumps(list(models))},
+            inputs={"judgement": judgement, **by_model(model=models, blessing=blessings)},
+            outputs={
+                "model": standard_artifacts.Model,
+                "blessing": standard_artifacts.ModelBlessing,
+                "selection": Report,
+            },
         )
-        super().__init__(
-            spec=self.SPEC_CLASS(
-                models=json.dumps(list(models)),
-                **{key: channel for key, (_, channel) in inputs.items()},
-                **{key: Channel(type=kind) for key, kind in outputs.items()},
-            )
-        )
+        self.SPEC_CLASS = type(spec)
+        super().__init__(spec=spec)

@@ -59,11 +59,19 @@ def best(candidates: Sequence[Candidate]) -> Candidate | None:
     blessed = [candidate for candidate in candidates if candidate.blessed]
     if not blessed:
         return None
-    highest = max(_or(one.validation_accuracy, -math.inf) for one in blessed)
-    accurate = [one for one in blessed if _or(one.validation_accuracy, -math.inf) == highest]
-    lowest = min(_or(one.validation_loss, math.inf) for one in accurate)
-    tied = [one for one in accurate if _or(one.validation_loss, math.inf) <= lowest + LOSS_TIE]
-    return min(tied, key=lambda one: _or(one.latency_ms, math.inf))
+    highest = max(_or(candidate.validation_accuracy, -math.inf) for candidate in blessed)
+    accurate = [
+        candidate
+        for candidate in blessed
+        if _or(candidate.validation_accuracy, -math.inf) == highest
+    ]
+    lowest = min(_or(candidate.validation_loss, math.inf) for candidate in accurate)
+    tied = [
+        candidate
+        for candidate in accurate
+        if _or(candidate.validation_loss, math.inf) <= lowest + LOSS_TIE
+    ]
+    return min(tied, key=lambda candidate: _or(candidate.latency_ms, math.inf))
 
 
 def from_judgement(model: str, judgement: Mapping[str, Any], *, tracks: int) -> Candidate:

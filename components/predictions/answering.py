@@ -129,7 +129,7 @@ def _answers(batch: list[tuple[str, np.ndarray]], ask: Ask) -> list[tuple[str, O
         outputs = ask(np.stack([samples for _, samples in batch]))
     except tf.errors.OpError as error:
         if len(batch) > 1:
-            return [answer for one in batch for answer in _answers([one], ask)]
+            return [answer for track in batch for answer in _answers([track], ask)]
         return [(batch[0][0], f"the model refuses it: {_sentence(error)}")]
     return [
         (
@@ -145,9 +145,11 @@ def _answers(batch: list[tuple[str, np.ndarray]], ask: Ask) -> list[tuple[str, O
     ]
 
 
-def _checked(one: Outputs) -> Outputs | str:
-    finite = np.isfinite(one.probabilities).all() and np.isfinite(one.window_probabilities).all()
-    return one if finite else "the model's answer is not a number"
+def _checked(outputs: Outputs) -> Outputs | str:
+    finite = (
+        np.isfinite(outputs.probabilities).all() and np.isfinite(outputs.window_probabilities).all()
+    )
+    return outputs if finite else "the model's answer is not a number"
 
 
 def _sentence(error: tf.errors.OpError) -> str:
@@ -161,16 +163,16 @@ def _gather(
     labels: dict[str, int], contents: dict[str, str], outputs: dict[str, Outputs], genres: int
 ) -> TrackAnswers:
     track_ids = sorted(labels)
-    windows = max((one.window_probabilities.shape[1] for one in outputs.values()), default=0)
+    windows = max((each.window_probabilities.shape[1] for each in outputs.values()), default=0)
     probabilities = np.full((len(track_ids), genres), np.nan, np.float32)
     window_probabilities = np.zeros((len(track_ids), windows, genres), np.float32)
     counts = np.zeros((len(track_ids), windows), bool)
     for row, track_id in enumerate(track_ids):
         if track_id in outputs:
-            one = outputs[track_id]
-            count = one.window_probabilities.shape[1]
-            probabilities[row] = one.probabilities[0]
-            window_probabilities[row, :count] = one.window_probabilities[0]
+            answer = outputs[track_id]
+            count = answer.window_probabilities.shape[1]
+            probabilities[row] = answer.probabilities[0]
+            window_probabilities[row, :count] = answer.window_probabilities[0]
             counts[row, :count] = True
     return answers.in_order(
         track_ids,

@@ -42,8 +42,8 @@ def bar(
             for end in (low, high)
         ]
     if mark is not None:
-        place = _percent(mark)
-        parts.append(f'<line class="reference" x1="{place}" x2="{place}" y1="0" y2="100%"/>')
+        position = _percent(mark)
+        parts.append(f'<line class="reference" x1="{position}" x2="{position}" y1="0" y2="100%"/>')
     return _svg(parts, label=label, attributes='class="bar" width="100%" height="14"')
 
 
@@ -82,17 +82,17 @@ def reliability(calibration: Mapping[str, Any], *, label: str) -> Markup:
     parts.append(f'<line class="reference" {_ends(start, end)}/>')
     for name in ("before", "after"):
         bins = [
-            one
-            for one in (calibration.get(name) or {}).get("bins") or []
-            if one.get("tracks") and _finite(one.get("confidence"), one.get("accuracy"))
+            each
+            for each in (calibration.get(name) or {}).get("bins") or []
+            if each.get("tracks") and _finite(each.get("confidence"), each.get("accuracy"))
         ]
-        places = [axes.place(one["confidence"], one["accuracy"]) for one in bins]
+        places = [axes.place(each["confidence"], each["accuracy"]) for each in bins]
         parts.append(_line(places, f"line-{name}"))
-        most = max((one["tracks"] for one in bins), default=1)
+        most = max((each["tracks"] for each in bins), default=1)
         parts += [
             f'<circle class="dot-{name}" cx="{x:.1f}" cy="{y:.1f}" '
-            f'r="{3 + 4 * math.sqrt(one["tracks"] / most):.1f}"/>'
-            for (x, y), one in zip(places, bins, strict=True)
+            f'r="{3 + 4 * math.sqrt(each["tracks"] / most):.1f}"/>'
+            for (x, y), each in zip(places, bins, strict=True)
         ]
     return _chart(parts, label=label)
 

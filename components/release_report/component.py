@@ -7,11 +7,11 @@ from typing import Any
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.placeholder import placeholder
-from tfx.types import BaseChannel, Channel, ComponentSpec, standard_artifacts
+from tfx.types import BaseChannel, ComponentSpec
 
 from components.audio.settings import AudioSettings
 from components.common.artifacts import Report
-from components.common.dynamic_spec import spec_class
+from components.common.dynamic_spec import by_model, component_spec
 from components.release_report import executor
 
 
@@ -52,33 +52,25 @@ class ReleaseReport(base_component.BaseComponent):
           audio: Rate of the examples, lengths of clips and windows.
           data_fingerprint: Of the music, or the output of a `DataFingerprint`.
         """
-        inputs: dict[str, tuple[type, BaseChannel]] = {
-            "judgement": (Report, judgement),
-            "selection": (Report, selection),
-            "examples": (standard_artifacts.Examples, examples),
-            "ingest_report": (Report, ingest_report),
-            **{f"answers_{name}": (Report, one) for name, one in answers.items()},
-            **{
-                f"model_run_{name}": (standard_artifacts.ModelRun, one)
-                for name, one in model_runs.items()
-            },
-        }
-        self.SPEC_CLASS = spec_class(
-            "ReleaseReportSpec",
-            parameters={"run": str, "data_fingerprint": str},
-            inputs={key: artifact_type for key, (artifact_type, _) in inputs.items()},
-            outputs={"report": Report},
-        )
         run = {
             "models": list(answers),
             "facts": dict(facts),
             "audio": dataclasses.asdict(audio),
         }
-        super().__init__(
-            spec=self.SPEC_CLASS(
-                run=json.dumps(run, sort_keys=True),
-                data_fingerprint=data_fingerprint,
-                report=Channel(type=Report),
-                **{key: channel for key, (_, channel) in inputs.items()},
-            )
+        spec = component_spec(
+            "ReleaseReportSpec",
+            parameters={
+                "run": json.dumps(run, sort_keys=True),
+                "data_fingerprint": data_fingerprint,
+            },
+            inputs={
+                "judgement": judgement,
+                "selection": selection,
+                "examples": examples,
+                "ingest_report": ingest_report,
+                **by_model(answers=answers, model_run=model_runs),
+            },
+            outputs={"report": Report},
         )
+        self.SPEC_CLASS = type(spec)
+        super().__init__(spec=spec)

@@ -78,11 +78,11 @@ def _evidence(
         judgement=judgement,
         chosen=chosen,
         validation={
-            one["model"]: {
-                "accuracy": one.get("validation_accuracy"),
-                "loss": one.get("validation_loss"),
+            candidate["model"]: {
+                "accuracy": candidate.get("validation_accuracy"),
+                "loss": candidate.get("validation_loss"),
             }
-            for one in selection.get("candidates") or []
+            for candidate in selection.get("candidates") or []
         },
         histories={
             model: history

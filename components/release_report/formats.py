@@ -61,7 +61,7 @@ def plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {plain(one)}" for key, one in value.items())
+        return ", ".join(f"{key} {plain(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -76,9 +76,10 @@ def result(gate: Mapping[str, Any]) -> str:
     return "not judged" if gate.get("judged") is False else "passed"
 
 
-def threshold_change(one: Mapping[str, Any]) -> str:
+def threshold_change(change: Mapping[str, Any]) -> str:
     """A threshold that is looser than its default, as the gate's report lists it."""
-    return f"{one.get('gate')} is {number(one.get('value'))} (default {number(one.get('default'))})"
+    value, default = number(change.get("value")), number(change.get("default"))
+    return f"{change.get('gate')} is {value} (default {default})"
 
 
 def missing(value: Any) -> bool:

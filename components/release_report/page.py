@@ -56,7 +56,9 @@ def render(evidence: Evidence, *, audio: AudioSettings) -> str:
         judgement=judgement,
         genres=judgement.get("genres") or [],
         overview=_overview(evidence),
-        sections=_SECTIONS if name else [one for one in _SECTIONS if one[0] in ("models", "data")],
+        sections=_SECTIONS
+        if name
+        else [section for section in _SECTIONS if section[0] in ("models", "data")],
         synthetic=(judgement.get("release") or {}).get("synthetic"),
         few_tracks=0 < test_tracks < _FEW_TRACKS,
         histories=evidence.histories,
@@ -99,7 +101,7 @@ def _overview(evidence: Evidence) -> list[dict[str, Any]]:
                 "note": "chosen" if name == evidence.chosen else "",
                 "passed": bool(judged.get("blessed")),
                 "failed": listed(titles),
-                "unjudged": sum(one.get("judged") is False for one in judged.get("gates") or []),
+                "unjudged": sum(gate.get("judged") is False for gate in judged.get("gates") or []),
                 "validation": judged.get("validation") or evidence.validation.get(name) or {},
                 "figures": _figures(judged),
                 "latency": judged.get("latency") or {},
@@ -164,7 +166,7 @@ def _leakage(found: Mapping[str, Any]) -> dict[str, Any]:
     tables = [
         (str(key).replace("_", " "), value)
         for key, value in found.items()
-        if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value)
+        if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value)
     ]
     named = {title for title, _ in tables}
     facts = [

@@ -6,10 +6,10 @@ from typing import Any
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.placeholder import placeholder
-from tfx.types import BaseChannel, Channel, ComponentSpec, standard_artifacts
+from tfx.types import BaseChannel, ComponentSpec
 
 from components.common.artifacts import Report
-from components.common.dynamic_spec import spec_class
+from components.common.dynamic_spec import by_model, component_spec
 from components.run_recorder import executor
 
 
@@ -74,47 +74,36 @@ class RunRecorder(base_component.BaseComponent):
           registered_model: Name of MLflow's registered model; "" to register nothing.
           report_folder: Where the report is published; "" for nowhere.
         """
-        inputs: dict[str, tuple[type, BaseChannel]] = {
-            "selection": (Report, selection),
-            "pushed_model": (standard_artifacts.PushedModel, pushed_model),
-        }
-        inputs |= {
-            key: (Report, channel)
-            for key, channel in (("judgement", judgement), ("report", report))
-            if channel is not None
-        }
-        for kind, artifact_type, channels in (
-            ("model", standard_artifacts.Model, models),
-            ("model_run", standard_artifacts.ModelRun, model_runs),
-            ("evaluation", standard_artifacts.ModelEvaluation, evaluations),
-            ("tuner_results", standard_artifacts.TunerResults, tuner_results),
-        ):
-            inputs |= {f"{kind}_{name}": (artifact_type, one) for name, one in channels.items()}
-        run_parameters = {
-            "experiment": experiment,
-            "tracking_uri": tracking_uri,
-            "data_fingerprint": data_fingerprint,
-            "run_id": run_id,
-            "registered_model": registered_model,
-            "report_folder": report_folder,
-        }
-        self.SPEC_CLASS = spec_class(
-            "RunRecorderSpec",
-            parameters=dict.fromkeys((*run_parameters, "run"), str),
-            inputs={key: artifact_type for key, (artifact_type, _) in inputs.items()},
-            outputs={"record": Report},
-        )
         run = {
             "models": list(models),
             "genres": list(genres),
             "parameters": dict(parameters),
             "tags": dict(tags),
         }
-        super().__init__(
-            spec=self.SPEC_CLASS(
-                run=json.dumps(run, sort_keys=True),
-                **run_parameters,
-                record=Channel(type=Report),
-                **{key: channel for key, (_, channel) in inputs.items()},
-            )
+        inputs = {"selection": selection, "pushed_model": pushed_model}
+        if judgement is not None:
+            inputs["judgement"] = judgement
+        if report is not None:
+            inputs["report"] = report
+        inputs |= by_model(
+            model=models,
+            model_run=model_runs,
+            evaluation=evaluations,
+            tuner_results=tuner_results,
         )
+        spec = component_spec(
+            "RunRecorderSpec",
+            parameters={
+                "run": json.dumps(run, sort_keys=True),
+                "experiment": experiment,
+                "tracking_uri": tracking_uri,
+                "data_fingerprint": data_fingerprint,
+                "run_id": run_id,
+                "registered_model": registered_model,
+                "report_folder": report_folder,
+            },
+            inputs=inputs,
+            outputs={"record": Report},
+        )
+        self.SPEC_CLASS = type(spec)
+        super().__init__(spec=spec)

@@ -52,18 +52,20 @@ def reliability(diagrams: Mapping[str, Sequence[Bin]], *, title: str) -> Figure:
     figure = Figure(figsize=(4.2 * len(diagrams), 4), layout="constrained")
     panels = figure.subplots(1, len(diagrams), squeeze=False)[0]
     for axis, (name, bins) in zip(panels, diagrams.items(), strict=True):
-        filled = [one for one in bins if one.tracks]
+        filled = [each for each in bins if each.tracks]
         axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
         axis.bar(
-            [one.low for one in filled],
-            [one.accuracy for one in filled],
-            width=[one.high - one.low for one in filled],
+            [each.low for each in filled],
+            [each.accuracy for each in filled],
+            width=[each.high - each.low for each in filled],
             align="edge",
             edgecolor="white",
         )
-        for one in filled:
-            label = f"{one.tracks}"
-            axis.text((one.low + one.high) / 2, one.accuracy + 0.01, label, ha="center", fontsize=7)
+        for each in filled:
+            label = f"{each.tracks}"
+            axis.text(
+                (each.low + each.high) / 2, each.accuracy + 0.01, label, ha="center", fontsize=7
+            )
         axis.set(xlim=(0, 1), ylim=(0, 1.06), xlabel="confidence", ylabel="accuracy")
         axis.set_title(f"{name}: ECE {metrics.calibration_error(list(bins)):.3f}")
     figure.suptitle(title)

@@ -144,7 +144,11 @@ def _move_aliases(
     if champion and aliases.get(CHAMPION) != champion:
         client.set_registered_model_alias(name, CHAMPION, champion)
     # What is in production challenges nobody, even if a stricter gate refuses it now.
-    refused = [one for one in candidates if not one.blessed and by_model[one.model] != champion]
+    refused = [
+        candidate
+        for candidate in candidates
+        if not candidate.blessed and by_model[candidate.model] != champion
+    ]
     if refused:
         challenger = by_model[max(refused, key=_by_validation).model]
         if aliases.get(CHALLENGER) != challenger:

@@ -42,10 +42,10 @@ def _record_branch(runs: PipelineRuns, run: str, judged: Mapping[str, Any]) -> N
 def _record_pipeline(runs: PipelineRuns, run: str, judgement: Mapping[str, Any]) -> None:
     models = judgement["models"]
     passed = [name for name, judged in models.items() if judged["blessed"]]
-    waivers = [f"{one['gate']}: {one['reason']}" for one in judgement.get("waivers", ())]
+    waivers = [f"{entry['gate']}: {entry['reason']}" for entry in judgement.get("waivers", ())]
     loosened = [
-        f"{one['gate']}: {one['value']:g} instead of {one['default']:g}"
-        for one in judgement.get("loosened", ())
+        f"{entry['gate']}: {entry['value']:g} instead of {entry['default']:g}"
+        for entry in judgement.get("loosened", ())
     ]
     runs.log_tags(
         run,

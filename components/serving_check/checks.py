@@ -201,10 +201,10 @@ def _check_answers(
 ) -> None:
     """Compares what is served for tracks with what was evaluated."""
     name = f"answers of {signature} by {caller.protocol}"
-    place = {track_id: index for index, track_id in enumerate(answers.track_ids)}
+    rows = {track_id: index for index, track_id in enumerate(answers.track_ids)}
     worst = 0.0
     for track in tracks:
-        expected = answers.probabilities[place[track.track_id]]
+        expected = answers.probabilities[rows[track.track_id]]
         inputs = track.inputs(signature, sample_rate_hz=settings.sample_rate_hz)
         findings.requests += 1
         try:

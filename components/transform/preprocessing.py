@@ -26,7 +26,7 @@ def preprocessing_fn(
     """Turns a batch of raw examples into transformed ones.
 
     Args:
-      inputs: Raw features of DESIGN.md's schema, each of shape [batch, 1].
+      inputs: Features of raw examples (`schemas/gtzan.pbtxt`), each of shape [batch, 1].
       custom_config: `audio` (fields of `AudioSettings`), `features` (names to compute) and
         `genres` (names in label order).
 

@@ -29,15 +29,23 @@ def failed(report: dict, name: str = "m") -> dict[str, str]:
 
 GOOD = Listener()
 HONEST = Listener(shift=0.3, confidence=0.75)  # right on three of four tracks, and as sure
-# Each is bad in one way: the model, the gate that names it, and what the gate has to be told.
+# Each is bad in one way: the model, the gates that name it, and what the gate has to be told.
 BAD = {
-    "rock": (Listener(always="rock"), "accuracy", {}),
-    "forgetful": (Listener(forgets="jazz"), "genre_recall", {}),
-    "sure": (Listener(shift=0.3, confidence=0.999), "calibration", {}),
-    "bits": (Listener(reads_low_bits=True), "drop_mp3_64k", {}),
+    "rock": (
+        Listener(always="rock"),
+        {"accuracy", "macro_f1", "top_3_accuracy", "genre_recall", "baseline"},
+        {},
+    ),
+    "forgetful": (Listener(forgets="jazz"), {"genre_recall"}, {}),
+    # Right on the same three of four tracks as the honest model, and sure of all of them.
+    "sure": (Listener(shift=0.3, confidence=0.999), {"calibration"}, {}),
+    "bits": (Listener(reads_low_bits=True), {"drop_mp3_64k", "changed_mp3_64k"}, {}),
     # Five billion operations: no machine does them in a thousandth of a second.
-    "slow": (Listener(rounds=20), "latency", {"max_latency_seconds": 0.001}),
+    "slow": (Listener(rounds=20), {"latency"}, {"max_latency_seconds": 0.001}),
 }
+# What else may fail: always rock is badly calibrated, too, and the samples' low bits are lost by
+# every deformation but the first ten seconds, which are all of these tracks.
+ALSO = {"rock": "calibration", "bits": ("drop_", "changed_")}
 
 
 def bad(world, name: str) -> dict:
@@ -48,16 +56,19 @@ def bad(world, name: str) -> dict:
 def test_a_bad_model_is_not_pushed_and_the_reason_is_on_screen_in_report_and_mlflow(
     world, good, name, tmp_path
 ):
-    _, gate, changes = BAD[name]
+    _, gates, changes = BAD[name]
     serving = tmp_path / "genre"
     released = releases.push(saved(good), str(serving), release={"model": "good"})
     before = contents(serving)
     report = world.judge(
         {"m": bad(world, name)}, gate=dataclasses.replace(GATE, **changes), serving=serving
     )
+    rows = failed(report)
+    assert gates <= set(rows)
+    besides = {gate for gate in set(rows) - gates if not gate.startswith("production_")}
+    assert all(gate.startswith(ALSO.get(name, ())) for gate in besides)
+    assert "drop_first_10s" not in rows
     titles = [row["title"] for row in report["models"]["m"]["gates"] if not row["passed"]]
-    (title,) = (row["title"] for row in report["models"]["m"]["gates"] if row["gate"] == gate)
-    assert title in titles
     ended = finish(world, {"m": bad(world, name)}, serving, tmp_path / "run")
     assert ended.summary.pushed_to == ""  # so that the runner ends with exit code 2
     assert contents(serving) == before and releases.versions(str(serving)) == [released.version]
@@ -139,50 +150,11 @@ def test_a_good_model_is_blessed_with_every_figure(world, good):
     }
 
 
-def test_one_that_always_says_rock_is_refused(world, good):
-    rows = failed(world.judge({"m": bad(world, "rock")}))
-    assert {"accuracy", "macro_f1", "top_3_accuracy", "genre_recall", "baseline"} <= set(rows)
-    assert "blues" in rows["genre_recall"] and "rock" not in rows["genre_recall"]
-
-
-def test_one_that_forgets_a_genre_is_refused_for_that_genre_alone(world, good):
-    rows = failed(world.judge({"m": bad(world, "forgetful")}))
-    assert rows == {"genre_recall": "under it: jazz"}
-
-
-def test_one_that_is_right_but_too_sure_is_refused_for_its_calibration(world, good):
-    """Both are right on the same three of four tracks; one is sure of all of them."""
+def test_an_honest_model_that_is_wrong_on_a_quarter_of_the_tracks_is_blessed(world, good):
     honest = world.candidate("honest", HONEST)
-    sure = bad(world, "sure")
-    report = world.judge({"honest": honest, "m": sure})
-    assert failed(report, "honest") == {}
-    assert set(failed(report)) == {"calibration"}
-    figures = report["models"]["m"]["figures"]
-    assert figures["accuracy"]["value"] == 0.75 and figures["ece"]["value"] > 0.2
-
-
-def test_one_that_breaks_on_mp3_is_refused(world, good):
-    rows = failed(world.judge({"m": bad(world, "bits")}))
-    assert {"drop_mp3_64k", "changed_mp3_64k"} <= set(rows)
-    assert {row.partition("_")[0] for row in rows} == {"drop", "changed"}
-    assert "drop_first_10s" not in rows  # these tracks are shorter
-
-
-def test_one_that_does_not_beat_the_baseline_is_refused(world, good):
-    strict = dataclasses.replace(GATE, min_margin_over_baseline=0.6)
-    assert set(failed(world.judge({"m": good}, gate=strict))) == set()  # right on every track
-    honest = world.candidate("honest", HONEST)
-    rows = failed(world.judge({"m": honest}, gate=strict))
-    assert set(rows) == {"baseline"} and "0.500" in rows["baseline"]
-
-
-def test_one_that_answers_later_than_it_may_is_refused(world, good):
-    """Its answers were timed once, so the budgets follow from what this machine needed."""
-    slow = bad(world, "slow")
-    seconds = world.judge({"m": slow})["models"]["m"]["latency"]["p95_ms"] / 1000
-    for part, gates in ((0.9, {"latency"}), (1.1, set())):
-        budget = dataclasses.replace(GATE, max_latency_seconds=part * seconds)
-        assert set(failed(world.judge({"m": slow}, gate=budget))) == gates
+    report = world.judge({"m": honest})
+    assert failed(report) == {}
+    assert report["models"]["m"]["figures"]["accuracy"]["value"] == 0.75
 
 
 @pytest.mark.parametrize(
@@ -239,10 +211,3 @@ def test_without_the_baseline_every_model_is_refused(world, good, tmp_path):
     nothing.uri = str(tmp_path)
     rows = failed(world.judge({"m": good}, baseline_answers=[nothing]))
     assert set(rows) == {"baseline"} and "not computed" in rows["baseline"]
-
-
-def test_an_empty_gate_refuses(world, good):
-    from tests.gate.test_judge import NO_DEFORMATIONS, OFF
-
-    empty = dataclasses.replace(GATE, **OFF, robustness=NO_DEFORMATIONS)
-    assert set(failed(world.judge({"m": good}, gate=empty))) == {"gate"}

@@ -3,20 +3,33 @@
 The figures come from the models' answers, which are drawn; so a page shows what fits together.
 """
 
+import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn import metrics
 from tfx.types import standard_artifacts
 
 from components.audio import codec
+from components.audio.deformations import TITLES
 from components.audio.settings import AudioSettings
 from components.common import answers, raw_examples
 from components.common.artifacts import Report
-from components.common.metrics import macro_f1_interval, share_interval
+from components.common.calibration import Calibration, Figures
+from components.common.metrics import Scores
 from components.common.raw_examples import RawTrack
+from components.gate import paired, statistics
+from components.gate import report as gate_report
+from components.gate.candidate import Candidate
+from components.gate.comparison import Reference
+from components.gate.evidence import Against, Evidence, Slice
+from components.gate.gates.rows import AT_LEAST, AT_MOST, GateRow
+from components.gate.production import Production
+from components.gate.report import Judged
+from components.gate.settings import GateSettings
+from components.gate.statistics import Figure
 from components.release_report.executor import Executor
 from tests.conftest import chord
 
@@ -30,14 +43,6 @@ MODELS = {"cnn": 1.3, "lstm": 0.8, "ann": 0.3, "musicnn": 2.6, "ensemble": 2.4}
 AUDIO = AudioSettings()
 TRACKS = 12
 SECONDS = 12
-DEFORMATIONS = {
-    "mp3_64k": "MP3 at 64 kbit/s",
-    "quieter_12db": "12 dB quieter",
-    "noise_20db": "white noise at 20 dB SNR",
-    "telephone_8k": "telephone, 8 kHz",
-    "faster_2pc": "2 % faster",
-    "first_10s": "first 10 s only",
-}
 
 
 def make_answers(model: str, *, seed: int = 0) -> answers.TrackAnswers:
@@ -59,228 +64,128 @@ def make_answers(model: str, *, seed: int = 0) -> answers.TrackAnswers:
 
 
 def judge(failing: dict[str, tuple[str, ...]], *, seed: int = 0, **changes: Any) -> dict[str, Any]:
-    """The gate's judgement.
+    """The gate's judgement, as the gate's own code writes it.
 
     Args:
       failing: By model, the gates that it misses; models without an entry pass all.
       seed: Of the answers.
       **changes: Replace parts of it.
     """
-    return {
-        "run_id": "20260101-000000-abcdef",
-        "created": "2026-01-01T00:00:00Z",
-        "settings": {"min_accuracy": 0.5, "robustness": {"mp3_64k": 0.1}, "min_tracks": 10},
-        "release": {
+    return {**json.loads(_judgement(tuple(failing.items()), seed)), **changes}
+
+
+@functools.cache
+def _judgement(failing: tuple[tuple[str, tuple[str, ...]], ...], seed: int) -> str:
+    content = gate_report.judgement(
+        [_judged(name, dict(failing).get(name, ()), seed=seed) for name in MODELS],
+        gate=GateSettings(),
+        run_id="20260101-000000-abcdef",
+        release={
             "data": "/music/GTZAN & more",
             "synthetic": False,
             "genres": list(GENRES),
             "split": {"method": "artist", "seed": 3},
             "seed": 7,
         },
-        "genres": list(GENRES),
-        "tracks": {"train": 44, "validation": 14, "test": TRACKS},
-        "models": {name: _judged(name, failing.get(name, ()), seed=seed) for name in MODELS},
-        "baseline": {
-            **_figures_of(make_answers("lstm", seed=seed)),
-            "validation": {"accuracy": 0.4},
-        },
-        "production": {
-            "version": 1795,
-            "model": "cnn",
-            "checksum": "c" * 64,
-            "compared": True,
-            "note": "Version 1795 (cnn) is in production and answered the same tracks.",
-            "problem": "",
-            "tracks": TRACKS,
-            "left_out": 1,
-            **_figures_of(make_answers("cnn", seed=seed)),
-        },
-        "waivers": [],
-        "loosened": [],
-        "leakage": {
+        genres=GENRES,
+        tracks={"train": 44, "validation": 14, "test": TRACKS},
+        baseline=make_answers("lstm", seed=seed),
+        baseline_validation=make_answers("ann", seed=seed),
+        base=Reference(
+            Production(1795, "/serving/1795", model="cnn", checksum="c" * 64, genres=GENRES),
+            make_answers("cnn", seed=seed),
+        ),
+        leakage={
             "method": "acoustic fingerprint",
             "pairs": [
                 {"track_id": "blues.00001", "other": f"{HOSTILE}.00005", "similarity": 0.97},
             ],
         },
-        **changes,
-    }
+    )
+    return json.dumps(content)
 
 
-def _judged(name: str, failing: tuple[str, ...], *, seed: int) -> dict[str, Any]:
-    clean = make_answers(name, seed=seed)
-    figures = _figures_of(clean)
-    accuracy = figures["figures"]["accuracy"]
-    gates = [
-        _gate(
-            "accuracy", "Accuracy on the test split", accuracy["value"], 0.5, accuracy["interval"]
-        ),
-        _gate(
-            "macro_f1",
-            "Macro-F1 on the test split",
-            0.55,
-            0.4,
-            figures["figures"]["macro_f1"]["interval"],
-        ),
-        _gate("baseline", "Better than the baseline", 0.31, 0.05, [0.02, 0.6], reference=0.4),
-        _gate("calibration", "Calibration error", 0.11, 0.25, [0.05, 0.3], direction="at most"),
-        _gate(
-            "drop_mp3_64k", "Drop with MP3 at 64 kbit/s", 0.0, 0.1, [-0.1, 0.2], direction="at most"
-        ),
-        _gate(
-            "production_accuracy",
-            "Not worse than production",
-            *(0.08, -0.05, [-0.1, 0.3]),
-            reference=0.75,
-        ),
-        _gate("latency", "Time of an answer", 1.7, 3.0, None, direction="at most"),
+def _judged(name: str, failing: tuple[str, ...], *, seed: int) -> Judged:
+    evidence = _evidence(name, seed)
+    figures = evidence.figures
+    accuracy = figures["accuracy"]
+    rows = [
+        _row("accuracy", "Accuracy on the test split", accuracy, 0.5),
+        _row("macro_f1", "Macro-F1 on the test split", figures["macro_f1"], 0.4),
+        _row("baseline", "Better than the baseline", Figure(0.31, (0.02, 0.6)), 0.05),
+        _row("calibration", "Calibration error", figures["ece"], 0.25, AT_MOST),
+        _row("drop_mp3_64k", "Drop with MP3 at 64 kbit/s", Figure(0.0, (-0.1, 0.2)), 0.1, AT_MOST),
+        _row("production_accuracy", "Not worse than production", Figure(0.08, (-0.1, 0.3)), -0.05),
+        _row("latency", "Time of an answer", Figure(1.7), 3.0, AT_MOST),
     ]
-    for gate in gates:
-        if gate["gate"] in failing:
-            gate["passed"] = False
-            gate["detail"] = "It was not computed, so it fails."
-            gate["figure"], gate["interval"] = None, None
-    before, after = (_calibration(clean, power) for power in (1.0, 1.6))
-    other = make_answers("cnn", seed=seed)
-    changes = np.flatnonzero(clean.predictions != other.predictions)
-    return {
-        "blessed": not failing,
-        "checksum": name.encode().hex().ljust(64, "0"),
-        "gates": gates,
-        **figures,
-        "validation": {"accuracy": MODELS[name] / 3, "loss": 2 - MODELS[name] / 3, "tracks": 14},
-        "slices": [
-            {
-                "slice": "loudness",
-                "value": "quiet (under -20 dBFS)",
-                "tracks": 5,
-                "accuracy": 0.6,
-                "interval": [0.2, 0.9],
-                "judged": False,
-            },
-            {
-                "slice": "source sample rate",
-                "value": "44100 Hz",
-                "tracks": 12,
-                "accuracy": accuracy["value"],
-                "interval": accuracy["interval"],
-                "judged": True,
-            },
-        ],
-        "calibration": {"temperature": 0.62, "before": before, "after": after},
-        "robustness": [
-            {
-                "deformation": key,
-                "title": title,
-                "accuracy": max(0.0, accuracy["value"] - 0.08 * (index % 3)),
-                "interval": accuracy["interval"],
-                "drop": 0.08 * (index % 3),
-                "changed": 0.08 * (index % 4),
-            }
-            for index, (key, title) in enumerate(DEFORMATIONS.items())
-        ],
-        "latency": {
-            "p50_ms": 41.2,
-            "p95_ms": 58.9,
-            "bare_p95_ms": 34.1,
+    missed = {
+        "passed": False,
+        "detail": "It was not computed, so it fails.",
+        "figure": None,
+        "interval": None,
+    }
+    rows = [dataclasses.replace(row, **missed) if row.gate in failing else row for row in rows]
+    candidate = Candidate(
+        name,
+        checksum=name.encode().hex().ljust(64, "0"),
+        answers=make_answers(name, seed=seed),
+        validation=Scores(MODELS[name] / 3, MODELS[name] / 3, 2 - MODELS[name] / 3),
+        validation_tracks=14,
+        calibration=Calibration(0.62, 14, Figures(0.3, 1.2), Figures(0.2, 0.8)),
+    )
+    return Judged(candidate, evidence, rows, least_tracks=10)
+
+
+@functools.cache
+def _evidence(name: str, seed: int) -> Evidence:
+    clean, production = make_answers(name, seed=seed), make_answers("cnn", seed=seed)
+    figures = statistics.overall(clean.probabilities, clean.labels)
+    loudness = Slice("loudness", "quiet (under -25 dBFS)", 5, Figure(0.6, (0.2, 0.9)))
+    return Evidence(
+        figures=figures,
+        by_genre=statistics.by_genre(clean.probabilities, clean.labels, GENRES),
+        slices=[loudness, Slice("source_sample_rate", "44100 Hz", TRACKS, figures["accuracy"])],
+        robustness={
+            deformation: paired.robustness(
+                clean.predictions, np.roll(clean.predictions, index % 3), clean.labels
+            )
+            for index, deformation in enumerate(TITLES)
+        },
+        serving_check={
+            "latency_ms": {"p50": 41.2, "p95": 58.9},
+            "bare_ms": {"p95": 34.1},
             "ratio_p95": 1.73,
             "memory_bytes": 612_000_000,
         },
-        "against_production": {
-            "tracks": 11,
-            "left_out": 1,
-            "only_candidate": 3,
-            "only_production": 1,
-            "mcnemar_p": 0.625,
-            "accuracy_difference": [0.18, -0.09, 0.45],
-            "log_loss_difference": [-0.31, -0.7, 0.05],
-            "same_model": False,
-            "track_changes": [
+        against=Against(
+            comparison=paired.compare(clean.probabilities, production.probabilities, clean.labels),
+            left_out=1,
+            note="Version 1795 (cnn) is in production and answered the same tracks.",
+            track_changes=[
                 {
                     "track_id": clean.track_ids[row],
                     "genre": GENRES[clean.labels[row]],
                     "candidate": GENRES[clean.predictions[row]],
-                    "production": GENRES[other.predictions[row]],
+                    "production": GENRES[production.predictions[row]],
                 }
-                for row in changes
+                for row in np.flatnonzero(clean.predictions != production.predictions)
             ],
-        },
-    }
-
-
-def _gate(gate, title, figure, threshold, interval, *, direction="at least", reference=None):
-    return {
-        "gate": gate,
-        "title": title,
-        "figure": figure,
-        "interval": interval,
-        "threshold": threshold,
-        "direction": direction,
-        "reference": reference,
-        "passed": True,
-        "judged": True,
-        "detail": "",
-        "waived": False,
-    }
-
-
-def _figures_of(clean: answers.TrackAnswers) -> dict[str, Any]:
-    labels, predictions = clean.labels, clean.predictions
-    every = np.arange(len(GENRES))
-    confusion = metrics.confusion_matrix(labels, predictions, labels=every)
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        labels, predictions, labels=every, zero_division=np.nan
+        ),
     )
-    value = float((labels == predictions).mean())
-    top_3 = np.argsort(-clean.probabilities, axis=1)[:, :3]
-    return {
-        "figures": {
-            "accuracy": {
-                "value": value,
-                "interval": share_interval(int(np.trace(confusion)), int(confusion.sum())),
-            },
-            "top_3_accuracy": {"value": float((top_3 == labels[:, None]).any(axis=1).mean())},
-            "macro_f1": {"value": float(np.nanmean(f1)), "interval": macro_f1_interval(confusion)},
-            "log_loss": {
-                "value": float(metrics.log_loss(labels, clean.probabilities, labels=every))
-            },
-            "ece": {"value": 0.11, "interval": [0.05, 0.3]},
-            "brier": {"value": 0.48, "interval": [0.3, 0.7]},
-        },
-        "by_genre": [
-            {
-                "genre": genre,
-                "tracks": int(support[index]),
-                "precision": None if np.isnan(precision[index]) else float(precision[index]),
-                "recall": None if np.isnan(recall[index]) else float(recall[index]),
-                "recall_interval": [0.1, 1.0],
-                "f1": None if np.isnan(f1[index]) else float(f1[index]),
-                "auc": 0.9,
-            }
-            for index, genre in enumerate(GENRES)
-        ],
-        "confusion": confusion.tolist(),
-    }
 
 
-def _calibration(clean: answers.TrackAnswers, power: float) -> dict[str, Any]:
-    probabilities = clean.probabilities**power
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    confidence, right = probabilities.max(axis=1), clean.predictions == clean.labels
-    bins = []
-    for low in np.linspace(0, 0.8, 5):
-        inside = (confidence >= low) & (confidence < low + 0.2)
-        if inside.any():
-            bins.append(
-                {
-                    "low": low,
-                    "high": low + 0.2,
-                    "confidence": float(confidence[inside].mean()),
-                    "accuracy": float(right[inside].mean()),
-                    "tracks": int(inside.sum()),
-                }
-            )
-    return {"ece": 0.3 / power, "log_loss": 1.2 / power, "bins": bins}
+def _row(
+    gate: str, title: str, figure: Figure, threshold: float, direction: str = AT_LEAST
+) -> GateRow:
+    return GateRow(
+        gate=gate,
+        title=title,
+        figure=figure.value,
+        threshold=threshold,
+        direction=direction,
+        passed=True,
+        interval=figure.interval,
+    )
 
 
 class World:

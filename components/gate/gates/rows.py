@@ -11,7 +11,7 @@ AT_LEAST, AT_MOST = "at least", "at most"
 ROUNDING = 1e-9
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class GateRow:
     """One gate's verdict.
 
@@ -42,73 +42,65 @@ class GateRow:
     waived: bool = False
 
 
-def at_least(
-    gate: str,
-    title: str,
-    figure: Figure,
-    threshold: float,
-    evidence: Evidence,
-    *,
-    reference: float | None = None,
-    detail: str = "",
-) -> GateRow:
-    """A row whose figure must not be under its threshold."""
-    if not figure.exists:
-        return missing(gate, title, threshold, AT_LEAST, evidence, "answers")
-    return GateRow(
-        *(gate, title, figure.value, threshold, AT_LEAST),
-        passed=figure.value >= threshold - ROUNDING,
-        interval=figure.interval,
-        reference=reference,
-        detail=detail,
-    )
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a gate asks: attributes as of the `GateRow` that answers it."""
 
+    gate: str
+    title: str
+    threshold: float | None
+    direction: str
 
-def at_most(
-    gate: str,
-    title: str,
-    figure: Figure,
-    threshold: float,
-    evidence: Evidence,
-    *,
-    detail: str = "",
-    problem: str = "answers",
-) -> GateRow:
-    """A row whose figure must not be over its threshold."""
-    if not figure.exists:
-        return missing(gate, title, threshold, AT_MOST, evidence, problem)
-    return GateRow(
-        *(gate, title, figure.value, threshold, AT_MOST),
-        passed=figure.value <= threshold + ROUNDING,
-        interval=figure.interval,
-        detail=detail,
-    )
+    def row(
+        self,
+        figure: float | None,
+        *,
+        passed: bool,
+        interval: tuple[float, float] | None = None,
+        reference: float | None = None,
+        detail: str = "",
+    ) -> GateRow:
+        """A row with a verdict; a figure or reference that is no finite number is None."""
+        return GateRow(
+            **dataclasses.asdict(self),
+            figure=_or_none(figure),
+            passed=passed,
+            interval=interval,
+            reference=_or_none(reference),
+            detail=detail,
+        )
 
+    def compared(
+        self,
+        figure: Figure,
+        evidence: Evidence,
+        *,
+        part: str = "answers",
+        reference: float | None = None,
+        detail: str = "",
+    ) -> GateRow:
+        """A row whose figure is held against the threshold; `part` names what it is made of."""
+        if not figure.exists or self.threshold is None:
+            return self.missing(evidence, part)
+        return self.row(
+            figure.value,
+            passed=figure.value >= self.threshold - ROUNDING
+            if self.direction == AT_LEAST
+            else figure.value <= self.threshold + ROUNDING,
+            interval=figure.interval,
+            reference=reference,
+            detail=detail,
+        )
 
-def missing(
-    gate: str, title: str, threshold: float | None, direction: str, evidence: Evidence, part: str
-) -> GateRow:
-    """A row that fails because its figure does not exist; `part` names what is missing."""
-    reason = evidence.problems.get(part, "the figure is missing or no number")
-    return GateRow(gate, title, None, threshold, direction, False, detail=f"not computed: {reason}")
+    def missing(self, evidence: Evidence, part: str) -> GateRow:
+        """A row that fails because its figure does not exist; `part` names what is missing."""
+        reason = evidence.problems.get(part, "the figure is missing or no number")
+        return self.row(None, passed=False, detail=f"not computed: {reason}")
 
-
-def not_judged(
-    gate: str,
-    title: str,
-    threshold: float | None,
-    direction: str,
-    detail: str,
-    *,
-    waived: bool = False,
-) -> GateRow:
-    """A row that passes because there is too little to judge, nothing to compare, or a waiver."""
-    return GateRow(
-        *(gate, title, None, threshold, direction, True),
-        judged=False,
-        detail=detail,
-        waived=waived,
-    )
+    def not_judged(self, detail: str, *, waived: bool = False) -> GateRow:
+        """A row that passes: there is too little to judge, nothing to compare with, or a waiver."""
+        row = self.row(None, passed=True, detail=detail)
+        return dataclasses.replace(row, judged=False, waived=waived)
 
 
 def not_worse(
@@ -122,13 +114,15 @@ def not_worse(
     if not math.isfinite(loss) or not math.isfinite(chance):
         return False, "; it was not computed"
     if settings.prove_not_worse:
-        proven = interval is not None and interval[1] <= margin + ROUNDING
-        return (
-            proven,
-            "" if proven else "; that it is not worse by more than the margin is unproven",
-        )
+        if interval is not None and interval[1] <= margin + ROUNDING:
+            return True, ""
+        return False, "; that it is not worse by more than the margin is unproven"
     if loss <= margin + ROUNDING:
         return True, ""
     if chance > settings.max_chance:
         return True, f"; beyond the margin, but equals come out so by chance (p = {chance:.2g})"
     return False, ""
+
+
+def _or_none(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

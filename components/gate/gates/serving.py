@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from components.gate.evidence import Evidence
-from components.gate.gates.rows import AT_LEAST, AT_MOST, GateRow, at_most, missing
+from components.gate.gates.rows import AT_LEAST, AT_MOST, GateRow, Question
 from components.gate.settings import GateSettings
 from components.gate.statistics import Figure
 
@@ -16,11 +16,16 @@ _OWN_GATES = ("latency", "memory")
 
 def checks(evidence: Evidence) -> GateRow:
     """Every check of the served candidate must have passed."""
-    gate, title = "serving", "The serving check's failed checks"
+    question = Question(
+        gate="serving",
+        title="The serving check's failed checks",
+        threshold=0,
+        direction=AT_MOST,
+    )
     report = evidence.serving_check
     listed = report.get("checks") if report else None
     if not isinstance(listed, list) or not listed:
-        return missing(gate, title, 0, AT_MOST, evidence, "serving_check")
+        return question.missing(evidence, "serving_check")
     failed = [
         check
         for check in listed
@@ -32,7 +37,7 @@ def checks(evidence: Evidence) -> GateRow:
     every_check_passed = all(check.get("passed") is True for check in listed)
     if every_check_passed and not evidence.infra_blessed:
         passed, detail = False, "every check passed, and yet the candidate is not blessed"
-    return GateRow(gate, title, len(failed), 0, AT_MOST, passed, detail=detail)
+    return question.row(len(failed), passed=passed, detail=detail)
 
 
 def tf_serving(evidence: Evidence) -> list[GateRow]:
@@ -40,14 +45,14 @@ def tf_serving(evidence: Evidence) -> list[GateRow]:
     validated = evidence.infra_validated
     if validated is None:
         return []
+    question = Question(
+        gate="tf_serving",
+        title="TF Serving loads it and answers",
+        threshold=1,
+        direction=AT_LEAST,
+    )
     detail = "loaded and answered" if validated else "TFX's InfraValidator did not bless it"
-    return [
-        GateRow(
-            *("tf_serving", "TF Serving loads it and answers", int(validated), 1, AT_LEAST),
-            passed=validated,
-            detail=detail,
-        )
-    ]
+    return [question.row(int(validated), passed=validated, detail=detail)]
 
 
 def thresholds(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
@@ -67,8 +72,8 @@ def thresholds(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
         ("memory", "The server's memory, in MiB", memory / _MIB, settings.max_memory_mib),
     ):
         if limit is not None:
-            problem = "serving_check"
-            rows.append(at_most(gate, title, Figure(figure), limit, evidence, problem=problem))
+            question = Question(gate=gate, title=title, threshold=limit, direction=AT_MOST)
+            rows.append(question.compared(Figure(figure), evidence, part="serving_check"))
     return rows
 
 
