@@ -58,12 +58,16 @@ def FindNearDuplicates(  # noqa: N802
         | "OwnWords" >> beam.CoGroupByKey()
         | "Compare" >> beam.FlatMapTuple(_compare)
         | "Best" >> beam.CombinePerKey(min)
-        | "Pair"
-        >> beam.MapTuple(lambda paths, best: duplicates.pair(paths[0], paths[1], best.match))
+        | "Pair" >> beam.MapTuple(_pair)
     )
 
 
 _Part = tuple[int, int]  # which half of the words, and number of the part
+
+
+def _pair(paths: tuple[str, str], best: "_Ranked") -> duplicates.NearDuplicate:
+    first, second = paths
+    return duplicates.pair(first, second, best.match)
 
 
 # A track in a part of the search: its path, and those of its words that belong there, by `_SPEEDS`.
