@@ -220,7 +220,7 @@ def _count_pair(row: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
 
 
 def _to_counts(sums: dict[tuple[str, ...], int]) -> Counts:
-    single = {key[0]: number for key, number in sums.items() if len(key) == 1}
+    single: dict[str, Any] = {key[0]: number for key, number in sums.items() if len(key) == 1}
     return Counts(
         tracks={(key[1], key[2]): number for key, number in sums.items() if key[0] == "tracks"},
         left_out={key[1]: number for key, number in sums.items() if key[0] == "left_out"},

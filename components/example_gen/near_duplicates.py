@@ -58,7 +58,8 @@ def FindNearDuplicates(  # noqa: N802
         | "OwnWords" >> beam.CoGroupByKey()
         | "Compare" >> beam.FlatMapTuple(_compare)
         | "Best" >> beam.CombinePerKey(min)
-        | "Pair" >> beam.MapTuple(lambda paths, best: duplicates.pair(*paths, best.match))
+        | "Pair"
+        >> beam.MapTuple(lambda paths, best: duplicates.pair(paths[0], paths[1], best.match))
     )
 
 
