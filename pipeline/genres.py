@@ -23,7 +23,7 @@ def resolve_local(config: PipelineConfig) -> PipelineConfig:
     paths = [file.path for file in audio_files if not file.problem]
     if audio_files and not paths:
         raise UserError(
-            f"--data: {layout.printable(str(local / audio_files[0].path))} cannot be looked into: "
+            f"--data: {layout.printable(str(local / audio_files[0].path))} cannot be read: "
             f"{audio_files[0].problem}"
         )
     return _with_genres(config, paths, composed=manifest.is_composed(local))
