@@ -130,7 +130,7 @@ def held(uri: str, *, seconds: float = LEASE_SECONDS) -> Iterator[Lease]:
     try:
         lease.acquire()
     except (exceptions.BotoCoreError, exceptions.ClientError) as error:
-        raise UserError(f"the lock {uri} cannot be had: {error}") from error
+        raise UserError(f"could not take the lock {uri}: {error}") from error
     try:
         yield lease
     finally:
