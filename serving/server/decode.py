@@ -9,7 +9,7 @@ import orjson
 
 from serving.protocol import TensorError, decode_tensor, tensor_shape
 from serving.protocol.tensors import STRING, numpy_type, type_name
-from serving.server.check import Limits, check_names, check_rows, check_shapes
+from serving.server.check import Limits, check_examples, check_names, check_rows, check_shapes
 from serving.server.errors import invalid, short
 from serving.server.loading import Signature
 
@@ -55,6 +55,7 @@ def message_inputs(
             arrays[name] = decode_tensor(request.inputs[name], max_bytes=most)
         except TensorError as error:
             raise invalid(f"input {name}: {error}") from error
+    check_examples(arrays)
     return arrays
 
 
@@ -105,6 +106,7 @@ def json_inputs(
         check_names(signature, columns)
     arrays = {name: _array(name, columns[name], infos[name].dtype) for name in infos}
     check_shapes(signature, {name: array.shape for name, array in arrays.items()}, limits)
+    check_examples(arrays)
     return arrays
 
 

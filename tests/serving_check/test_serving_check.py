@@ -61,7 +61,7 @@ def evaluated(tracks: list[Track], *, rotation: int = 0) -> track_answers.TrackA
 def model(tmp_path_factory) -> Path:
     """A candidate's artifact, with its SavedModel in Format-Serving."""
     folder = tmp_path_factory.mktemp("model")
-    write_tone_model(folder / "Format-Serving", classify=True)
+    write_tone_model(folder / "Format-Serving")
     return folder
 
 
@@ -131,7 +131,7 @@ def test_a_good_candidate_is_asked_in_every_way_and_blessed(tmp_path, model, tra
     assert failed(report) == {}
     names = {check["name"] for check in report["checks"]}
     public = ("serving_default", "classify_audio", "classify_wav")
-    for signature in (*public, "transform_features", "classify_examples"):
+    for signature in (*public, "transform_features"):
         for protocol in ("gRPC", "REST"):
             assert f"answers of {signature} by {protocol}" in names
     assert {"warmup", "memory", "latency"} <= names
