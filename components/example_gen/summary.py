@@ -16,6 +16,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsSingleton
 
+from components.common.csv_cells import escape_csv_cell
 from components.example_gen import files, tracks
 from components.example_gen.decide import Decided
 from components.example_gen.lists import LINES_PER_FILE, Lines, Row, WriteLines
@@ -237,7 +238,7 @@ def _sizes(counts: Counts) -> dict[str, int]:
 
 def _csv_line(values: Iterable[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(values)
+    csv.writer(text, lineterminator="").writerow([escape_csv_cell(value) for value in values])
     return text.getvalue()
 
 

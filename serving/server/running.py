@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from components.common.errors import UserError
+from components.common.storage import register_s3
 from serving.server import rest
 from serving.server.access_log import BackgroundHandler, open_access_log
 from serving.server.batching import BatchQueue
@@ -53,7 +54,7 @@ def serve(settings: ServerSettings) -> int:
     except ServingError as error:
         raise UserError(error.text) from error
     if any(model.base_path.startswith("s3://") for model in config.model_config_list.config):
-        import tensorflow_io  # noqa: F401  registers s3:// with TensorFlow
+        register_s3()
     return asyncio.run(_serve(settings, config, standard_error))
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from components.audio import codec
 from components.common.errors import UserError
-from components.example_gen import files, pictures, report, tracks
+from components.example_gen import files, pictures, report, summary, tracks
 from components.example_gen.component import fingerprint
 from components.example_gen.files import IngestError
 from components.gtzan.splits import SPLITS
@@ -271,3 +271,7 @@ def test_a_link_to_a_folder_is_followed_and_a_circle_ends(tmp_path):
 def test_user_errors_are_one_sentence_with_the_place(tmp_path):
     with pytest.raises(UserError, match="no folder of music"):
         files.audio_paths(str(tmp_path / "nowhere"))
+
+
+def test_a_track_list_holds_no_formula_for_spreadsheets():
+    assert summary._csv_line(["train", "=1+2/a.wav", -2.5]) == "train,'=1+2/a.wav,-2.5"
