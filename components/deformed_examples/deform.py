@@ -17,7 +17,7 @@ from components.audio.settings import AudioSettings
 from components.common import progress, raw_examples
 from components.common.raw_examples import RawTrack
 
-_METRICS = "gatefold.stress"
+_METRICS = "gatefold.deformed_examples"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,12 +43,12 @@ class Executor(base_executor.BaseExecutor):
         """
         runtime.prepare(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict["model"])
-        stress = artifact_utils.get_single_instance(input_dict["deformed_examples"])
+        deformed = artifact_utils.get_single_instance(input_dict["deformed_examples"])
         output = artifact_utils.get_single_instance(output_dict["answers"])
         examples = artifact_utils.get_single_uri(input_dict["examples"])
         files = {answers.CLEAN: raw_examples.split_files(examples, SPLIT)} | {
-            name: raw_examples.split_files(stress.uri, name)
-            for name in artifact_utils.decode_split_names(stress.split_names)
+            name: raw_examples.split_files(deformed.uri, name)
+            for name in artifact_utils.decode_split_names(deformed.split_names)
         }
         clean_tracks = sum(1 for _ in raw_examples.records(files[answers.CLEAN]))
         classifier = Classifier(path_utils.serving_model_path(model.uri))

@@ -44,7 +44,7 @@ class World:
         self.folder = folder
         self.examples = tone_world.write_examples(folder / "examples")
         self.ingest_report = tone_world.ingest_report(folder / "ingest")
-        self.stress = self._deformed_examples()
+        self.deformed = self._deformed_examples()
         self.baseline = self._baseline()
         self._good_check: dict | None = None
         self._made: dict[str, dict] = {}
@@ -67,7 +67,7 @@ class World:
         model = artifact(standard_artifacts.Model, place / "model")
         answered = artifact(Report, place / "answers")
         predictions_executor.Executor().Do(
-            {"model": [model], "examples": [self.examples], "deformed_examples": [self.stress]},
+            {"model": [model], "examples": [self.examples], "deformed_examples": [self.deformed]},
             {"answers": [answered]},
             {},
         )
@@ -134,7 +134,7 @@ class World:
         return report
 
     def _deformed_examples(self):
-        stress = artifact(standard_artifacts.Examples, self.folder / "stress")
+        deformed = artifact(standard_artifacts.Examples, self.folder / "deformed")
         context = deformed_executor.Executor.Context(
             beam_pipeline_args=[], tmp_dir=str(self.folder / "tmp"), unique_id="1"
         )
@@ -142,9 +142,9 @@ class World:
             examples=channel.Channel(type=standard_artifacts.Examples), audio=AudioSettings()
         )
         deformed_executor.Executor(context).Do(
-            {"raw_examples": [self.examples]}, {"examples": [stress]}, dict(node.exec_properties)
+            {"raw_examples": [self.examples]}, {"examples": [deformed]}, dict(node.exec_properties)
         )
-        return stress
+        return deformed
 
     def _baseline(self):
         """Right on half of the tracks: those of even number."""

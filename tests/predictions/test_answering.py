@@ -187,11 +187,11 @@ def test_the_node_writes_a_file_for_each_split(model, tracks, tmp_path):
     )
     broken = dataclasses.replace(tracks[0], audio=b"", failure="mp3_64k: the encoder broke")
     raw_examples.write_records(
-        f"{tmp_path}/stress/Split-mp3_64k/data_tfrecord-00000-of-00001",
+        f"{tmp_path}/deformed/Split-mp3_64k/data_tfrecord-00000-of-00001",
         [track.serialise() for track in (broken, *tracks[1:])],
     )
-    stress = artifact(standard_artifacts.Examples, tmp_path / "stress")
-    stress.split_names = artifact_utils.encode_split_names(["mp3_64k"])
+    deformed = artifact(standard_artifacts.Examples, tmp_path / "deformed")
+    deformed.split_names = artifact_utils.encode_split_names(["mp3_64k"])
     output = artifact(Report, tmp_path / "answers")
     events = []
     with progress.listening(lambda *event: events.append(event)):
@@ -199,7 +199,7 @@ def test_the_node_writes_a_file_for_each_split(model, tracks, tmp_path):
             {
                 "model": [artifact(standard_artifacts.Model, model)],
                 "examples": [artifact(standard_artifacts.Examples, tmp_path / "raw")],
-                "deformed_examples": [stress],
+                "deformed_examples": [deformed],
             },
             {"answers": [output]},
             {},
