@@ -26,7 +26,7 @@ class Predictions(base_component.BaseComponent):
     """Asks a candidate about the test tracks through the signature that serving uses.
 
     Output `answers` (see `components.common.answers`): `clean.npz`, `<deformation>.npz` for each
-    split of the deformed examples, and `answers.json`; with the custom property `failed`, the number
+    split of the deformed examples, and `answers.json`; its custom property `failed` is the number
     of answers that are missing.
     """
 
