@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test test-scale lint format lock classify serve app mlflow bench load results flink-cluster image clean
+.PHONY: help run test test-scale lint format lock classify serve app mlflow bench load results image clean
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
@@ -39,7 +39,7 @@ test: $(VENV)/.dev ## Run every test
 	@$(PYTHON) -m pytest $(ARGS)
 
 test-scale: $(VENV)/.dev .tools/flink ## Run the long tests: Beam on Flink, a Flink cluster with a part killed, the walk on S3
-	@$(PYTHON) -m pytest -m "scale or flink" -n 0 $(ARGS)
+	@HYPOTHESIS_PROFILE=scale $(PYTHON) -m pytest -m "scale or flink or hypothesis" -n 0 $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and the import contract
 	@$(VENV)/bin/ruff check .
@@ -75,9 +75,6 @@ load: $(VENV)/.dev .tools/bin/ghz .tools/bin/hey ## Load the embedded server on 
 
 results: $(VENV)/.dev ## Measure the figures of docs/results.md that output/results.csv lacks (hours; needs GTZAN's parts)
 	@$(PYTHON) -m benchmarks.regenerate $(ARGS)
-
-flink-cluster: $(VENV)/.runtime .tools/flink ## Run a Flink cluster on this machine, for --flink-master localhost:8081
-	@$(PYTHON) -m pipeline.flink.cluster $(ARGS)
 
 lock: | $(UV) ## Compile requirements.in into the lock
 	@$(UV) pip compile -q --python-version 3.10 --generate-hashes --override overrides.txt \

@@ -121,6 +121,5 @@ def _check_flink(master: str) -> None:
     except (urllib.error.URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
-            f"--flink-master: no Flink cluster answers at http://{master}/overview ({reason}); "
-            "`make flink-cluster` starts one on this machine"
+            f"--flink-master: no Flink cluster answers at http://{master}/overview ({reason})"
         ) from error

@@ -1,1 +1,1 @@
-"""Flink as Beam's engine: the job server's jars, the job server, a cluster on this machine."""
+"""Flink as Beam's engine: the job server and its jars."""

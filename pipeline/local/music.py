@@ -1,12 +1,12 @@
 """Prepares the music of a run: given by the user, composed or downloaded."""
 
-import dataclasses
 from pathlib import Path
 
 from components.common.errors import UserError
 from components.common.storage import is_remote
-from components.gtzan import layout, listing, manifest
-from pipeline.config import DataConfig, PipelineConfig
+from components.gtzan import layout
+from pipeline import genres
+from pipeline.config import PipelineConfig
 from pipeline.local.console import StageDisplay
 
 
@@ -20,7 +20,7 @@ def prepare(config: PipelineConfig, *, display: StageDisplay, download: bool) ->
 
     Returns:
       The settings with the genres of the data folder, and whether its music is composed. For an
-      object store `resolve_remote` adds them, once the store is open.
+      object store `genres.resolve_remote` adds them, once the store is open.
 
     Raises:
       UserError: The data cannot be read or downloaded.
@@ -43,64 +43,4 @@ def prepare(config: PipelineConfig, *, display: StageDisplay, download: bool) ->
             write_sample(folder, progress=lambda done, all: display.report("tracks", done, all))
     if is_remote(folder):
         return config
-    return resolve_local(config)
-
-
-def resolve_local(config: PipelineConfig) -> PipelineConfig:
-    """Adds the genres of a local data folder, and whether its music is composed.
-
-    Args:
-      config: Settings of the run.
-
-    Raises:
-      UserError: The genre folders cannot be used.
-    """
-    local = Path(config.data.folder).expanduser()
-    audio_files = listing.local_files(local)
-    paths = [file.path for file in audio_files if not file.problem]
-    if audio_files and not paths:
-        raise UserError(
-            f"--data: {layout.printable(str(local / audio_files[0].path))} cannot be looked into: "
-            f"{audio_files[0].problem}"
-        )
-    return _with_genres(config, paths, composed=manifest.is_composed(local))
-
-
-def resolve_remote(config: PipelineConfig) -> PipelineConfig:
-    """Adds the genres of data in an object store, as `prepare` does for local data.
-
-    Args:
-      config: Settings of the run; with local data they are returned unchanged.
-
-    Returns:
-      The settings with genres, and whether the music is composed.
-
-    Raises:
-      UserError: The genre folders cannot be used.
-    """
-    if not is_remote(config.data.folder):
-        return config
-    from components.example_gen import files
-
-    files.open_file_systems()
-    paths = files.audio_paths(config.data.folder)
-    return _with_genres(config, paths, composed=files.is_composed(config.data.folder))
-
-
-def _with_genres(config: PipelineConfig, paths: list[str], *, composed: bool) -> PipelineConfig:
-    """Derives the genres from the audio files, or checks the given ones against them."""
-    data = config.data
-    genres = data.genres or layout.genres_in(paths)
-    if genres == DataConfig.genres:  # the default, GTZAN's
-        # Ingest reports missing and small genres, with a table of all genres.
-        if layout.find_root(paths, genres) is None:
-            raise UserError(
-                f"--data: {data.folder} has none of the folders {', '.join(genres)}; give a folder "
-                "of genre folders, or --genres auto to take those that are there as the genres"
-            )
-    elif data.genres:
-        layout.check_genres(paths, genres)
-    return dataclasses.replace(
-        config,
-        data=dataclasses.replace(data, genres=genres, synthetic=data.synthetic or composed),
-    )
+    return genres.resolve_local(config)

@@ -23,7 +23,7 @@ from rich.markup import escape
 from components.common import progress, runtime, storage
 from components.common.errors import UserError, user_error
 from components.common.storage import is_remote
-from pipeline import beam_checks, beam_runners
+from pipeline import beam_checks, beam_runners, genres
 from pipeline.config import PipelineConfig
 from pipeline.flink import job_server
 from pipeline.local import capacity, music, tracking_store
@@ -242,7 +242,7 @@ def _stages(
             stages = stack.enter_context(StageProcesses(config.data.folder, config.output))
             if is_remote(config.data.folder) or is_remote(config.output):
                 storage.open_object_stores(config.data.folder, config.output)
-                config = music.resolve_remote(config)
+                config = genres.resolve_remote(config)
         with display.stage("looking for changes in the data"):
             data_fingerprint = fingerprint(config.data.folder, ingest_settings(config))
             anything_cached = config.metadata_file.is_file()

@@ -9,9 +9,9 @@ import pytest
 from components.gtzan.splits import SPLITS
 from pipeline.beam_checks import check_reachable
 from pipeline.beam_runners import JOB_ENDPOINT, BeamConfig
-from pipeline.flink import cluster
 from pipeline.flink.job_server import job_server
 from tests.example_gen.conftest import ingest_settings, read_split, run_executor, write_music
+from tests.pipeline.flink import cluster
 
 pytestmark = pytest.mark.scale
 

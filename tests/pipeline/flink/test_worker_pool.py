@@ -4,7 +4,7 @@ import grpc
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, endpoints_pb2
 
-from pipeline.flink.worker_pool import WorkerPool
+from tests.pipeline.flink.worker_pool import WorkerPool
 
 
 @pytest.fixture

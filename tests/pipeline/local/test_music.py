@@ -10,6 +10,7 @@ from rich.console import Console
 
 from components.common.errors import UserError
 from components.gtzan.genres import GENRES
+from pipeline import genres
 from pipeline.config import DataConfig, PipelineConfig
 from pipeline.local import music
 from pipeline.local.console import StageDisplay
@@ -116,4 +117,4 @@ def test_a_path_that_is_not_utf8_is_refused_in_letters_that_can_be_printed(tmp_p
 
 def test_local_data_is_not_asked_for_again():
     config = PipelineConfig(data=DataConfig("music", genres=("a", "b")))
-    assert music.resolve_remote(config) is config
+    assert genres.resolve_remote(config) is config

@@ -1,14 +1,10 @@
-"""A Flink cluster on this machine, each part a process of its own.
+"""A Flink cluster on this machine, each part a process of its own, for the tests of scale.
 
-    python -m pipeline.flink.cluster [--task-managers 2] [--port 8081] [--folder FOLDER]
-
-A JobManager, TaskManagers, and the pool of Beam's Python workers beside them, until Ctrl-C. It
-shows and tests what a cluster of machines does; on Kubernetes the Flink operator starts the same
-parts. Flink's jars are those below FLINK_HOME, or of the PyPI package apache-flink-libraries in
-.tools/flink, which `make flink-cluster` installs.
+A JobManager, TaskManagers, and the pool of Beam's Python workers beside them; on Kubernetes the
+Flink operator starts the same parts. Flink's jars are those below FLINK_HOME, or of the package
+apache-flink-libraries in .tools/flink, which `make test-scale` installs.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import json
@@ -23,9 +19,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from components.common.errors import UserError
-from pipeline.beam_runners import DEFAULT_WORKER_POOL
 from pipeline.flink import jars
 from pipeline.flink.job_server import OPENED_PACKAGES, answers, end, end_with_parent, free_port
+from tests.conftest import ROOT
 
 SLOTS = 2  # of each TaskManager, so that one of two can take over the other's work
 _SECONDS_TO_START = 180
@@ -91,29 +87,25 @@ def libraries() -> Path:
         if any(folder.glob("flink-dist-*.jar")):
             return folder
     raise UserError(
-        "there is no Flink: `make flink-cluster` brings it, or set FLINK_HOME to the folder of "
+        "there is no Flink: `make test-scale` brings it, or set FLINK_HOME to the folder of "
         "Flink 1.16, whose lib/ holds flink-dist-1.16.*.jar"
     )
 
 
 @contextlib.contextmanager
-def running(
-    folder: Path, *, task_managers: int = 2, rest_port: int = 0, pool_port: int = 0
-) -> Iterator[Cluster]:
+def running(folder: Path, *, task_managers: int = 2) -> Iterator[Cluster]:
     """Runs a cluster; its processes end with the `with` block, or with this process.
 
     Args:
       folder: For configuration, logs and temporary files.
       task_managers: How many TaskManagers, of `SLOTS` slots each.
-      rest_port: Port of the REST service and the web page; 0 for a free one.
-      pool_port: Port of the pool of Python workers; 0 for a free one.
 
     Raises:
       UserError: Java or Flink is missing, or a part does not start.
     """
     java, lib, folder = jars.java(), libraries(), folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    rest, pool = rest_port or free_port(), pool_port or free_port()
+    rest, pool = free_port(), free_port()
     _configure(folder, rest_port=rest, rpc_port=free_port())
     with contextlib.ExitStack() as stack:
 
@@ -136,13 +128,12 @@ def running(
             return start(name, _java_command(java, lib, folder, main))
 
         def start_pool() -> "subprocess.Popen[bytes]":
-            # The pool calls `python`, which must be the one with Beam in it. Our code is imported
-            # from where it is installed, or from this checkout; never from the working folder.
+            # The pool calls `python`, which must be the one with Beam in it.
             return start(
                 "worker-pool",
-                [sys.executable, "-m", "pipeline.flink.worker_pool", str(pool)],
+                [sys.executable, "-m", "tests.pipeline.flink.worker_pool", str(pool)],
                 PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                PYTHONPATH=str(Path(__file__).resolve().parents[2]),
+                PYTHONPATH=str(ROOT),
                 TF_CPP_MIN_LOG_LEVEL="3",
             )
 
@@ -236,37 +227,3 @@ def _java_command(java: str, lib: Path, folder: Path, main: str) -> list[str]:
         f"-Dlog4j.configurationFile={folder}/log4j.properties",
         *("-cp", f"{lib.absolute()}/*", main, "-c", str(folder)),
     ]
-
-
-def main() -> int:
-    """Runs a cluster until Ctrl-C."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--task-managers", type=int, default=2, metavar="N", help="default: 2")
-    parser.add_argument("--port", type=int, default=8081, help="of the web page (default: 8081)")
-    parser.add_argument("--folder", type=Path, default=Path(".tools/flink-cluster"))
-    options = parser.parse_args()
-    pool_port = int(DEFAULT_WORKER_POOL.rpartition(":")[2])
-    try:
-        with running(
-            options.folder,
-            task_managers=options.task_managers,
-            rest_port=options.port,
-            pool_port=pool_port,
-        ) as cluster:
-            print(f"Flink: http://{cluster.rest}, {options.task_managers} TaskManagers")
-            print(f"Beam's Python workers: {cluster.worker_pool}; logs: {options.folder}")
-            print("Next, in another terminal:")
-            print(
-                f'  make run ARGS="--beam-runner flink --flink-master {cluster.rest}"', flush=True
-            )
-            while True:
-                time.sleep(3600)
-    except UserError as error:
-        print(f"flink-cluster: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """Beam's Python workers for several TaskManagers of one machine.
 
-    python -m pipeline.flink.worker_pool PORT
+    python -m tests.pipeline.flink.worker_pool PORT
 
 Each TaskManager numbers its workers from 1, and Beam's own pool keeps and stops them by that number
 alone: a TaskManager that ends a worker would end the one of the same number of another TaskManager
