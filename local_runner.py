@@ -1,5 +1,6 @@
 """Runs the pipeline on this machine: `python local_runner.py --help`."""
 
+import functools
 import sys
 
 from components.common.errors import UserError
@@ -10,10 +11,10 @@ def main() -> int:
     """Parses the command line, runs, and returns the exit code."""
     try:
         config, download = options.parse(sys.argv[1:])
-        # Only now, because it brings TensorFlow and TFX, which take half a minute to start.
-        from pipeline.local import runner
+        from pipeline.local import planning, runner, summary
 
-        return runner.run(config, download=download)
+        plan = functools.partial(planning.make, download=download)
+        return runner.run(config, plan=plan, show=summary.show_run)
     except UserError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
         return 1

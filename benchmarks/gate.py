@@ -7,14 +7,12 @@ Both start from nothing and run in the same way, one after the other. What follo
 """
 
 import argparse
-import contextlib
 import dataclasses
 import logging
 import os
 import sys
 import tempfile
 import time
-import uuid
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -51,10 +49,10 @@ def main() -> int:
                 jobs=options.jobs,
             )
             with runtime.importing():
-                import pipeline.pipeline  # noqa: F401 - before the processes are forked
+                import pipeline.pipeline  # noqa: F401 - its time is not measured
             logging.disable(logging.WARNING)  # a run keeps them in its log
             with StageProcesses(scratch) as processes:
-                processes.run(len, "")  # waits for its imports
+                processes.start(len, "").result()  # waits for its imports
                 without = _seconds(config, f"{scratch}/without", processes, (*_GATE, *_AFTERWARDS))
                 with_gate = _seconds(config, f"{scratch}/with", processes, _AFTERWARDS)
     except UserError as error:
@@ -73,7 +71,7 @@ def _seconds(
 ) -> float:
     """Time of all stages but those whose names begin with one of `left_out`."""
     from components.example_gen.component import fingerprint
-    from pipeline.local.stages import run_stages
+    from pipeline.local.stages import Observer, StageResult, run_stages
     from pipeline.pipeline import create_pipeline, ingest_settings
 
     config = dataclasses.replace(config, output=output)
@@ -86,17 +84,18 @@ def _seconds(
         pipeline_root=f"{config.pipeline_root}/{store}",
         tracking_uri=f"sqlite:///{output}/mlflow.db",
     )
+
+    class Seconds(Observer):
+        def finished(self, result: StageResult) -> None:
+            print(f"  {result.stage}: {result.seconds:.1f} s", file=sys.stderr)
+
     started = time.monotonic()
     run_stages(
         dag,
-        execute=processes.execute,
-        watch=lambda *_: contextlib.nullcontext(),
-        finished=lambda result: print(f"  {result.stage}: {result.seconds:.1f} s", file=sys.stderr),
-        left_out=[node.id for node in dag.components if node.id.startswith(left_out)],
-        run_id=str(uuid.uuid4()),
+        executors=processes,
+        observer=Seconds(),
+        only=[node.id for node in dag.components if not node.id.startswith(left_out)],
         at_once=capacity.stages_at_once(config),
-        alone=capacity.runs_alone,
-        stop=processes.stop,
     )
     return time.monotonic() - started
 

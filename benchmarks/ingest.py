@@ -137,7 +137,7 @@ def _measure(
 ) -> dict[str, dict[str, float]]:
     """Runs the pipeline up to a stage in this process."""
     from pipeline.config import DataConfig, PipelineConfig
-    from pipeline.local.stages import run_stages
+    from pipeline.local.stages import Observer, run_stages
     from pipeline.pipeline import create_pipeline
 
     models = {"log_mel": "cnn", "mfcc": "lstm", "music_mel": "musicnn", "descriptors": "ann"}
@@ -151,19 +151,22 @@ def _measure(
     dag = create_pipeline(config, data_fingerprint="benchmark", run_id="benchmark")
     peaks: dict[str, float] = {}
 
-    @contextmanager
-    def watch(stage: str, *_: int) -> Iterator[None]:
-        Path("/proc/self/clear_refs").write_text("5")  # the kernel forgets the peak so far
-        yield
-        peaks[stage] = _peak_gib("self")
+    class Peaks(Observer):
+        @contextmanager
+        def running(self, stage: str) -> Iterator[None]:
+            Path("/proc/self/clear_refs").write_text("5")  # the kernel forgets the peak so far
+            yield
+            peaks[stage] = _peak_gib("self")
 
     measured: dict[str, dict[str, float]] = {"seconds": {}, "peak_gib": {}}
-    *_, last = (node.id for node in dag.components if node.id.partition("-")[0] == last_kind)
+    kinds = [node.id.partition("-")[0] for node in dag.components]
+    last = len(kinds) - kinds[::-1].index(last_kind)
+    only = [node.id for node in dag.components[:last]]
     with ExitStack() as stack:
         if beam.needs_job_server:
             server = job_server(scratch / "job-server.log")
             os.environ[JOB_ENDPOINT] = stack.enter_context(server)
-        results = run_stages(dag, watch=watch, finished=lambda _: None, last=last)
+        results = run_stages(dag, observer=Peaks(), only=only)
         for child in psutil.Process().children():
             if child.name() == "java":
                 measured["peak_gib"]["job server"] = _peak_gib(str(child.pid))

@@ -11,6 +11,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+import hypothesis
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -28,6 +29,11 @@ SCHEMA_FILE = ROOT / "schemas" / "gtzan.pbtxt"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Sound takes long; more examples than CI's are for `make test-scale`.
+for _profile, _examples in (("default", 25), ("scale", 200)):
+    hypothesis.settings.register_profile(_profile, deadline=None, max_examples=_examples)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
 # Where the machine has no ffmpeg, tests use the one of a package.
 _programs = tempfile.TemporaryDirectory(prefix="gatefold-programs-")
 Path(_programs.name, "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
@@ -40,7 +46,6 @@ _LONGEST = (
     "tests/e2e/test_genres.py",
     "tests/e2e/test_real_tracks.py",
     "tests/e2e/test_gate.py",
-    "tests/pipeline/test_fresh_processes.py",
     "tests/kubeflow/test_walk.py",
     "tests/pipeline/test_new_entries.py",
 )

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from multiprocessing import reduction
+from multiprocessing import forkserver, reduction
 from pathlib import Path
 
 LIBRARIES = (
@@ -23,6 +23,12 @@ LIBRARIES = (
     "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor",
     "mlflow.store.tracking.sqlalchemy_store",
 )
+
+
+def start_fork_server() -> None:
+    """Starts the fork server with the libraries, unless this process has one."""
+    multiprocessing.set_forkserver_preload(["tests.warm_libraries"])
+    forkserver.ensure_running()
 
 
 class WarmProcess:
@@ -46,8 +52,8 @@ class WarmProcess:
           env: Its whole environment.
           screen: Descriptor that takes its output and its errors; by default a pipe, `stdout`.
         """
+        start_fork_server()
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.warm_libraries"])
         self.stdout = None
         if screen == subprocess.PIPE:
             reading, screen = os.pipe()
@@ -135,6 +141,9 @@ def _run(module: str, arguments: list[str], cwd: str, env: dict[str, str], scree
     os.environ.update(env)
     time.tzset()
     os.chdir(cwd)
+    # What it starts comes from the same fork server: multiprocessing says that children share it,
+    # and passes its address on, but starts another one.
+    forkserver._forkserver.ensure_running = lambda: None
     sys.argv = [module, *arguments]
     sys.path[:0] = [path for path in env.get("PYTHONPATH", "").split(":") if path]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

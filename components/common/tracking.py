@@ -137,10 +137,18 @@ class PipelineRuns:
         """Creates a run below one; returns its MLflow id."""
         return self._create(name, {"mlflow.parentRunId": parent, **tags})
 
-    def fail(self) -> None:
-        """Marks every run that still seems to go on as failed."""
+    def end(self, status: str) -> None:
+        """Gives every run that still seems to go on a status, as "FAILED" or "KILLED"."""
         for run_id in self._search("attributes.status = 'RUNNING'"):
-            self.client.set_terminated(run_id, status="FAILED")
+            self.client.set_terminated(run_id, status=status)
+
+    def still_running(self, tags: Mapping[str, str]) -> set[str]:
+        """Lists the pipeline's runs with these tags that still seem to go on, by their ids."""
+        conditions = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
+        runs = self.client.search_runs(
+            [self._experiment], " and ".join(["attributes.status = 'RUNNING'", *conditions])
+        )
+        return {run.data.tags[RUN_ID_TAG] for run in runs}
 
     def log_params(self, run: str, values: Mapping[str, Any]) -> None:
         """Logs parameters; those that are there with the same value stay."""

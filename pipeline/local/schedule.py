@@ -7,6 +7,8 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
+_SECONDS_BETWEEN_CHECKS = 1
+
 
 def run_graph(
     needs: Mapping[str, Collection[str]],
@@ -14,6 +16,7 @@ def run_graph(
     *,
     at_once: int = 1,
     alone: Collection[str] = (),
+    check: Callable[[], None] = lambda: None,
     stop: Callable[[], None] = lambda: None,
 ) -> dict[str, Result]:
     """Runs every node in a thread; the first error passes through once no node runs any more.
@@ -22,9 +25,10 @@ def run_graph(
       needs: For each node those that must have run before it. Of nodes that may run, the first in
         this mapping's order does.
       run: Runs a node.
-      at_once: Most nodes at a time; with 1 they run in this thread.
+      at_once: Most nodes at a time.
       alone: Nodes beside which none may run. They wait until nothing else can.
-      stop: Called if this thread is interrupted; makes running nodes end.
+      check: Called in this thread every second; its exception ends the running nodes.
+      stop: Makes running nodes end; called after an error of `check`, or an interrupt.
 
     Returns:
       Results by node, in the order of `needs`.
@@ -49,23 +53,19 @@ def run_graph(
             return None
         return ready.pop(0)
 
-    def finish(node: str, result: Result) -> None:
-        results[node] = result
-        graph.done(node)
-
-    if at_once == 1:
-        while (node := next_node(())) is not None:
-            finish(node, run(node))
-    else:
-        with ThreadPoolExecutor(at_once, thread_name_prefix="stage") as threads:
-            futures: dict[Future[Result], str] = {}
+    with ThreadPoolExecutor(at_once, thread_name_prefix="stage") as threads:
+        futures: dict[Future[Result], str] = {}
+        while graph.is_active():
             try:
-                while graph.is_active():
-                    while (node := next_node(futures.values())) is not None:
-                        futures[threads.submit(run, node)] = node
-                    for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                        finish(futures.pop(future), future.result())
-            except KeyboardInterrupt:
+                check()
+                while (node := next_node(futures.values())) is not None:
+                    futures[threads.submit(run, node)] = node
+                ended = wait(futures, _SECONDS_BETWEEN_CHECKS, FIRST_COMPLETED).done
+            except BaseException:
                 stop()
                 raise
+            for future in ended:
+                node = futures.pop(future)
+                results[node] = future.result()
+                graph.done(node)
     return {node: results[node] for node in needs}

@@ -1,23 +1,25 @@
 """Runs functions in processes of their own, which start at once and give all memory back.
 
-The processes are forked from a server that has imported TensorFlow, Beam, TFX and MLflow and has
-done nothing else, so that a stage does not wait for imports, and no stage finds what an earlier one
-left in memory. The server itself is forked from the runner, once that has imported what it needs.
+`multiprocessing`'s fork server has imported TensorFlow, Beam, TFX and MLflow and has done nothing
+else, so that a stage does not wait for imports, and no stage finds what an earlier one left in
+memory.
 """
 
 import contextlib
-import importlib
 import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from multiprocessing import connection, reduction
+from multiprocessing import connection, forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.common import progress, runtime, storage
+from components.common import progress, storage
 from components.common.errors import user_error
 
 if TYPE_CHECKING:  # they bring TFX
@@ -26,22 +28,10 @@ if TYPE_CHECKING:  # they bring TFX
 
     from pipeline.local.stages import Executed
 
-# Modules that stages need; the server imports them before the first stage starts.
-_IMPORTED_BY_STAGES = (
-    "pipeline.local.stages",
-    "components.evaluator.genre_metrics",
-    "components.evaluator.probability_metrics",
-    "components.example_gen.component",
-    "components.gate.component",
-    "components.run_recorder.component",
-    "components.run_recorder.pictures",
-    "components.trainer.executor",
-    "components.trainer.release.ensemble",
-    "components.trainer.trainer",
-    "components.transform.preprocessing",
-    "mlflow.store.tracking.sqlalchemy_store",
-)
-_SECONDS_TO_END = 30
+_ROOT = Path(__file__).resolve().parents[2]
+_PRELOADED = "pipeline.local.preloaded"
+_SECONDS_TO_EXIT = 30  # of a process whose function has returned
+_SECONDS_TO_OBEY = 5
 
 
 class StageError(Exception):
@@ -49,45 +39,37 @@ class StageError(Exception):
 
 
 class StageProcesses:
-    """Runs functions in processes of their own; a context manager."""
+    """Runs functions in processes of their own; a context manager that ends them."""
 
-    def __init__(self, *places: str, start_method: str = "fork") -> None:
-        """Starts the server, which imports what is not imported yet in the background.
+    def __init__(self, *folders: str) -> None:
+        """Starts the fork server, unless this process has one; it imports in the background.
 
         Args:
-          places: Folders that stages read and write, whose disk may be full when one fails.
-          start_method: How `multiprocessing` starts the server: "fork" shares this process's
-            imports, but this process must not have used TensorFlow or gRPC, whose threads do not
-            survive a fork; "spawn" works at any time.
+          folders: What stages read and write, whose disk may be full when one fails.
         """
-        self._places = places
-        self._sending = threading.Lock()
-        self._running: set[int] = set()
-        context = multiprocessing.get_context(start_method)
-        self._control, theirs = context.Pipe()
-        # Forked, the server holds this end too, and must close it: it learns from the end of the
-        # pipe that this process has ended.
-        ours = self._control if start_method == "fork" else None
-        self._server = context.Process(target=_serve, args=(theirs, ours))  # type: ignore[attr-defined]
-        self._server.start()
-        theirs.close()
+        self._folders = folders
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([_PRELOADED])
+        # The server looks for the module there.
+        paths = [str(_ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, dict.fromkeys(paths)))
+        forkserver.ensure_running()
+        # multiprocessing keeps a list of processes that only one thread may look through.
+        self._bookkeeping = threading.Lock()
+        self._running: dict[ForkServerProcess, bool] = {}  # and whether it is a stage
+        self._stopped = False
 
     def __enter__(self) -> "StageProcesses":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends what still runs in the background, and the server."""
-        self.stop()
-        self._control.close()
-        self._server.join(_SECONDS_TO_END)
-        for pid in tuple(self._running):
-            _signal(pid, signal.SIGKILL)
-        self._server.join()
+        """Ends what still runs."""
+        _end(list(self._running))
 
     def stop(self) -> None:
-        """Interrupts every function that runs."""
-        for pid in tuple(self._running):
-            _signal(pid, signal.SIGTERM)
+        """Ends the executors that run, and starts no other."""
+        self._stopped = True
+        _end([process for process, is_stage in list(self._running.items()) if is_stage])
 
     def execute(self, spec: "Message", execution: "ExecutionInfo") -> "Executed":
         """Runs an executor and reports its progress to this process's listeners.
@@ -102,85 +84,88 @@ class StageProcesses:
         """
         from pipeline.local.stages import execute_invocation
 
-        executed: Executed = self.run(execute_invocation, spec, execution.to_proto())
+        executed: Executed = self._run(
+            execute_invocation, spec, execution.to_proto(), is_stage=True
+        )
         return executed
 
     def start(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        """Runs a function as `run` does, and does not wait for it."""
-        future: Future[Any] = Future()
-
-        def wait() -> None:
-            try:
-                future.set_result(self.run(function, *arguments))
-            except BaseException as error:
-                future.set_exception(error)
-
-        threading.Thread(target=wait, daemon=True).start()
-        return future
-
-    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Runs a function and reports its progress to this process's listeners.
+        """Runs a function and does not wait for it; `stop` does not end it.
 
         Args:
           function: Defined at the top of a module.
           arguments: What can be pickled.
 
         Returns:
-          What the function returned, which must be picklable.
-
-        Raises:
-          UserError: It ended with a user's mistake.
-          StageError: It failed otherwise.
+          The future of what it returns, which must be picklable, or of the error that `execute`
+          would raise.
         """
-        messages, their_messages = multiprocessing.Pipe()
-        status, their_status = multiprocessing.Pipe()
-        with messages, status:
+        future: Future[Any] = Future()
+
+        def wait() -> None:
             try:
-                with self._sending:
-                    self._control.send((dict(os.environ), self._places, function, arguments))
-                    for theirs in (their_messages, their_status):
-                        reduction.send_handle(self._control, theirs.fileno(), self._server.pid)
-                    their_messages.close()
-                    their_status.close()
-                pid = status.recv()
+                future.set_result(self._run(function, *arguments))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=wait, daemon=True).start()
+        return future
+
+    def _run(self, function: Callable[..., Any], *arguments: Any, is_stage: bool = False) -> Any:
+        messages, sender = self._context.Pipe(duplex=False)
+        with messages, sender:
+            process = self._context.Process(
+                target=_run_function,
+                args=(sender, dict(os.environ), self._folders, function, arguments),
+            )
+            try:
+                with self._bookkeeping:
+                    process.start()
             except (EOFError, OSError) as error:
                 raise StageError("the process that starts the stages has ended") from error
-            self._running.add(pid)
-            patience = 0
+            sender.close()
+            self._running[process] = is_stage
             try:
+                if is_stage and self._stopped:
+                    raise StageError("the run was stopped")
                 kind, content = _follow(messages)
-                patience = _SECONDS_TO_END
+                _wait([process], _SECONDS_TO_EXIT)
             finally:
-                exit_code = _end(pid, status, patience)
-                self._running.discard(pid)
+                _end([process])
+                with self._bookkeeping:
+                    process.join()
+                    del self._running[process]
         if kind == "done":
             return content
         if kind == "mistake":
             raise content
-        raise StageError(content if kind == "failed" else _how_it_ended(exit_code))
+        raise StageError(content if kind == "failed" else _how_it_ended(process.exitcode))
 
 
-def _end(pid: int, status: connection.Connection, patience: int) -> int | None:
-    """Waits so many seconds for a process to end by itself, then stops it.
+def _end(processes: Collection[ForkServerProcess]) -> None:
+    """Ends processes, those that have ended already excepted.
 
-    Returns:
-      Its exit code; None if the server has ended, which alone knows it.
+    Each is asked twice before it is killed: an interrupt that comes in a callback is lost.
     """
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if status.poll(patience):
+    for ask in (ForkServerProcess.terminate, ForkServerProcess.terminate, ForkServerProcess.kill):
+        running = _wait(processes, 0)
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                ask(process)
+        _wait(running, _SECONDS_TO_OBEY)
+
+
+def _wait(processes: Collection[ForkServerProcess], seconds: float) -> list[ForkServerProcess]:
+    """Waits until processes have ended; returns those that have not after so many seconds."""
+    deadline = time.monotonic() + seconds
+    running = {process.sentinel: process for process in processes}
+    while running:
+        ended = connection.wait(list(running), max(0.0, deadline - time.monotonic()))
+        for sentinel in ended:
+            del running[sentinel]  # type: ignore[arg-type]
+        if not ended:
             break
-        patience = _SECONDS_TO_END
-        _signal(pid, number)
-    try:
-        exit_code: int = status.recv()
-    except (EOFError, OSError):
-        return None
-    return exit_code
-
-
-def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+    return list(running.values())
 
 
 def _follow(messages: connection.Connection) -> tuple[str, Any]:
@@ -195,96 +180,43 @@ def _follow(messages: connection.Connection) -> tuple[str, Any]:
         progress.report(*content)
 
 
-def _serve(control: connection.Connection, other_end: connection.Connection | None) -> None:
-    """Forks a process for each function that is to be run; the main function of the server.
-
-    Args:
-      control: Takes the arguments of `_run_function`, each followed by the handles of two pipes:
-        one for the process's messages, one that tells its id and, once it has ended, its exit code.
-      other_end: The runner's end of it, if this process was forked and so holds it.
-    """
-    if other_end is not None:
-        other_end.close()
-    interruptible = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the runner, which ends stages
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with runtime.importing():
-        for module in _IMPORTED_BY_STAGES:
-            importlib.import_module(module)
-    context = multiprocessing.get_context("fork")
-    process: multiprocessing.process.BaseProcess
-    running: dict[Any, tuple[multiprocessing.process.BaseProcess, connection.Connection]] = {}
-    with contextlib.suppress(EOFError, OSError):  # the runner has ended
-        while True:
-            for ready in connection.wait([control, *running]):
-                if ready is control:
-                    arguments = control.recv()
-                    messages, status = (
-                        connection.Connection(reduction.recv_handle(control)) for _ in range(2)
-                    )
-                    # The process inherits these; held open, they would hide the server's end.
-                    others = (control, status, *(other for _, other in running.values()))
-                    process = context.Process(
-                        target=_run_function, args=(others, messages, interruptible, *arguments)
-                    )
-                    process.start()
-                    messages.close()
-                    running[process.sentinel] = process, status
-                    answer = process.pid
-                else:
-                    ended, status = running.pop(ready)
-                    ended.join()
-                    answer = ended.exitcode
-                with contextlib.suppress(OSError):  # whoever waited for it has gone
-                    status.send(answer)
-
-
 def _run_function(
-    others: tuple[connection.Connection, ...],
     messages: connection.Connection,
-    interruptible: bool,
     environment: dict[str, str],
-    places: tuple[str, ...],
+    folders: tuple[str, ...],
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
     """Runs one function; the main function of its process."""
-    for other in others:
-        other.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the runner, which ends stages
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
-    signal.signal(signal.SIGTERM, _interrupt)
-    if interruptible:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_end_with_the_runner, daemon=True).start()
     sending = threading.Lock()
 
     def send(kind: str, content: object) -> None:
         with sending, contextlib.suppress(OSError):
             messages.send((kind, content))
 
-    threading.Thread(target=_end_with_the_run, args=(messages,), daemon=True).start()
     try:
         with progress.listening(lambda *event: send("progress", event)):
             result = function(*arguments)
         send("done", result)
     except BaseException as error:
         traceback.print_exc()
-        mistake = user_error(error) or storage.disk_full(error, *places)
+        mistake = user_error(error) or storage.disk_full(error, *folders)
         if mistake is not None:
             send("mistake", mistake)
         else:
             send("failed", one_line(error))
 
 
-def _end_with_the_run(messages: connection.Connection) -> None:
-    """Ends this process when the runner's is gone: the runner sends nothing while a stage runs."""
-    with contextlib.suppress(OSError):
-        messages.poll(None)
-    os._exit(1)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _end_with_the_runner() -> None:
+    runner = multiprocessing.parent_process()
+    if runner is not None:
+        runner.join()
+        os._exit(1)
 
 
 def _how_it_ended(exit_code: int | None) -> str:

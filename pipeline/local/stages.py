@@ -4,15 +4,18 @@ Does what TFX's LocalDagRunner does, which does not tell its caller which node i
 whether its outputs came from the cache.
 """
 
+import contextlib
 import dataclasses
-import datetime
+import functools
 import logging
 import resource
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+import uuid
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 from google.protobuf.message import Message
 from ml_metadata.proto import metadata_store_pb2
@@ -26,19 +29,16 @@ from tfx.orchestration.portable import (
     launcher,
     runtime_parameter_utils,
 )
-from tfx.proto.orchestration import (
-    execution_result_pb2,
-    local_deployment_config_pb2,
-    pipeline_pb2,
-)
+from tfx.proto.orchestration import execution_result_pb2
 from tfx.proto.orchestration.execution_invocation_pb2 import ExecutionInvocation
 
+from pipeline.local import capacity
 from pipeline.local.schedule import run_graph
 
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """One artifact: its place and its custom properties."""
+    """One artifact: its URI and its custom properties."""
 
     uri: str
     properties: dict[str, str | int | float]
@@ -80,167 +80,176 @@ class Executed:
     processor_seconds: float
 
 
-Execute = Callable[[Message, data_types.ExecutionInfo], Executed]
-Watch = Callable[[str, int, int], AbstractContextManager[None]]
+class Executors(Protocol):
+    """Runs executors, several at a time, each in a thread of its caller's."""
+
+    def execute(self, spec: Message, execution: data_types.ExecutionInfo) -> Executed:
+        """Runs the executor that `spec` names, given its inputs, outputs and parameters."""
+
+    def stop(self) -> None:
+        """Makes the executors that run end, and starts no other."""
+
+
+class Here:
+    """Runs executors in this process, where they cannot be stopped."""
+
+    def execute(self, spec: Message, execution: data_types.ExecutionInfo) -> Executed:
+        """Runs the executor that `spec` names, given its inputs, outputs and parameters."""
+        operator = launcher.DEFAULT_EXECUTOR_OPERATORS[type(spec)](executor_spec=spec)
+        before = _processor_seconds()
+        output = operator.run_executor(execution)
+        return Executed(output, _peak_bytes(), _processor_seconds() - before)
+
+    def stop(self) -> None:
+        """Does nothing."""
+
+
+class Observer:
+    """Is told of each stage, in the thread that the stage has; by itself it does nothing."""
+
+    def running(self, stage: str) -> AbstractContextManager[None]:
+        """Returns a context manager that the stage runs inside."""
+        return contextlib.nullcontext()
+
+    def finished(self, result: StageResult) -> None:
+        """Takes the result of a stage that did not fail."""
 
 
 def run_stages(
     pipeline: tfx_pipeline.Pipeline,
     *,
-    watch: Watch,
-    finished: Callable[[StageResult], None],
-    execute: Execute | None = None,
-    last: str = "",
-    left_out: Collection[str] = (),
+    executors: Executors | None = None,
+    observer: Observer | None = None,
+    only: Collection[str] | None = None,
     run_id: str = "",
     at_once: int = 1,
-    alone: Callable[[str], bool] = lambda _: False,
-    stop: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, StageResult]:
     """Runs every stage; an executor's exception passes through, and finished work stays.
 
     This process resolves inputs, looks into the cache and writes to the metadata store, over one
-    connection and one stage at a time. Only executors may run elsewhere and beside each other; when
-    one fails, those beside it go on to their end.
+    connection. Only executors run beside each other; when one fails, those beside it go on to their
+    end.
 
     Args:
       pipeline: What to run.
-      watch: Called with a stage's id, its position from one and the number of stages; the stage
-        runs inside the context manager that it returns.
-      finished: Called with each result.
-      execute: Runs an executor, given its specification and what TFX tells it; in this process
-        unless given. It is not called for a stage whose outputs are cached.
-      last: Id of the stage to stop after; all of them are run without it.
-      left_out: Ids of stages that are not run, and that none which is run needs.
-      run_id: Of the run; the time unless given.
-      at_once: Most stages at a time. With more than one, `execute` must not run them in this
-        process, and `watch` and `finished` are called in threads.
-      alone: Whether nothing may run beside a stage of this id.
-      stop: Ends what `execute` runs; called if this thread is interrupted.
+      executors: Runs the executors of stages that are not cached; in this process unless given.
+      observer: Is told of each stage.
+      only: Ids of the stages to run, which need no other; all unless given.
+      run_id: Of the run; a new one unless given.
+      at_once: Most stages at a time; with more than one, not in this process.
+      check: Called every second; its exception stops the executors and passes through.
 
     Returns:
       Results by node id, in order.
     """
+    executors, observer = executors or Here(), observer or Observer()
     compiled = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(
-        compiled,
-        {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id or datetime.datetime.now().isoformat()},
+        compiled, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id or uuid.uuid4().hex}
     )
     deployment = runner_utils.extract_local_deployment_config(compiled)
     kind = deployment.metadata_connection_config.WhichOneof("connection_config")
     connection = getattr(deployment.metadata_connection_config, kind)
     nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
-    positions = {stage: position for position, stage in enumerate(nodes, start=1)}
     needs = {
         stage: list(node.upstream_nodes)
         for stage, node in nodes.items()
-        if stage not in left_out and (not last or positions[stage] <= positions[last])
+        if only is None or stage in only
     }
-    taking_turns = threading.Lock()
     logging.getLogger("absl").addFilter(_is_no_false_alarm)
-    with _SharedConnection(connection) as store:
+    with _SharedStore(connection).opened() as store:
 
         def run(stage: str) -> StageResult:
             started = time.monotonic()
+            executed: list[Executed] = []
             spec = runner_utils.extract_executor_spec(deployment, stage)
-            # A node that computes nothing, as TFX's Importer, names no executor.
-            operator = _Operator(spec, execute or execute_here, taking_turns) if spec else None
-            with watch(stage, positions[stage], len(nodes)), taking_turns:
-                execution = _launcher(
-                    nodes[stage], compiled, store=store, deployment=deployment, operator=operator
+            operator = functools.partial(_Operator, execute=executors.execute, executed=executed)
+            with observer.running(stage):
+                execution = launcher.Launcher(
+                    pipeline_node=nodes[stage],
+                    mlmd_connection=store,
+                    pipeline_info=compiled.pipeline_info,
+                    pipeline_runtime_spec=compiled.runtime_spec,
+                    executor_spec=spec,
+                    custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, stage),
+                    custom_executor_operators={type(spec): operator},
                 ).launch()
                 seconds = time.monotonic() - started
-                executed = operator.executed if operator else None
-                result = _result(store, stage, int(execution.execution_id), executed, seconds)
-            finished(result)
+                result = _result(store, stage, int(execution.execution_id), seconds, executed)
+            observer.finished(result)
             return result
 
         return run_graph(
-            needs, run, at_once=at_once, alone=[stage for stage in needs if alone(stage)], stop=stop
+            needs,
+            run,
+            at_once=at_once,
+            alone=[stage for stage in needs if capacity.runs_alone(stage)],
+            check=check,
+            stop=executors.stop,
         )
 
 
-def execute_here(spec: Message, execution: data_types.ExecutionInfo) -> Executed:
-    """Runs an executor in this process.
+def execute_invocation(spec: Message, invocation: ExecutionInvocation) -> Executed:
+    """Runs an executor in this process, from what can be sent to another one.
 
     Args:
       spec: Names the executor.
-      execution: Its inputs, outputs and parameters.
+      invocation: Its inputs, outputs and parameters.
     """
-    operator = launcher.DEFAULT_EXECUTOR_OPERATORS[type(spec)](executor_spec=spec)
-    before = _processor_seconds()
-    output = operator.run_executor(execution)
-    return Executed(output, _peak_bytes(), _processor_seconds() - before)
+    return Here().execute(spec, data_types.ExecutionInfo.from_proto(invocation))
 
 
-def execute_invocation(spec: Message, invocation: ExecutionInvocation) -> Executed:
-    """Runs an executor, as `execute_here` does, from what can be sent to another process."""
-    return execute_here(spec, data_types.ExecutionInfo.from_proto(invocation))
+class _SharedStore(metadata.Metadata):
+    """A metadata store with one connection, which inside `with store:` one thread has for itself.
 
+    TFX's launcher enters the store where it reads or writes, and leaves it while an executor runs.
+    """
 
-def _launcher(
-    node: pipeline_pb2.PipelineNode,
-    compiled: pipeline_pb2.Pipeline,
-    *,
-    store: metadata.Metadata,
-    deployment: local_deployment_config_pb2.LocalDeploymentConfig,
-    operator: "_Operator | None",
-) -> launcher.Launcher:
-    """TFX's launcher of one node."""
-    stage = node.node_info.id
-    spec = runner_utils.extract_executor_spec(deployment, stage)
-    return launcher.Launcher(
-        pipeline_node=node,
-        mlmd_connection=store,
-        pipeline_info=compiled.pipeline_info,
-        pipeline_runtime_spec=compiled.runtime_spec,
-        executor_spec=spec,
-        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, stage),
-        custom_executor_operators={type(spec): operator.of_launcher} if operator else None,
-    )
+    def __init__(self, connection: metadata_store_pb2.ConnectionConfig) -> None:
+        super().__init__(connection)
+        self._turn = threading.RLock()
 
+    @contextlib.contextmanager
+    def opened(self) -> Iterator["_SharedStore"]:
+        super().__enter__()
+        try:
+            yield self
+        finally:
+            super().__exit__()
 
-class _SharedConnection(metadata.Metadata):
-    """A metadata store that stays open: entering it again opens no second connection."""
-
-    def __enter__(self) -> "_SharedConnection":
-        if self._users:
-            self._users += 1
-        else:
-            super().__enter__()
+    def __enter__(self) -> "_SharedStore":
+        self._turn.acquire()
         return self
+
+    def __exit__(self, *_: object) -> None:
+        self._turn.release()
 
 
 class _Operator(base_executor_operator.BaseExecutorOperator):
-    """Has TFX's launcher run an executor by a function of ours, while other stages have their turn.
-
-    Attributes:
-      executed: What the function returned; None while the executor has not run.
-    """
+    """Has TFX's launcher run an executor by a function of ours."""
 
     SUPPORTED_EXECUTOR_SPEC_TYPE = list(launcher.DEFAULT_EXECUTOR_OPERATORS)
     SUPPORTED_PLATFORM_CONFIG_TYPE: list[type] = []
 
-    def __init__(self, spec: Message, execute: Execute, taking_turns: threading.Lock) -> None:
-        """Keeps the lock that the launcher holds, which is free while the executor runs."""
-        super().__init__(spec)
-        self._execute = execute
-        self._taking_turns = taking_turns
-        self.executed: Executed | None = None
-
-    def of_launcher(self, **_: object) -> "_Operator":
-        """Called by the launcher where it would construct an operator of its own."""
-        return self
+    def __init__(
+        self,
+        executor_spec: Message,
+        platform_config: Message | None,
+        *,
+        execute: Callable[[Message, data_types.ExecutionInfo], Executed],
+        executed: list[Executed],
+    ) -> None:
+        """Keeps the function, and the list that what it returns is added to."""
+        super().__init__(executor_spec, platform_config)
+        self._run = functools.partial(execute, executor_spec)
+        self._executed = executed
 
     def run_executor(
         self, execution_info: data_types.ExecutionInfo
     ) -> execution_result_pb2.ExecutorOutput:
-        self._taking_turns.release()
-        try:
-            self.executed = self._execute(self._executor_spec, execution_info)
-        finally:
-            self._taking_turns.acquire()
-        return self.executed.output
+        self._executed.append(self._run(execution_info))
+        return self._executed[-1].output
 
 
 def _is_no_false_alarm(record: logging.LogRecord) -> bool:
@@ -263,33 +272,33 @@ def _processor_seconds() -> float:
 
 
 def _result(
-    handle: metadata.Metadata,
+    store: metadata.Metadata,
     stage: str,
     execution_id: int,
-    executed: Executed | None,
     seconds: float,
+    executed: list[Executed],
 ) -> StageResult:
-    (execution,) = handle.store.get_executions_by_id([execution_id])
-    events = handle.store.get_events_by_execution_ids([execution_id])
-    outputs = [event for event in events if event.type == metadata_store_pb2.Event.OUTPUT]
-    artifacts = {
-        artifact.id: artifact
-        for artifact in handle.store.get_artifacts_by_id([event.artifact_id for event in outputs])
-    }
-    by_key: dict[str, list[Output]] = {}
-    for event in outputs:
-        key = _key(event.path.steps)
-        by_key.setdefault(key, []).append(_output(artifacts[event.artifact_id]))
-    cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
-    if executed is None:
-        return StageResult(stage, cached, seconds, by_key)
+    with store:
+        (record,) = store.store.get_executions_by_id([execution_id])
+        events = store.store.get_events_by_execution_ids([execution_id])
+        keys = {
+            event.artifact_id: next(step.key for step in event.path.steps if step.HasField("key"))
+            for event in events
+            if event.type == metadata_store_pb2.Event.OUTPUT
+        }
+        artifacts = {each.id: each for each in store.store.get_artifacts_by_id(list(keys))}
+    outputs: dict[str, list[Output]] = {}
+    for artifact, key in keys.items():
+        outputs.setdefault(key, []).append(_output(artifacts[artifact]))
+    cached = record.last_known_state == metadata_store_pb2.Execution.CACHED
     return StageResult(
-        stage, cached, seconds, by_key, executed.peak_bytes, executed.processor_seconds
+        stage,
+        cached,
+        seconds,
+        outputs,
+        peak_bytes=max((execution.peak_bytes for execution in executed), default=0),
+        processor_seconds=sum(execution.processor_seconds for execution in executed),
     )
-
-
-def _key(steps: Iterable[metadata_store_pb2.Event.Path.Step]) -> str:
-    return next(step.key for step in steps if step.HasField("key"))
 
 
 def _output(artifact: metadata_store_pb2.Artifact) -> Output:

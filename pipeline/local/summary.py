@@ -4,17 +4,16 @@ import dataclasses
 import json
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from tfx.utils import io_utils
 
-from components.common import remarks
-from components.example_gen.report import as_sentence
 from pipeline.config import PipelineConfig
-from pipeline.local.stages import StageResult
+
+if TYPE_CHECKING:  # it brings TensorFlow
+    from pipeline.local.stages import StageResult
 
 SPLITS = ("train", "validation", "test")
 _MOST_NAMED = 4
@@ -57,8 +56,35 @@ class Summary:
     remarks: tuple[str, ...] = ()
 
 
-def gather(results: dict[str, StageResult]) -> Summary:
+def show_run(results: "dict[str, StageResult]", config: PipelineConfig, console: Console) -> bool:
+    """Prints what came out of a run.
+
+    Args:
+      results: Of every stage, by node id.
+      config: Settings of the run.
+      console: Where to print.
+
+    Returns:
+      Whether production has the model that the run chose.
+    """
+    from pipeline.local import tracking
+
+    summary = gather(results)
+    show(summary, config=config, console=console)
+    if shortcomings := tracking.shortcomings(results["RunRecorder"]):
+        console.print()
+        for line in shortcomings:
+            console.print(f"[yellow]![/] {escape(line)}", highlight=False, soft_wrap=True)
+    return bool(summary.pushed_to)
+
+
+def gather(results: "dict[str, StageResult]") -> Summary:
     """Reads the figures from the artifacts of a finished run."""
+    from tfx.utils import io_utils
+
+    from components.common import remarks
+    from components.example_gen.report import as_sentence
+
     report = results["GtzanExampleGen"].outputs["ingest_report"][0]
     selection_uri = results["ModelSelector"].outputs["selection"][0].uri
     selection = json.loads(io_utils.read_string_file(f"{selection_uri}/selection.json"))

@@ -10,19 +10,26 @@ from pipeline.local.stages import StageResult
 from pipeline.local.tracking_store import tracking_uri
 from pipeline.run_parameters import run_parameters
 
+_STORE_TAG = "gatefold.metadata_store"
 
-def open_run(config: PipelineConfig, data_fingerprint: str, run_id: str) -> None:
-    """Opens the store and starts the pipeline's run; the nodes find it by the run's id.
 
-    The run exists from the start, so that one that fails in ingest is in the store, too.
+def open_run(config: PipelineConfig, data_fingerprint: str, run_id: str, store: str) -> None:
+    """Opens MLflow's store and starts the pipeline's run; the nodes find it by the run's id.
+
+    The run exists from the start, so that one that fails in ingest is in the store, too. Runs that
+    were killed are marked as such.
 
     Args:
       config: The run.
       data_fingerprint: Of the data set.
       run_id: Of this run of the pipeline.
+      store: Name of the metadata store, which no other run uses meanwhile.
     """
     mlflow_store.follow(config.local_folder)
     runs = _runs(config, run_id)
+    for killed in runs.still_running({_STORE_TAG: store}):
+        _runs(config, killed).end("KILLED")
+    runs.log_tags(runs.pipeline_run(), {_STORE_TAG: store})
     parameters = {**run_parameters(config), "data_fingerprint": data_fingerprint}
     runs.log_params(runs.pipeline_run(), parameters)
 
@@ -35,7 +42,7 @@ def fail_run(config: PipelineConfig, run_id: str) -> None:
       run_id: Of this run of the pipeline.
     """
     try:
-        _runs(config, run_id).fail()
+        _runs(config, run_id).end("FAILED")
     except tracking.store_errors() as error:
         logging.warning("MLflow does not know that this run failed: %s", error)
 

@@ -28,7 +28,7 @@ TRACKS_PER_GENRE = 4
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A finished run: its exit code, what the user saw, and how often each stage was executed."""
+    """A finished run: its exit code, what the user saw, and how each stage ended."""
 
     code: int
     screen: str
@@ -62,6 +62,10 @@ def run(*arguments: str, process: WarmProcess | subprocess.Popen | None = None) 
     process = process or start(*arguments)
     screen, _ = process.communicate(timeout=900)
     return Run(process.returncode, screen)
+
+
+def output_of(arguments: list[str]) -> Path:
+    return Path(arguments[arguments.index("--output") + 1])
 
 
 def assert_served(models: Path, track: Path, folder: Path) -> None:
@@ -126,14 +130,14 @@ def arguments(sample, permissive, shared) -> list[str]:
     """A quick run that the gate lets pass."""
     return [
         *("--data", str(sample), "--output", str(shared / "output"), "--epochs", "1"),
-        *("--gate", permissive),
+        *("--gate", permissive, "--set", "audio.clip_seconds=4"),
         *("--set", "training.windows_per_track=1", "--models", "cnn"),
     ]
 
 
 @pytest.fixture(scope="session")
 def output(arguments) -> Path:
-    return Path(arguments[arguments.index("--output") + 1])
+    return output_of(arguments)
 
 
 @pytest.fixture(scope="session")

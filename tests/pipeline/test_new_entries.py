@@ -1,8 +1,8 @@
 """The model and the feature of the docs' examples are added as the docs say, and run through."""
 
-import contextlib
 import importlib
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -18,6 +18,7 @@ from pipeline import options
 from pipeline.local.stages import run_stages
 from pipeline.pipeline import create_pipeline, ingest_settings
 from tests.conftest import ROOT
+from tests.e2e.conftest import assert_served
 from tests.example_gen.conftest import sound, write_track
 from tests.trainer import saved_models
 
@@ -67,12 +68,14 @@ def write_music(folder):
 @pytest.mark.slow
 @pytest.mark.usefixtures("added")
 def test_a_model_and_a_feature_of_a_file_each_run_through_the_pipeline(tmp_path):
+    body = saved_models.save("yamnet", tmp_path / "yamnet")
+    music_folder = write_music(tmp_path / "music")
     config, _ = options.parse(
         [
-            *("--data", str(write_music(tmp_path / "music")), "--genres", ",".join(GENRES)),
+            *("--data", str(music_folder), "--genres", ",".join(GENRES)),
             *("--output", str(tmp_path / "out"), "--models", "envelope,embedding"),
-            *("--weights", saved_models.save("yamnet", tmp_path / "yamnet")),
-            *("--min-accuracy", "0", "--min-macro-f1", "0"),
+            *("--weights", body, "--min-accuracy", "0", "--min-macro-f1", "0"),
+            *("--set", "audio.clip_seconds=4"),
         ]
     )
     dag = create_pipeline(
@@ -80,7 +83,7 @@ def test_a_model_and_a_feature_of_a_file_each_run_through_the_pipeline(tmp_path)
         data_fingerprint=fingerprint(config.data.folder, ingest_settings(config)),
         run_id="run",
     )
-    results = run_stages(dag, watch=lambda *_: contextlib.nullcontext(), finished=lambda _: None)
+    results = run_stages(dag)
     assert {"Transform-loudness", "Trainer-envelope", "Evaluator-envelope"} <= results.keys()
     assert len(list((tmp_path / "out" / "serving" / "genre").glob("[0-9]*"))) == 1
     music = tf.constant(sound(7, seconds=10.0)[np.newaxis], tf.float32)
@@ -94,3 +97,8 @@ def test_a_model_and_a_feature_of_a_file_each_run_through_the_pipeline(tmp_path)
         np.testing.assert_allclose(answer["probabilities"].numpy().sum(), 1.0, atol=1e-5)
         # A steady tone is what it has learnt to tell from one that comes and goes.
         assert answer["probabilities"].numpy().argmax() == 0
+    shutil.rmtree(body)  # a release holds all that it needs
+    model = results["Trainer-embedding"].outputs["model"][0].uri
+    shutil.copytree(f"{model}/Format-Serving", tmp_path / "served" / "genre" / "1")
+    track = min(music_folder.rglob("*.wav"))
+    assert_served(tmp_path / "served" / "genre", track, tmp_path)

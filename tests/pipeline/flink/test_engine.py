@@ -5,7 +5,6 @@ of their own, as in a run. The direct runner then does the same work in this pro
 both evaluate has random weights: what is compared is the engines.
 """
 
-import contextlib
 import json
 import os
 import shutil
@@ -108,17 +107,11 @@ def stages(config, endpoint) -> dict[str, StageResult]:
     dag = create_pipeline(config, data_fingerprint="data", run_id="flink")
     with (
         pytest.MonkeyPatch.context() as patch,
-        # Spawned, as other tests may have used TensorFlow in this process.
-        StageProcesses(config.output, start_method="spawn") as processes,
+        StageProcesses(config.output) as processes,
     ):
         patch.setenv(JOB_ENDPOINT, endpoint)
-        return run_stages(
-            dag,
-            execute=processes.execute,
-            watch=lambda *_: contextlib.nullcontext(),
-            finished=lambda _: None,
-            last=TRANSFORM,
-        )
+        stages = [node.id for node in dag.components]
+        return run_stages(dag, executors=processes, only=stages[: stages.index(TRANSFORM) + 1])
 
 
 def uri(results: dict[str, StageResult], stage: str, key: str) -> str:

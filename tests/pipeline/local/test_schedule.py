@@ -59,11 +59,6 @@ def test_a_node_waits_for_all_that_it_needs_and_none_is_beside_one_that_runs_alo
     assert at_once > 1 or not any(watched.beside.values())
 
 
-def test_one_at_a_time_runs_in_the_calling_thread():
-    threads = run_graph(DIAMOND, lambda _: threading.get_ident(), at_once=1)
-    assert set(threads.values()) == {threading.get_ident()}
-
-
 def test_what_runs_beside_a_failed_node_ends_well_and_nothing_starts_after_it():
     ended, failing = [], threading.Event()
 
@@ -80,15 +75,22 @@ def test_what_runs_beside_a_failed_node_ends_well_and_nothing_starts_after_it():
     assert ended == ["first", "right"]
 
 
-def test_an_interrupt_ends_what_runs():
-    stopped = threading.Event()
+@pytest.mark.parametrize("way", ["interrupt", "check"])
+def test_an_interrupt_ends_what_runs_even_if_a_library_lost_the_exception(way):
+    running, stopped = threading.Event(), threading.Event()
 
     def run(node: str) -> None:
         if node == "first":
             return
-        _thread.interrupt_main()
+        running.set()
+        if way == "interrupt":
+            _thread.interrupt_main()
         assert stopped.wait(60)
 
+    def check() -> None:
+        if way == "check" and running.is_set():
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        run_graph(DIAMOND, run, at_once=2, stop=stopped.set)
+        run_graph(DIAMOND, run, at_once=2, check=check, stop=stopped.set)
     assert stopped.is_set()

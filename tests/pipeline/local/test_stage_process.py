@@ -1,157 +1,171 @@
-"""A stage runs in a process of its own: what passes back, and what happens when it dies."""
+"""A stage runs in a process of its own: what passes back, and what happens when it ends early."""
 
-import contextlib
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-from tfx import v1 as tfx
-from tfx.types import standard_artifacts
+from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.types.standard_artifacts import Model
 
 from components.common import progress
 from components.common.errors import UserError
 from pipeline.config import DataConfig, PipelineConfig
-from pipeline.local import metadata_store
-from pipeline.local.runner import _ending, _interruptible
+from pipeline.local import stage_process
 from pipeline.local.stage_process import StageError, StageProcesses
-from pipeline.local.stages import StageResult, run_stages
-from pipeline.pipeline import create_pipeline
-from tests.example_gen.conftest import write_music
+from pipeline.local.stages import Observer, StageResult, run_stages
+from tests.pipeline.local import stub_nodes
+from tests.pipeline.local.conftest import wait_until
 
 
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory):
-    # Spawned, as other tests may have used TensorFlow in this process.
-    place = str(tmp_path_factory.mktemp("anywhere"))
-    with StageProcesses(place, start_method="spawn") as stages:
-        yield stages
+@pytest.fixture
+def processes(tmp_path):
+    with StageProcesses(str(tmp_path)) as processes:
+        yield processes
 
 
-def ingest(stages: StageProcesses, music, output) -> dict:
-    config = PipelineConfig(data=DataConfig(str(music)), output=str(output), models=("cnn",))
-    metadata_store.identity(config.metadata_file)
-    return run_stages(
-        create_pipeline(config, data_fingerprint=str(time.time()), run_id="run"),
-        execute=stages.execute,
-        watch=lambda *_: contextlib.nullcontext(),
-        finished=lambda _: None,
-        last="GtzanExampleGen",
-    )
+@pytest.fixture
+def orders(tmp_path) -> Path:
+    folder = tmp_path / "orders"
+    folder.mkdir()
+    return folder
 
 
-def test_progress_and_results_come_back(stages, tmp_path):
-    music = write_music(tmp_path / "music")
+def stub_dag(tmp_path, orders: Path) -> Pipeline:
+    config = PipelineConfig(DataConfig("music"), output=str(tmp_path / "out"))
+    (tmp_path / "out").mkdir(exist_ok=True)
+    return stub_nodes.create_pipeline(config, orders=str(orders), setting="")
+
+
+class Finished(Observer):
+    def __init__(self) -> None:
+        self.results: list[StageResult] = []
+
+    def finished(self, result: StageResult) -> None:
+        self.results.append(result)
+
+
+def test_progress_environment_and_results_come_back(processes, tmp_path, orders, monkeypatch):
+    monkeypatch.setenv("SAID_LATER", "yes")
+    assert processes.start(os.getenv, "SAID_LATER").result(120) == "yes"
     reports = []
     with progress.listening(lambda *event: reports.append(event)):
-        results = ingest(stages, music, tmp_path / "out")
-    assert results["GtzanExampleGen"].outputs["ingest_report"][0].properties["tracks"] == 50
-    assert ("tracks examined", 50, 50) in reports
-    assert results["GtzanExampleGen"].peak_bytes > 100e6
+        results = run_stages(stub_dag(tmp_path, orders), executors=processes)
+    assert ("steps", 1, 2) in reports
+    assert results["Work"].outputs["model"] and results["Work"].peak_bytes > 1e6
+    (executed_by,) = (orders / "Work.executed").read_text().split()
+    assert int(executed_by) != os.getpid()
 
 
-def test_a_users_mistake_comes_back_as_one_with_its_page(stages, tmp_path):
-    music = write_music(tmp_path / "music", per_genre=1)
-    with pytest.raises(UserError, match="no track in the") as mistake:
-        ingest(stages, music, tmp_path / "out")
-    assert "<html" in mistake.value.page
+def test_a_users_mistake_comes_back_as_one_with_its_page(processes, tmp_path, orders):
+    (orders / "Import.mistake").touch()
+    with pytest.raises(UserError, match="wrong music") as mistake:
+        run_stages(stub_dag(tmp_path, orders), executors=processes)
+    assert (mistake.value.page, mistake.value.page_name) == ("<html>all of it", "ingest.html")
 
 
-def stage_processes() -> list[psutil.Process]:
-    """The children of the server that forks stages."""
-    found = []
-    for child in psutil.Process().children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # some end while they are looked at
-            if any("multiprocessing.spawn" in word for word in child.cmdline()):
-                found += child.children()
-    return found
+def kill_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_stage_that_is_killed_is_said_to_have_been(stages, tmp_path):
-    music = write_music(tmp_path / "music")
-
-    def kill() -> None:
-        while not (found := stage_processes()):
-            time.sleep(0.05)
-        found[0].send_signal(signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
+def test_a_process_that_ends_early_is_told_by_how_it_ended(processes, tmp_path):
     with pytest.raises(StageError, match="was killed: was there enough memory"):
-        ingest(stages, music, tmp_path / "out")
-    killer.join()
-    results = ingest(stages, music, tmp_path / "out")  # and the next run works
-    assert results["GtzanExampleGen"].outputs
-
-
-def test_two_run_at_a_time_and_one_that_fails_is_told_by_the_future(stages, tmp_path):
-    """Each waits for the file that the other one writes."""
-    files = [str(tmp_path / name) for name in ("one", "other")]
-    futures = [stages.start(write_and_wait, *each) for each in (files, reversed(files))]
-    assert [future.result(120) for future in futures] == [files[0], files[1]]
+        processes.start(kill_this_process).result(120)
+    with pytest.raises(StageError, match="exit code 3"):
+        processes.start(os._exit, 3).result(120)
     with pytest.raises(StageError, match="FileNotFoundError"):
-        stages.start(os.listdir, str(tmp_path / "missing")).result(120)
+        processes.start(os.listdir, str(tmp_path / "missing")).result(120)
+    assert processes.start(len, "abc").result(120) == 3
+
+
+def ignore_signals(file: str) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def test_a_process_that_hears_no_signal_is_killed_with_its_runner_s_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage_process, "_SECONDS_TO_OBEY", 0.5)
+    file = tmp_path / "pid"
+    with StageProcesses() as processes:
+        future = processes.start(ignore_signals, str(file))
+        wait_until(lambda: file.exists() and file.read_text())
+    with pytest.raises(StageError, match="was killed"):
+        future.result(60)
+    assert not psutil.pid_exists(int(file.read_text()))
+
+
+def test_stop_ends_stages_starts_no_other_and_spares_the_rest(processes, tmp_path, orders):
+    for order in ("Import.wait", "Import.loses-an-interrupt"):
+        (orders / order).touch()
+    file = tmp_path / "pid"
+    beside = processes.start(write_and_wait, str(file), str(tmp_path / "end"))
+
+    def interrupt() -> None:
+        if (orders / "Import.executed").exists() and file.exists():
+            raise KeyboardInterrupt
+
+    dag = stub_dag(tmp_path, orders)
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(dag, executors=processes, check=interrupt)
+    assert not psutil.pid_exists(int((orders / "Import.executed").read_text()))
+    with pytest.raises(StageError, match="stopped"):
+        run_stages(dag, executors=processes)
+    (tmp_path / "end").touch()
+    assert beside.result(60) == str(file)
+
+
+def test_ctrl_c_is_the_runner_s_alone(processes, tmp_path):
+    """A terminal sends it to every process of its group."""
+    file = tmp_path / "pid"
+    future = processes.start(write_and_wait, str(file), str(tmp_path / "end"))
+    wait_until(lambda: file.exists() and file.read_text())
+    os.kill(int(file.read_text()), signal.SIGINT)
+    (tmp_path / "end").touch()
+    assert future.result(60) == str(file)
 
 
 def write_and_wait(mine: str, others: str) -> str:
-    Path(mine).touch()
+    Path(mine).write_text(str(os.getpid()))
     while not Path(others).exists():
         time.sleep(0.01)
     return mine
 
 
-@tfx.dsl.components.component
-def meeting(
-    model: tfx.dsl.components.OutputArtifact[standard_artifacts.Model],
-    mine: tfx.dsl.components.Parameter[str],
-    others: tfx.dsl.components.Parameter[str],
-):
+@component
+def meeting(model: OutputArtifact[Model], mine: Parameter[str], others: Parameter[str]):
     """A node that ends once another one runs."""
     write_and_wait(mine, others)
     if others.endswith("later"):
         raise ValueError("a fault")
 
 
-def test_stages_run_beside_each_other_and_one_that_fails_costs_the_other_nothing(stages, tmp_path):
+def test_stages_run_beside_each_other_and_one_that_fails_costs_the_other_nothing(
+    processes, tmp_path
+):
     def run() -> list[StageResult]:
-        finished: list[StageResult] = []
+        observer = Finished()
         nodes = [
             meeting(mine=str(tmp_path / mine), others=str(tmp_path / others)).with_id(mine)
             for mine, others in (("sooner", "later"), ("later", "sooner"))
         ]
-        file = str(tmp_path / "metadata.db")
+        connection = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.db"))
+        dag = Pipeline(
+            "two",
+            str(tmp_path / "pipeline"),
+            components=nodes,
+            enable_cache=True,
+            metadata_connection_config=connection,
+        )
         with pytest.raises(StageError, match="ValueError: a fault"):
-            run_stages(
-                tfx.dsl.Pipeline(
-                    "two",
-                    str(tmp_path / "pipeline"),
-                    components=nodes,
-                    enable_cache=True,
-                    metadata_connection_config=(
-                        tfx.orchestration.metadata.sqlite_metadata_connection_config(file)
-                    ),
-                ),
-                execute=stages.execute,
-                watch=lambda *_: contextlib.nullcontext(),
-                finished=finished.append,
-                at_once=2,
-                stop=stages.stop,
-            )
-        return finished
+            run_stages(dag, executors=processes, observer=observer, at_once=2)
+        return observer.results
 
     (first,), (again,) = run(), run()
     assert (first.stage, first.cached) == ("later", False)
     assert again.cached and again.outputs == first.outputs
-
-
-def test_sigterm_is_ctrl_c_until_the_run_has_ended():
-    with _interruptible():
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)  # the signal comes between two instructions
-        _ending.set()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.1)

@@ -32,7 +32,7 @@ def runs_of(config: PipelineConfig) -> dict:
 def test_what_a_split_was_made_of_is_told_where_it_was_given(tmp_path):
     data = DataConfig("music", split="listed", split_lists="lists", split_family="filtered")
     config = PipelineConfig(data=data, output=str(tmp_path))
-    open_run(config, "abc", "one")
+    open_run(config, "abc", "one", "store")
     params = runs_of(config)["pipeline"].data.params
     assert (params["split"], params["split_lists"]) == ("listed", "lists")
     assert params["split_family"] == "filtered"
@@ -42,7 +42,7 @@ def test_what_a_split_was_made_of_is_told_where_it_was_given(tmp_path):
 
 def test_a_failed_pipeline_leaves_no_run_that_seems_to_go_on(tmp_path):
     config = PipelineConfig(data=DataConfig("music"), output=str(tmp_path))
-    open_run(config, "abc", "one")
+    open_run(config, "abc", "one", "store")
     uri = tracking_store.tracking_uri(config)
     other = PipelineRuns(uri, experiment="gatefold", run_id="other")
     PipelineRuns(uri, experiment="gatefold", run_id="one").branch_run("cnn")
@@ -52,6 +52,27 @@ def test_a_failed_pipeline_leaves_no_run_that_seems_to_go_on(tmp_path):
     assert states == {"cnn": "FAILED", "lstm": "RUNNING"}
     ours = mlflow.MlflowClient(uri).get_run(runs_of(config)["cnn"].data.tags["mlflow.parentRunId"])
     assert ours.info.status == "FAILED"
+
+
+def test_what_a_killed_run_left_is_closed_by_the_next_run_of_its_store(tmp_path):
+    config = PipelineConfig(data=DataConfig("music"), output=str(tmp_path))
+    uri = tracking_store.tracking_uri(config)
+    open_run(config, "abc", "killed", "store")
+    PipelineRuns(uri, experiment="gatefold", run_id="killed").branch_run("cnn")
+    open_run(config, "abc", "elsewhere", "another store")  # on another machine, perhaps
+    open_run(config, "abc", "next", "store")
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("gatefold")
+    states = {
+        (run.data.tags["gatefold.run_id"], run.data.tags["gatefold.branch"]): run.info.status
+        for run in client.search_runs([experiment.experiment_id])
+    }
+    assert states == {
+        ("killed", "pipeline"): "KILLED",
+        ("killed", "cnn"): "KILLED",
+        ("elsewhere", "pipeline"): "RUNNING",
+        ("next", "pipeline"): "RUNNING",
+    }
 
 
 @pytest.mark.parametrize(

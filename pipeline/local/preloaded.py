@@ -1,0 +1,25 @@
+"""Imports what stages need, once, in the process that they are forked from."""
+
+import importlib
+
+from components.common import runtime
+
+_MODULES = (
+    "pipeline.local.stages",
+    "components.evaluator.genre_metrics",
+    "components.evaluator.probability_metrics",
+    "components.example_gen.component",
+    "components.gate.component",
+    "components.run_recorder.component",
+    "components.run_recorder.pictures",
+    "components.trainer.executor",
+    "components.trainer.release.ensemble",
+    "components.trainer.trainer",
+    "components.transform.preprocessing",
+    "mlflow.store.tracking.sqlalchemy_store",
+)
+
+runtime.quieten()
+with runtime.importing():
+    for _module in _MODULES:
+        importlib.import_module(_module)
