@@ -17,8 +17,8 @@ from components.common import node_ids, storage
 from components.common.errors import UserError
 from components.trainer.component import Trainer, Tuner
 from kubeflow.deployment import Deployment
+from pipeline import genres
 from pipeline.config import PipelineConfig
-from pipeline.local import music
 from pipeline.pipeline import create_pipeline
 
 # Kubeflow replaces it with the id of the run when it starts a node.
@@ -95,8 +95,8 @@ def _with_genres(config: PipelineConfig) -> PipelineConfig:
         return config
     if storage.is_remote(config.data.folder):
         storage.open_object_stores(config.data.folder)
-        return music.resolve_remote(config)
-    return music.resolve_local(config)
+        return genres.resolve_remote(config)
+    return genres.resolve_local(config)
 
 
 def _check_names(dag: tfx_pipeline.Pipeline, deployment: Deployment) -> None:

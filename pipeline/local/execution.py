@@ -99,6 +99,7 @@ def _mlflow_run(plan: Plan, processes: StageProcesses) -> Iterator["Future[None]
     )
     try:
         yield opening
+        opening.result()  # also if everything was cached
     except BaseException:
         try:
             opening.result(_SECONDS_TO_RECORD_A_FAILURE)
