@@ -224,6 +224,16 @@ def release(tmp_path_factory, transform_output, settings) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory) -> Path:
+    """The file of an empty MLflow store; tests copy it, as making one takes seconds."""
+    import mlflow
+
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
 @pytest.fixture
 def no_network(monkeypatch) -> None:
     """Sends HTTP to a port where nothing listens, for this test only.

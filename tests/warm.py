@@ -143,7 +143,7 @@ def _run(module: str, arguments: list[str], cwd: str, env: dict[str, str], scree
     os.chdir(cwd)
     # What it starts comes from the same fork server: multiprocessing says that children share it,
     # and passes its address on, but starts another one.
-    forkserver._forkserver.ensure_running = lambda: None
+    forkserver.ensure_running = forkserver._forkserver.ensure_running = lambda: None
     sys.argv = [module, *arguments]
     # As after `python -m`: our code is in the folder or where PYTHONPATH says, and nowhere else.
     python_path = [path for path in env.get("PYTHONPATH", "").split(":") if path]

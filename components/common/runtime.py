@@ -7,6 +7,7 @@ import importlib.metadata
 import itertools
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -45,12 +46,17 @@ def importing() -> Iterator[None]:
     listing = importlib.metadata.packages_distributions
     # Google's packages call it four times, to say which of them will end their support.
     importlib.metadata.packages_distributions = functools.cache(listing)
+    # Kubernetes' client would import it where the tests' tools are installed, which takes a second.
+    unwanted = {"kubernetes_validate": None} if "kubernetes_validate" not in sys.modules else {}
+    sys.modules.update(unwanted)  # type: ignore[arg-type]
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         importlib.metadata.packages_distributions = listing
+        for module in unwanted:
+            del sys.modules[module]
         gc.freeze()
         if enabled:
             gc.enable()

@@ -22,7 +22,7 @@ from pipeline.local.planning import Plan
 from pipeline.local.stage_process import StageError, StageProcesses
 from pipeline.local.stages import Executed, Observer, StageResult, run_stages
 
-_SECONDS_TO_RECORD_A_FAILURE = 30
+_SECONDS_TO_RECORD_A_FAILURE = 15
 
 # What each stage does, for people; ids with a model's name are looked up without it.
 _LABELS = {
@@ -99,6 +99,7 @@ def _mlflow_run(plan: Plan, processes: StageProcesses) -> Iterator["Future[None]
     )
     try:
         yield opening
+        opening.result()  # also if everything was cached
     except BaseException:
         try:
             opening.result(_SECONDS_TO_RECORD_A_FAILURE)

@@ -1,4 +1,4 @@
-"""Repairs the MLflow store of an output folder that was moved or copied.
+"""The MLflow store of an output folder, which may be moved or copied.
 
 MLflow stores absolute artifact paths in `mlflow.db`. `python -m pipeline.local.mlflow_store
 OUTPUT` points them at the `mlruns` folder beside the database.
@@ -12,6 +12,27 @@ from pathlib import Path
 from components.common.tracking import ARTIFACT_FOLDER
 
 DATABASE_FILE = "mlflow.db"
+
+
+def uri(output: Path) -> str:
+    """MLflow's URI of an output folder's store."""
+    return f"sqlite:///{(output / DATABASE_FILE).resolve()}"
+
+
+def create(output: Path) -> None:
+    """Creates the store of an output folder if it has none.
+
+    MLflow makes its tables in many steps, and cannot go on where it was killed between two of them.
+    So they are made in another file, which is then renamed.
+    """
+    import mlflow
+
+    database = output.resolve() / DATABASE_FILE
+    if not database.exists():
+        partial = database.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        mlflow.MlflowClient(f"sqlite:///{partial}").search_experiments()
+        partial.rename(database)
 
 
 def follow(output: Path) -> int:

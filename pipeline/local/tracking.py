@@ -25,7 +25,9 @@ def open_run(config: PipelineConfig, data_fingerprint: str, run_id: str, store: 
       run_id: Of this run of the pipeline.
       store: Name of the metadata store, which no other run uses meanwhile.
     """
-    mlflow_store.follow(config.local_folder)
+    if tracking_uri(config) == mlflow_store.uri(config.local_folder):
+        mlflow_store.create(config.local_folder)
+        mlflow_store.follow(config.local_folder)
     runs = _runs(config, run_id)
     for killed in runs.still_running({_STORE_TAG: store}):
         _runs(config, killed).end("KILLED")

@@ -19,7 +19,7 @@ _STORES = ("sqlite", "postgresql", "mysql", "mssql", "file", "databricks", "arn"
 def tracking_uri(config: PipelineConfig) -> str:
     """Where runs are tracked: `--mlflow-uri`, else MLFLOW_TRACKING_URI, else in the output."""
     chosen = config.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    return chosen or f"sqlite:///{(config.local_folder / mlflow_store.DATABASE_FILE).resolve()}"
+    return chosen or mlflow_store.uri(config.local_folder)
 
 
 def check_reachable(uri: str) -> None:

@@ -30,3 +30,13 @@ def test_pictures_are_found_where_the_folder_was_moved_to(tmp_path):
 def test_a_folder_without_a_store_is_left_alone(tmp_path):
     assert mlflow_store.follow(tmp_path) == 0
     assert not list(tmp_path.iterdir())
+
+
+def test_a_store_whose_making_was_killed_is_made_anew(tmp_path):
+    (tmp_path / "mlflow.partial").write_bytes(b"tables that a kill left half made")
+    mlflow_store.create(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [mlflow_store.DATABASE_FILE]
+    client = mlflow.MlflowClient(mlflow_store.uri(tmp_path))
+    client.create_experiment("gatefold")
+    mlflow_store.create(tmp_path)
+    assert client.get_experiment_by_name("gatefold")

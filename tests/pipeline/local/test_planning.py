@@ -34,13 +34,16 @@ def test_each_metadata_store_has_its_own_folder_of_artifacts(config):
     first, again = make(config), make(config)
     assert first.store_is_new and not again.store_is_new
     assert (
-        first.dag.pipeline_root
-        == again.dag.pipeline_root
+        first.dag.pipeline_info.pipeline_root
+        == again.dag.pipeline_info.pipeline_root
         == f"{config.output}/pipeline/{first.store}"
     )
     config.metadata_file.unlink()
     anew = make(config)
-    assert anew.store_is_new and anew.dag.pipeline_root != first.dag.pipeline_root
+    assert (
+        anew.store_is_new
+        and anew.dag.pipeline_info.pipeline_root != first.dag.pipeline_info.pipeline_root
+    )
     assert len({first.run_id, again.run_id, anew.run_id}) == 3
 
 

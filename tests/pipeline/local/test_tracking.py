@@ -1,6 +1,7 @@
 """MLflow as the local runner watches it: where the store is, and what a failed run leaves."""
 
 import dataclasses
+import shutil
 
 import mlflow
 import pytest
@@ -12,6 +13,13 @@ from pipeline.local import tracking_store
 from pipeline.local.stages import Output, StageResult
 from pipeline.local.tracking import fail_run, open_run, shortcomings
 from tests.run_recorder.conftest import free_port
+
+
+@pytest.fixture
+def config(mlflow_database, tmp_path) -> PipelineConfig:
+    """A run with an MLflow store in its output folder."""
+    shutil.copy(mlflow_database, tmp_path)
+    return PipelineConfig(data=DataConfig("music"), output=str(tmp_path))
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +37,9 @@ def runs_of(config: PipelineConfig) -> dict:
     return {run.info.run_name.split()[0]: run for run in runs}
 
 
-def test_what_a_split_was_made_of_is_told_where_it_was_given(tmp_path):
+def test_what_a_split_was_made_of_is_told_where_it_was_given(config):
     data = DataConfig("music", split="listed", split_lists="lists", split_family="filtered")
-    config = PipelineConfig(data=data, output=str(tmp_path))
+    config = dataclasses.replace(config, data=data)
     open_run(config, "abc", "one", "store")
     params = runs_of(config)["pipeline"].data.params
     assert (params["split"], params["split_lists"]) == ("listed", "lists")
@@ -40,8 +48,7 @@ def test_what_a_split_was_made_of_is_told_where_it_was_given(tmp_path):
     assert "artists" not in params
 
 
-def test_a_failed_pipeline_leaves_no_run_that_seems_to_go_on(tmp_path):
-    config = PipelineConfig(data=DataConfig("music"), output=str(tmp_path))
+def test_a_failed_pipeline_leaves_no_run_that_seems_to_go_on(config):
     open_run(config, "abc", "one", "store")
     uri = tracking_store.tracking_uri(config)
     other = PipelineRuns(uri, experiment="gatefold", run_id="other")
@@ -54,8 +61,7 @@ def test_a_failed_pipeline_leaves_no_run_that_seems_to_go_on(tmp_path):
     assert ours.info.status == "FAILED"
 
 
-def test_what_a_killed_run_left_is_closed_by_the_next_run_of_its_store(tmp_path):
-    config = PipelineConfig(data=DataConfig("music"), output=str(tmp_path))
+def test_what_a_killed_run_left_is_closed_by_the_next_run_of_its_store(config):
     uri = tracking_store.tracking_uri(config)
     open_run(config, "abc", "killed", "store")
     PipelineRuns(uri, experiment="gatefold", run_id="killed").branch_run("cnn")
