@@ -55,7 +55,7 @@ def judging(
     Args:
       config: The run.
       example_gen: Its raw examples and report.
-      descriptors: The Transform whose features the simple peer reads.
+      descriptors: The Transform whose features the baseline reads.
       trainers: By model.
       evaluators: By model.
       audio: The settings that ingest reads, without those of features.

@@ -79,7 +79,7 @@ def create_pipeline(
         statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"]
     )
     # One Transform per feature, so that adding a model does not invalidate the others' cache.
-    # The simple peer reads descriptors whichever models are chosen.
+    # The baseline reads descriptors whichever models are chosen.
     features_read = dict.fromkeys([*feature_names(config.models), BASELINE_FEATURE])
     transforms = {name: _transform(config, name, example_gen, schema) for name in features_read}
     for transform in transforms.values():

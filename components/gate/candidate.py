@@ -138,7 +138,7 @@ def evidence(
 
     Args:
       candidate: The model.
-      baseline: The simple peer's answers for the test tracks; None without them.
+      baseline: The baseline's answers for the test tracks; None without them.
       baseline_problem: Why there are none.
       against: The comparison with production.
       expected_tracks: Tracks of the test split; 0 if unknown.

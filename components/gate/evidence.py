@@ -62,7 +62,7 @@ class Evidence:
       by_genre: In label order.
       slices: Parts of the test split.
       calibration_by_chance: Calibration error that so few tracks show by chance.
-      baseline: The figures of the simple peer on the same tracks.
+      baseline: The figures of the baseline on the same tracks.
       evaluated_accuracy: The Evaluator's accuracy.
       evaluated_tracks: Its number of tracks.
       robustness: By deformation.

@@ -58,7 +58,7 @@ def judgement(
       release: Facts about data and seeds.
       genres: Names in label order.
       tracks: Tracks of each split.
-      baseline: The simple peer's answers for the test split.
+      baseline: The baseline's answers for the test split.
       baseline_validation: Its answers for the validation split.
       base: The model in production.
       leakage: What ingest says of near-duplicates across splits.

@@ -60,7 +60,7 @@ class GateSettings:
       min_top_3_accuracy: Least share of tracks whose genre is among the three most probable.
       min_genre_recall: Least recall of every genre that has `min_tracks` tracks.
       max_ece: Largest expected calibration error, where more of it than that is no chance.
-      min_margin_over_baseline: Accuracy that a network must have above that of the simple peer; one
+      min_margin_over_baseline: Accuracy that a network must have above that of the baseline; one
         that is right on every track passes whatever the margin.
       max_slice_deficit: How far the accuracy of a slice with `min_tracks` tracks may lie under that
         of all tracks.

@@ -35,7 +35,7 @@ _LABELS = {
     "Trainer": "train and export",
     "Evaluator": "measure on the test split",
     "DeformedExamples": "deform the test tracks as serving meets them",
-    "Baseline": "fit the simple peer that networks must beat",
+    "Baseline": "fit the baseline that networks must beat",
     "Predictions": "answer the test tracks, clean and deformed",
     "ServingCheck": "serve it and send real requests",
     "InfraValidator": "load it in TF Serving",

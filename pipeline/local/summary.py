@@ -32,7 +32,7 @@ class Summary:
       pushed_version: Its version, or "".
       written: Whether this run wrote it; else production had it already.
       report_page: The ingest report's page.
-      baseline: The simple peer's figures, as in the gate's `report.json`.
+      baseline: The baseline's figures, as in the gate's `report.json`.
       production: One sentence on the model in production that the candidates were compared with.
       waivers: What the gate did not ask, one sentence each.
       loosened: Thresholds that let more pass than their defaults, a phrase each.

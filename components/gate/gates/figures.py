@@ -1,4 +1,4 @@
-"""Gates on figures of the test split: minimums, genres, slices, calibration and the simple peer."""
+"""Gates on figures of the test split: minimums, genres, slices, calibration and the baseline."""
 
 import math
 
@@ -133,7 +133,7 @@ def calibration(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
 
 
 def baseline(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
-    """A network must beat the simple peer by the margin, or be right on every track."""
+    """A network must beat the baseline by the margin, or be right on every track."""
     margin = settings.min_margin_over_baseline
     if margin is None:
         return []
