@@ -16,6 +16,7 @@ import dataclasses
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -40,9 +41,10 @@ from components.trainer.catalog import (
     recommended,
     seed_offset,
 )
+from components.trainer.checks import check_weights
 from components.trainer.model_entry import ModelEntry
 from components.trainer.settings import LARGEST_SEED, TrainingSettings
-from components.trainer.weights import WeightsError, check_weights
+from components.trainer.weight_sources import WeightsError
 from pipeline.local.console import StageDisplay
 
 ENSEMBLE = "ensemble"
@@ -246,21 +248,20 @@ def frozen_outputs(
     feature = collection.features[entry_of(name).feature]
     if feature.standardised or not settings.model.frozen:
         return None
-    from components.trainer.training.body_outputs import scratch_folder, with_body_outputs
+    from components.trainer.training.body_outputs import with_body_outputs
 
     tracks = collection.tracks(feature.name, np.arange(len(collection.labels)))
-    with scratch_folder() as folder:
+    with tempfile.TemporaryDirectory(prefix="gatefold-outputs-") as folder:
         (with_outputs,) = with_body_outputs(
             model_of(name),
             (tracks,),
             settings=settings,
-            feature=feature,
             genres=GENRES,
-            folder=folder,
+            folder=Path(folder),
         )
         if with_outputs.body_outputs is None:
             return None
-        everything = with_outputs.body_outputs.take(np.arange(len(with_outputs.body_outputs)))
+        everything = np.array(with_outputs.body_outputs)
     return everything.reshape(tracks.count, feature.windows_per_track, -1)
 
 
@@ -286,7 +287,6 @@ def fit_and_answer(
     """
     import keras
 
-    from components.trainer.data.rows import Rows
     from components.trainer.parts import heads
     from components.trainer.training.body_outputs import window_outputs
     from components.trainer.training.epoch_progress import EpochProgress
@@ -299,27 +299,26 @@ def fit_and_answer(
     unseen = collection.tracks(feature.name, division.scored)
     if frozen is not None:
         values = frozen[division.training].reshape(-1, frozen.shape[-1])
-        learnt = dataclasses.replace(learnt, body_outputs=Rows.of(values))
+        learnt = dataclasses.replace(learnt, body_outputs=values)
     result = train(
         model_of(name),
         learnt,
         None,
         settings=settings,
-        feature=feature,
         genres=GENRES,
         callbacks=[EpochProgress(settings.most_epochs)],
     )
     for remark in result.remarks:
         print(remark, file=sys.stderr)
     if frozen is None:
-        answers = window_outputs(result.model, unseen, feature=feature)
+        answers = window_outputs(result.model, unseen)
     else:
         outputs = frozen[division.scored]
         head = heads.head_of(result.model)
         answers = head.predict(outputs.reshape(-1, outputs.shape[-1]), batch_size=1024, verbose=0)
         answers = answers.reshape(*outputs.shape[:2], -1)
     keras.backend.clear_session()
-    return answers, unseen.counting_windows(feature)
+    return answers, unseen.counting_windows
 
 
 def standardised(

@@ -18,7 +18,7 @@ from components.common.errors import UserError
 from components.gtzan.genres import GENRES
 
 if TYPE_CHECKING:
-    from components.trainer.data.windows import Tracks
+    from components.trainer.data.tracks import Tracks
 
 _SETTINGS = AudioSettings()
 _QUANTILES = np.linspace(0.0, 1.0, 201)
@@ -62,9 +62,10 @@ class Collection:
 
     def tracks(self, feature_name: str, places: np.ndarray) -> "Tracks":
         """The tracks at `places` in the form that training reads; features are not standardised."""
-        from components.trainer.data.windows import Tracks
+        from components.trainer.data.tracks import Tracks
 
         return Tracks.from_arrays(
+            self.features[feature_name],
             self.matrices[feature_name][places],
             self.labels[places],
             frames=self.frames[feature_name][places],

@@ -1,14 +1,11 @@
 """Measures whether training waits for its input, and how much memory it takes.
 
     python -m benchmarks.training [--model cnn] [--tracks 64] [--steps 30] [--cache-megabytes N]
-    python -m benchmarks.training --models all [--precision on]
 
-With `--models`, a line a model: examples a second through whole training steps, beside Keras's
-`fit` on ready arrays (`benchmarks/training_rates.py`). Else one model's input, in depth: on random
-tracks of the right shape, written and read as Transform and Trainer do, the share of a step spent
-waiting for the next batch, the process's peak memory, and the windows per second of the input
-beside those of windows that are ready in memory. A split over the cache limit is also read with one
-window a read, as a peer.
+On random tracks of the right shape, written and read as Transform and Trainer do: the share of a
+step spent waiting for the next batch, the process's peak memory, and the windows per second of the
+input beside those of windows that are ready in memory. A split over the cache limit is also read
+with one window a read, for comparison.
 """
 
 import argparse
@@ -19,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,16 +25,16 @@ from components.audio.features import Feature, feature
 from components.audio.settings import AudioSettings
 from components.common import runtime
 from components.trainer.catalog import CATALOG, recommended
-from components.trainer.settings import NO_WEIGHTS, ModelSettings, TrainingSettings
-from components.trainer.weights import WeightsError, check_weights
+from components.trainer.checks import check_weights
+from components.trainer.settings import TrainingSettings
+from components.trainer.weight_sources import WeightsError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from components.trainer.data.windows import Tracks
+    from components.trainer.data.tracks import Tracks
 
 WAITING_ALLOWED = 0.05
-LEAST_RATIO = 0.95  # of the rate of ready arrays
 _GENRES = 10
 _READY_WINDOWS = 256  # in memory
 _DIFFERENT_TRACKS = 64  # the others repeat them; gzip does not look back so far
@@ -52,17 +48,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     trained = [name for name, entry in CATALOG.items() if entry.recommended]
     parser.add_argument("--model", choices=trained, default="cnn")
-    parser.add_argument(
-        "--models",
-        metavar="A,B",
-        help="names of models, or all (without embedding, which needs a SavedModel): one line each",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "on", "off"),
-        default="auto",
-        help="mixed precision, with --models (default auto: on GPUs and TPUs)",
-    )
     parser.add_argument("--tracks", type=int, default=64, help="tracks in the split (default 64)")
     parser.add_argument("--steps", type=int, default=30, help="steps that are timed (default 30)")
     parser.add_argument(
@@ -72,18 +57,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--cache-megabytes", type=int, help="of training.cache_megabytes (default: the model's own)"
     )
     options = parser.parse_args(arguments)
-    if options.models == "all":
-        options.models = [name for name in trained if not CATALOG[name].needs_saved_model]
-    elif options.models is not None:
-        options.models = options.models.split(",")
-        unknown = [name for name in options.models if name not in trained]
-        if unknown:
-            parser.error(f"--models must be of {', '.join(trained)}. Received: {unknown[0]!r}")
-    elif options.precision != "auto":
-        parser.error("--precision has no effect without --models")
     try:
-        for name in options.models or [options.model]:
-            check_weights(name, model_settings(name, options).weights)
+        check_weights(options.model, training_settings(options).model.weights)
     except WeightsError as error:
         parser.error(str(error))
     for name in ("tracks", "steps"):
@@ -94,18 +69,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def model_settings(name: str, options: argparse.Namespace) -> ModelSettings:
-    """A model's network: with `--models`, backbones start from nothing unless told otherwise."""
-    if options.models:
-        return _training_settings(name, options).model
-    own = recommended(name).model
-    return dataclasses.replace(own, weights=options.weights) if options.weights else own
-
-
-def _training_settings(name: str, options: argparse.Namespace) -> TrainingSettings:
-    settings = recommended(name, options.weights or NO_WEIGHTS)
-    cache = {} if options.cache_megabytes is None else {"cache_megabytes": options.cache_megabytes}
-    return dataclasses.replace(settings, mixed_precision=options.precision, **cache)
+def training_settings(options: argparse.Namespace) -> TrainingSettings:
+    """The model's own settings, with the weights and the cache of the command line."""
+    settings = recommended(options.model)
+    if options.weights:
+        network = dataclasses.replace(settings.model, weights=options.weights)
+        settings = dataclasses.replace(settings, model=network)
+    if options.cache_megabytes is not None:
+        settings = dataclasses.replace(settings, cache_megabytes=options.cache_megabytes)
+    return settings
 
 
 def write_tracks(folder: Path, feature: Feature, count: int) -> "Tracks":
@@ -115,7 +87,7 @@ def write_tracks(folder: Path, feature: Feature, count: int) -> "Tracks":
     import tensorflow_transform as tft
     from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
-    from components.trainer.data.records import LABEL, TRACK_ID, read_tracks
+    from components.trainer.data.tracks import LABEL, TRACK_ID, read_tracks
 
     frames_name = f"{feature.name}_frames"
     spec = {
@@ -154,56 +126,36 @@ def write_tracks(folder: Path, feature: Feature, count: int) -> "Tracks":
 
 
 def measure(
-    model_name: str,
-    *,
-    tracks: int,
-    steps: int,
-    network: ModelSettings | None = None,
-    cache_megabytes: int | None = None,
+    model_name: str, split: "Tracks", settings: TrainingSettings, steps: int
 ) -> dict[str, float]:
-    """Measures one model's input on a split of random tracks.
+    """Measures one model's input.
+
+    Args:
+      model_name: The model.
+      split: The tracks.
+      settings: The training settings.
+      steps: Steps that are timed.
 
     Returns:
       `waiting`, the share of a training step; `step_ms`; `first_batch_seconds`; `peak_mib` of this
       process until then; `streamed`, `one_a_read` (only for a split over the cache limit) and
       `in_memory` in windows a second; `windows_per_clip`.
     """
-    with tempfile.TemporaryDirectory(prefix="benchmark-training-") as folder:
-        settings = recommended(model_name)
-        if cache_megabytes is not None:
-            settings = dataclasses.replace(settings, cache_megabytes=cache_megabytes)
-        feature_spec = feature(CATALOG[model_name].feature, AudioSettings())
-        split = write_tracks(Path(folder), feature_spec, tracks)
-        return _measure(model_name, split, feature_spec, settings, network, steps)
-
-
-def _measure(
-    model_name: str,
-    split: "Tracks",
-    feature_spec: Feature,
-    settings: TrainingSettings,
-    network: ModelSettings | None,
-    steps: int,
-) -> dict[str, float]:
     import numpy as np
     import tensorflow as tf
 
     from components.trainer.data import windows
     from components.trainer.models import build
-    from components.trainer.training.loop import compile_model
+    from components.trainer.training.fitting import compile_model
 
-    in_cache = split.fits(feature_spec, settings.cache_megabytes)
-    split = split.cached(feature_spec, settings.cache_megabytes)
+    in_cache = split.fits(settings.cache_megabytes)
+    split = split.cached(settings.cache_megabytes)
     even = np.ones(_GENRES)
 
     def stream(settings: TrainingSettings) -> tf.data.Dataset:
-        return windows.training_windows(
-            split, feature=feature_spec, genre_weights=even, settings=settings
-        )
+        return windows.training_windows(split, genre_weights=even, settings=settings)
 
-    model = build(
-        model_name, feature=feature_spec, genre_count=_GENRES, settings=network or settings.model
-    )
+    model = build(model_name, feature=split.feature, genre_count=_GENRES, settings=settings.model)
     compile_model(model, settings, peak=settings.learning_rate, steps=steps + 2)
     started = time.perf_counter()
     batches = iter(stream(settings))
@@ -235,14 +187,14 @@ def _measure(
         "first_batch_seconds": first_batch_seconds,
         "streamed": rate(batches),
         "peak_mib": peak_memory_mib(),
-        "windows_per_clip": feature_spec.windows_per_clip,
+        "windows_per_clip": split.feature.windows_per_clip,
     }
     del batches  # and the memory that it shuffles in
     if not in_cache:
-        one = dataclasses.replace(settings, windows_per_track=1)
-        measured["one_a_read"] = rate(iter(stream(one)))
+        single = dataclasses.replace(settings, windows_per_track=1)
+        measured["one_a_read"] = rate(iter(stream(single)))
     ready = [
-        tf.zeros([_READY_WINDOWS, *shape]) for shape in (feature_spec.window_shape, [_GENRES], [])
+        tf.zeros([_READY_WINDOWS, *shape]) for shape in (split.feature.window_shape, [_GENRES], [])
     ]
     in_memory = tf.data.Dataset.from_tensor_slices(tuple(ready)).shuffle(_READY_WINDOWS).repeat()
     in_memory = in_memory.batch(settings.batch_size).prefetch(tf.data.AUTOTUNE)
@@ -250,50 +202,14 @@ def _measure(
     return measured
 
 
-def compare(options: argparse.Namespace) -> None:
-    """Prints a line for each model of `--models` as soon as it is measured."""
-    from benchmarks import training_rates
-
-    print(
-        f"{'model':<15} {'step':>8} {'ours':>8} {'ready':>8} {'ours/ready':>11}   "
-        f"(examples a second; at least {LEAST_RATIO:.0%} allowed)",
-        flush=True,
-    )
-    for name in options.models:
-        settings = _training_settings(name, options)
-        feature_spec = feature(CATALOG[name].feature, AudioSettings())
-        with tempfile.TemporaryDirectory(prefix="benchmark-training-") as folder:
-            rates = training_rates.measure(
-                name,
-                write_tracks(Path(folder), feature_spec, options.tracks),
-                feature=feature_spec,
-                genre_count=_GENRES,
-                settings=settings,
-                steps=options.steps,
-            )
-        print(
-            f"{name:<15} {rates.step_ms:>5.0f} ms {median(rates.ours):>8.0f} "
-            f"{median(rates.ready):>8.0f} {rates.ratio:>11.2f} "
-            f"{' ' if rates.ratio >= LEAST_RATIO else 'BELOW'} "
-            f"{'' if rates.whole_model else ' the head, on tracks'}".rstrip(),
-            flush=True,
-        )
-
-
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     runtime.quieten()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing, for every small model
-    if options.models:
-        compare(options)
-        return
-    measured = measure(
-        options.model,
-        tracks=options.tracks,
-        steps=options.steps,
-        network=model_settings(options.model, options),
-        cache_megabytes=options.cache_megabytes,
-    )
+    feature_spec = feature(CATALOG[options.model].feature, AudioSettings())
+    with tempfile.TemporaryDirectory(prefix="benchmark-training-") as folder:
+        split = write_tracks(Path(folder), feature_spec, options.tracks)
+        measured = measure(options.model, split, training_settings(options), options.steps)
     verdict = "within" if measured["waiting"] <= WAITING_ALLOWED else "ABOVE"
     print(
         f"{options.model}, {options.tracks} tracks: a step takes {measured['step_ms']:.0f} ms, "

@@ -14,9 +14,8 @@ from components.example_gen.settings import DUPLICATES, WARN
 from components.gate.settings import GateSettings
 from components.gtzan.genres import GENRES
 from components.trainer.catalog import CATALOG, model_of
-from components.trainer.limits import check_audio
+from components.trainer.checks import check_audio, check_weights
 from components.trainer.settings import LARGEST_SEED
-from components.trainer.weights import check_weights
 from pipeline import beam_checks, beam_runners, gate_file
 from pipeline.config import (
     DEFAULT_MODELS,

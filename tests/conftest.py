@@ -189,14 +189,13 @@ def transform_output(transformed):
 
 
 @pytest.fixture(scope="session")
-def release(tmp_path_factory, transform_output, raw_schema, settings) -> Path:
+def release(tmp_path_factory, transform_output, settings) -> Path:
     """A released SavedModel of a tiny network with random weights, in `genre/1`."""
     import keras
 
     from components.audio.features import feature
-    from components.trainer.release.export import write_saved_model
+    from components.trainer.release.export import write_release
     from components.trainer.release.genre_graph import Branch
-    from components.trainer.release.warmup import write_warmup_requests
 
     keras.utils.set_random_seed(0)
     described = feature("log_mel", settings)
@@ -209,15 +208,14 @@ def release(tmp_path_factory, transform_output, raw_schema, settings) -> Path:
         ]
     )
     folder = tmp_path_factory.mktemp("serving") / "genre" / "1"
-    write_saved_model(
+    write_release(
         str(folder),
         [Branch(network, described)],
         settings=settings,
         genres=GENRES,
         transforms={described.name: transform_output},
-        raw_schema=raw_schema,
+        serving_name="genre",
     )
-    write_warmup_requests(str(folder), model_name="genre", raw_schema=raw_schema, settings=settings)
     return folder
 
 

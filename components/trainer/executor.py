@@ -44,16 +44,16 @@ class TrainerExecutor(_Tracked, tfx_trainer.GenericExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Trains; writes the outputs unless another worker is the chief."""
-        together = workers.workers()
-        if together is None or together.chief:
+        all_workers = workers.workers()
+        if all_workers is None or all_workers.chief:
             super().Do(input_dict, output_dict, exec_properties)
             return
         with tempfile.TemporaryDirectory(prefix="gatefold-worker-") as folder:
-            elsewhere = copy.deepcopy(output_dict)
-            for name, artifacts in elsewhere.items():
-                for place, artifact in enumerate(artifacts):
-                    artifact.uri = f"{folder}/{name}/{place}"
-            PreparedExecutor.Do(self, input_dict, elsewhere, exec_properties)
+            scratch_outputs = copy.deepcopy(output_dict)
+            for name, artifacts in scratch_outputs.items():
+                for number, artifact in enumerate(artifacts):
+                    artifact.uri = f"{folder}/{name}/{number}"
+            PreparedExecutor.Do(self, input_dict, scratch_outputs, exec_properties)
 
 
 class TunerExecutor(_Tracked, tfx_tuner.Executor):

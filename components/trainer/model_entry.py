@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from components.audio import features
+from components.audio.features import FeatureEntry
 from components.trainer.settings import NO_WEIGHTS, ModelSettings, TrainingSettings
 from components.trainer.weight_sources import (
     ImageNet,
+    MusicnnPackage,
     SavedModelFolder,
-    WeightSource,
     is_saved_model,
 )
 
@@ -41,7 +43,12 @@ class ModelEntry:
     from_scratch: TrainingSettings | None = None
     least_mel_bins: int = 1
     least_window_frames: int = 1
-    weights: WeightSource | None = None
+    weights: ImageNet | MusicnnPackage | SavedModelFolder | None = None
+
+    @property
+    def feature_entry(self) -> FeatureEntry:
+        """The definition of the feature that it reads."""
+        return features.entry(self.feature)
 
     @property
     def backbone(self) -> bool:

@@ -1,13 +1,17 @@
 """Training settings. They import no TensorFlow, and travel through TFX as JSON.
 
-settings = dataclasses.replace(TrainingSettings(), epochs=5)
-from_dict(json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
+settings = TrainingSettings(epochs=5)
+TrainingSettings(**json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
 """
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from components.common.settings_errors import CONFIG
 
 NO_WEIGHTS = "none"
 IMAGENET = "imagenet"
@@ -17,24 +21,13 @@ SAVED_MODEL = "saved_model"  # a folder that the user has to name
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
-
-def _finite(tree: Any) -> None:
-    """Refuses NaN and infinity. It comes first, because no bound refuses NaN."""
-    for field in dataclasses.fields(tree):
-        value = getattr(tree, field.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{field.name} must be a finite number. Received: {value}")
+Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
+Strength: TypeAlias = Annotated[float, Field(ge=0.0, le=24.0)]
+Rate: TypeAlias = Annotated[float, Field(gt=0.0, le=10.0)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=10_000)]
 
 
-def _between(tree: Any, low: float, high: float, names: Sequence[str]) -> None:
-    for name in names:
-        if not low <= getattr(tree, name) <= high:
-            raise ValueError(
-                f"{name} must be from {low:g} to {high:g}. Received: {getattr(tree, name)}"
-            )
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class ModelSettings:
     """The size of a network and the weights that it starts from.
 
@@ -55,31 +48,21 @@ class ModelSettings:
         training tracks; inversely proportional to their number, as for a prior.
     """
 
-    width: float = 1.0
-    dropout: float = 0.3
+    width: Annotated[float, Field(gt=0.0, le=16.0)] = 1.0
+    dropout: Annotated[float, Field(ge=0.0, le=0.95)] = 0.3
     weights: str = NO_WEIGHTS
     fine_tune: bool = True
-    fine_tune_share: float = 1.0
-    shrink: int = 1
-    head_l2: float = 0.15
+    fine_tune_share: Share = 1.0
+    shrink: Annotated[int, Field(ge=1, le=16)] = 1
+    head_l2: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.15
 
     @property
     def frozen(self) -> bool:
         """Whether the body is pretrained and only its head is trained."""
         return self.weights != NO_WEIGHTS and not self.fine_tune
 
-    def __post_init__(self) -> None:
-        _finite(self)
-        if self.width <= 0.0:
-            raise ValueError(f"width must be over 0. Received: {self.width}")
-        _between(self, 0.0, 16.0, ("width",))
-        _between(self, 0.0, 0.95, ("dropout",))
-        _between(self, 0.0, 1.0, ("fine_tune_share",))
-        _between(self, 0.0, 1000.0, ("head_l2",))
-        _between(self, 1, 16, ("shrink",))
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class AugmentationSettings:
     """How training windows are augmented. Zero switches an augmentation off.
 
@@ -102,26 +85,20 @@ class AugmentationSettings:
       mixup: Alpha of the Beta distribution of the share by which two windows are mixed.
     """
 
-    gain: float = 0.0
-    noise: float = 0.0
-    equaliser: float = 0.0
-    bin_offset: float = 0.0
-    time_stretch: float = 0.0
-    pitch_shift_semitones: float = 0.0
-    frequency_mask: float = 0.0
-    frequency_masks: int = 1
-    time_mask: float = 0.0
-    time_masks: int = 1
-    mixup: float = 0.0
-
-    def __post_init__(self) -> None:
-        _finite(self)
-        _between(self, 0.0, 24.0, [field.name for field in dataclasses.fields(self)])
-        _between(self, 0.0, 1.0, ("frequency_mask", "time_mask"))
-        _between(self, 0.0, 0.9, ("time_stretch",))
+    gain: Strength = 0.0
+    noise: Strength = 0.0
+    equaliser: Strength = 0.0
+    bin_offset: Strength = 0.0
+    time_stretch: Annotated[float, Field(ge=0.0, le=0.9)] = 0.0
+    pitch_shift_semitones: Strength = 0.0
+    frequency_mask: Share = 0.0
+    frequency_masks: Annotated[int, Field(ge=0, le=24)] = 1
+    time_mask: Share = 0.0
+    time_masks: Annotated[int, Field(ge=0, le=24)] = 1
+    mixup: Strength = 0.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class TrainingSettings:
     """How a model is trained.
 
@@ -154,23 +131,23 @@ class TrainingSettings:
 
     model: ModelSettings = ModelSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
-    epochs: int = 40
-    head_epochs: int = 40
-    batch_size: int = 32
-    windows_per_track: int = 4
+    epochs: Count = 40
+    head_epochs: Count = 40
+    batch_size: Count = 32
+    windows_per_track: Annotated[int, Field(ge=1, le=1000)] = 4
     random_windows: bool = True
-    learning_rate: float = 2e-3
-    head_learning_rate: float = 5e-3
-    fine_tune_learning_rate: float = 1e-4
-    warm_up: float = 0.1
-    weight_decay: float = 1e-3
-    label_smoothing: float = 0.1
-    patience: int = 12
-    seed: int = 0
+    learning_rate: Rate = 2e-3
+    head_learning_rate: Rate = 5e-3
+    fine_tune_learning_rate: Rate = 1e-4
+    warm_up: Share = 0.1
+    weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 1e-3
+    label_smoothing: Share = 0.1
+    patience: Annotated[int, Field(ge=0, le=10_000)] = 12
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
     class_weights: bool = True
-    mixed_precision: str = "auto"
-    distribution: str = "auto"
-    cache_megabytes: int = 2048
+    mixed_precision: Literal["auto", "on", "off"] = "auto"
+    distribution: Literal["auto", "default", "mirrored", "tpu"] = "auto"
+    cache_megabytes: Annotated[int, Field(ge=0, le=1_000_000)] = 2048
 
     @property
     def most_epochs(self) -> int:
@@ -179,52 +156,43 @@ class TrainingSettings:
             return self.epochs
         return self.head_epochs + (self.epochs if self.model.fine_tune else 0)
 
-    def __post_init__(self) -> None:
-        _finite(self)
-        for name in ("learning_rate", "head_learning_rate", "fine_tune_learning_rate"):
-            if getattr(self, name) <= 0.0:
-                raise ValueError(f"{name} must be over 0. Received: {getattr(self, name)}")
-            _between(self, 0.0, 10.0, (name,))
-        _between(self, 1, 10_000, ("epochs", "head_epochs", "batch_size"))
-        _between(self, 1, 1000, ("windows_per_track",))
-        _between(self, 0.0, 1.0, ("warm_up", "label_smoothing"))
-        _between(self, 0.0, 10.0, ("weight_decay",))
-        _between(self, 0, 10_000, ("patience",))
-        _between(self, 0, 1_000_000, ("cache_megabytes",))
-        if not 0 <= self.seed <= LARGEST_SEED:
-            raise ValueError(f"seed must be from 0 to {LARGEST_SEED}. Received: {self.seed}")
-        for name, allowed in (
-            ("mixed_precision", ("auto", "on", "off")),
-            ("distribution", ("auto", "default", "mirrored", "tpu")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} must be one of {allowed}. Received: {getattr(self, name)!r}"
-                )
+
+# Hyperparameters of a search are named after settings, except this one, which scales all strengths.
+AUGMENTATION = "augmentation"
+MODEL_HYPERPARAMETERS = ("width", "dropout", "head_l2")
 
 
-def from_dict(values: Mapping[str, Any]) -> TrainingSettings:
-    """Reads settings from a dictionary: the inverse of `dataclasses.asdict`, also after JSON.
+def tuned(settings: TrainingSettings, values: Mapping[str, Any]) -> TrainingSettings:
+    """Applies the hyperparameters of a search to the settings around which it searched.
 
     Args:
-      values: Fields of `TrainingSettings`; those left out keep their defaults.
+      settings: The settings.
+      values: Values by name of the hyperparameter.
 
     Raises:
-      ValueError: A field does not exist.
+      ValueError: There is no hyperparameter of that name.
     """
-    values = dict(values)
-    for name, kind in (("model", ModelSettings), ("augmentation", AugmentationSettings)):
-        if isinstance(values.get(name), Mapping):
-            values[name] = _build(kind, values[name])
-    return _build(TrainingSettings, values)
+    model = {name: values[name] for name in MODEL_HYPERPARAMETERS if name in values}
+    own = {name: values[name] for name in values if name not in (*model, AUGMENTATION)}
+    return dataclasses.replace(
+        settings,
+        model=dataclasses.replace(settings.model, **model),
+        augmentation=scaled(settings.augmentation, values.get(AUGMENTATION, 1.0)),
+        **own,
+    )
 
 
-def _build(kind: Any, values: Mapping[str, Any]) -> Any:
-    known = [field.name for field in dataclasses.fields(kind)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ValueError(f"{kind.__name__} has the fields {known}. Received: {unknown}")
-    return kind(**values)
+def scaled(augmentation: AugmentationSettings, strength: float) -> AugmentationSettings:
+    """Multiplies all strengths, not the numbers of masks.
+
+    Raises:
+      ValueError: A strength is over its limit.
+    """
+    values: dict[str, Any] = {
+        name: value * strength if isinstance(value, float) else value
+        for name, value in dataclasses.asdict(augmentation).items()
+    }
+    return AugmentationSettings(**values)
 
 
 # For models that learn from mel spectrograms.

@@ -1,16 +1,16 @@
-"""The module that TFX's Trainer runs: reads the data, trains one model and exports it."""
+"""The module that TFX's Trainer runs: data, model, fit, calibration and export, in that order."""
 
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.audio import features
 from components.audio.settings import AudioSettings
-from components.trainer.data.records import read_tracks
+from components.common import calibration, validation
+from components.trainer.data.tracks import read_tracks
 from components.trainer.models import entry
 from components.trainer.release import model_run
 from components.trainer.release.export import write_release
 from components.trainer.release.genre_graph import Branch
-from components.trainer.settings import from_dict
+from components.trainer.settings import TrainingSettings, tuned
 from components.trainer.training import devices
 from components.trainer.training.epoch_progress import EpochProgress
 from components.trainer.training.live_metrics import LiveMetrics
@@ -27,38 +27,29 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     config = fn_args.custom_config
     model_name = config["model"]
-    audio = AudioSettings(**config["audio"])
     genres = tuple(config["genres"])
-    settings = from_dict(config["training"])
+    audio = AudioSettings(**config["audio"])
+    settings = TrainingSettings(**config["training"])
     if fn_args.hyperparameters:
-        from components.trainer.training.tuner import tuned
-
-        settings = tuned(settings, fn_args.hyperparameters)
+        settings = tuned(settings, fn_args.hyperparameters["values"])
     # Several processes connect before anything else of TensorFlow.
     strategy = devices.strategy(settings.distribution)
-    feature = features.feature(entry(model_name).feature, audio)
-    transform_output = tft.TFTransformOutput(fn_args.transform_output)
 
-    validation = read_tracks(fn_args.eval_files, transform_output, feature)
+    feature = entry(model_name).feature_entry.describe(audio)
+    transform_output = tft.TFTransformOutput(fn_args.transform_output)
+    training_split = read_tracks(fn_args.train_files, transform_output, feature)
+    validation_split = read_tracks(fn_args.eval_files, transform_output, feature)
     result = train(
         model_name,
-        read_tracks(fn_args.train_files, transform_output, feature),
-        validation,
+        training_split,
+        validation_split,
         settings=settings,
-        feature=feature,
         genres=genres,
         callbacks=[EpochProgress(settings.most_epochs), LiveMetrics()],
         strategy=strategy,
     )
-    temperature = model_run.save(
-        fn_args.model_run_dir,
-        result,
-        model_name=model_name,
-        settings=settings,
-        feature=feature,
-        genre_count=len(genres),
-        validated_on=validation,
-    )
+    assert result.answers is not None  # as there is a validation split
+    answers, fitted = validation.calibrated(result.answers)
     write_release(
         fn_args.serving_model_dir,
         [Branch(result.model, feature)],
@@ -66,5 +57,8 @@ def run_fn(fn_args: FnArgs) -> None:
         genres=genres,
         transforms={feature.name: transform_output},
         serving_name=config["serving_name"],
-        temperature=temperature,
+        temperature=fitted.temperature,
     )
+    model_run.save(fn_args.model_run_dir, result, model_name=model_name, settings=settings)
+    validation.write(fn_args.model_run_dir, answers)
+    calibration.write(fn_args.model_run_dir, fitted)

@@ -67,9 +67,9 @@ def refuse(what: str) -> None:
     Raises:
       UserError: `TF_CONFIG` names several workers.
     """
-    together = workers()
-    if together is not None:
+    all_workers = workers()
+    if all_workers is not None:
         raise UserError(
-            f"{what} runs in one process, but {VARIABLE} names {len(together.addresses)} workers: "
-            f"start it without {VARIABLE}"
+            f"{what} runs in one process, but {VARIABLE} names {len(all_workers.addresses)} "
+            f"workers: start it without {VARIABLE}"
         )

@@ -26,23 +26,16 @@ TRACKS = 12  # enough for a temperature to be fitted
 
 def trained(name, folder, *, frames):
     """Trains a tiny model and keeps its run, with validation tracks of given lengths."""
-    reads = described(name)
+    reads = described(name, AudioSettings())
     names = [f"{GENRE_NAMES[number % 4]}.{number:05d}" for number in range(TRACKS)]
     split = coloured(reads, TRACKS, seed=1)
     split = dataclasses.replace(split, frames=frames(reads), track_ids=tuple(names))
     chosen = tiny(name, epochs=3, learning_rate=5e-3)
-    result = train(
-        name, coloured(reads, 8), split, settings=chosen, feature=reads, genres=GENRE_NAMES
-    )
-    model_run.save(
-        str(folder),
-        result,
-        model_name=name,
-        settings=chosen,
-        feature=reads,
-        genre_count=len(GENRE_NAMES),
-        validated_on=split,
-    )
+    result = train(name, coloured(reads, 8), split, settings=chosen, genres=GENRE_NAMES)
+    model_run.save(str(folder), result, model_name=name, settings=chosen)
+    answers, fitted = validation.calibrated(result.answers)
+    validation.write(str(folder), answers)
+    calibration.write(str(folder), fitted)
     return result, split
 
 
@@ -79,7 +72,9 @@ def test_the_best_network_s_answers_are_kept_and_score_as_training_said(tmp_path
     np.testing.assert_allclose(windows[counts].sum(axis=1), 1.0, atol=1e-5)
     assert not windows[~counts].any()
     again = model_run.load_branch(str(tmp_path), AudioSettings()).network
-    first = next(split.dataset.as_numpy_iterator())[0][: described("lstm").window_frames]
+    first = next(split.dataset.as_numpy_iterator())[0][
+        : described("lstm", AudioSettings()).window_frames
+    ]
     place = sorted(split.track_ids).index(split.track_ids[0])
     served = scaled(again(first[np.newaxis])[0], fitted.temperature)
     np.testing.assert_allclose(served, windows[place, 0], atol=1e-5)

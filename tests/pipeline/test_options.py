@@ -164,8 +164,14 @@ def test_remote_folders_are_taken_as_they_are_and_metadata_stays_local():
         (["--output", "http://host/genre"], "--output: a place in an object store is"),
         (["--metadata", "s3://bucket/m.db"], "--metadata must be on this machine's disk"),
         (["--set", "audio.mel_bins=100000"], "mel_bins must be at most 512"),
-        (["--set", "training.batch_size=1000000"], "batch_size must be from 1 to 10000"),
-        (["--set", "training.learning_rate=1e30"], "learning_rate must be from 0 to 10"),
+        (
+            ["--set", "training.batch_size=1000000"],
+            "batch_size must be less than or equal to 10000",
+        ),
+        (
+            ["--set", "training.learning_rate=1e30"],
+            "learning_rate must be less than or equal to 10",
+        ),
         (["--set", "audio.clip_seconds=60"], "clip_seconds must be at most 30"),
         (["--set", "audio.hop_length=4096"], "hop_length must be at most fft_length"),
         (
@@ -203,9 +209,9 @@ def test_remote_folders_are_taken_as_they_are_and_metadata_stays_local():
         ),
         (["--set", "audio.mel_bins=0"], "mel_bins must be over 0"),
         (["--set", "audio.window_seconds=40"], "window_seconds"),
-        (["--set", "training.learning_rate=-1"], "learning_rate must be over 0"),
-        (["--set", "training.model.dropout=2"], "dropout must be from 0"),
-        (["--set", "training.augmentation.mixup=-3"], "mixup must be from 0"),
+        (["--set", "training.learning_rate=-1"], "learning_rate must be greater than 0"),
+        (["--set", "training.model.dropout=2"], "dropout must be less than or equal to 0.95"),
+        (["--set", "training.augmentation.mixup=-3"], "mixup must be greater than or equal to 0"),
     ],
 )
 def test_a_mistake_is_named(arguments, named):

@@ -7,7 +7,7 @@ import pytest
 
 from components.audio import codec
 from components.audio.features import feature
-from components.trainer.release.export import Branch, write_saved_model
+from components.trainer.release.export import Branch, write_release
 from tests.conftest import chord
 from tests.serving.one_answer import assert_one_answer
 from tests.serving.server_process import ServerProcess
@@ -17,7 +17,7 @@ GENRES = ("ambient", "drum & bass", "fado", "gamelan", "klezmer", "ländler", "q
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory, transform_output, raw_schema, settings) -> pathlib.Path:
+def exported(tmp_path_factory, transform_output, settings) -> pathlib.Path:
     """Version 3 of a small network for seven genres that are none of GTZAN's."""
     keras.utils.set_random_seed(3)
     described = feature("log_mel", settings)
@@ -31,13 +31,13 @@ def exported(tmp_path_factory, transform_output, raw_schema, settings) -> pathli
         ]
     )
     folder = tmp_path_factory.mktemp("release") / "genre" / "3"
-    write_saved_model(
+    write_release(
         str(folder),
         [Branch(network, described)],
         settings=settings,
         genres=GENRES,
         transforms={"log_mel": transform_output},
-        raw_schema=raw_schema,
+        serving_name="genre",
     )
     return folder
 

@@ -1,4 +1,4 @@
-"""Tiny splits: a few tracks of noise with a colour for each genre, in the shape of any feature."""
+"""Tiny splits: a few short tracks of noise with a colour for each genre, for any feature."""
 
 import dataclasses
 
@@ -8,15 +8,19 @@ import pytest
 from components.audio.features import Feature, feature
 from components.audio.settings import AudioSettings
 from components.trainer.catalog import CATALOG, recommended
-from components.trainer.data.windows import Tracks
-from components.trainer.settings import NO_WEIGHTS, AugmentationSettings
+from components.trainer.data.tracks import Tracks
+from components.trainer.models import build
+from components.trainer.parts.heads import BODY
+from components.trainer.settings import NO_WEIGHTS, AugmentationSettings, ModelSettings
+from components.trainer.training.loop import train
 
 GENRE_NAMES = tuple("abcd")
+SHORT = AudioSettings(clip_seconds=4)
 
 
-def described(name: str) -> Feature:
+def described(name: str, settings: AudioSettings = SHORT) -> Feature:
     """The feature that the model `name` reads."""
-    return feature(CATALOG[name].feature, AudioSettings())
+    return feature(CATALOG[name].feature, settings)
 
 
 def coloured(feature: Feature, count: int, seed: int = 0) -> Tracks:
@@ -25,7 +29,7 @@ def coloured(feature: Feature, count: int, seed: int = 0) -> Tracks:
     labels = np.arange(count) % len(GENRE_NAMES)
     shape = np.sin(np.arange(feature.bins) / feature.bins * np.pi * (labels[:, None] + 1))
     matrices = rng.normal(size=(count, *feature.clip_shape)) + 2.0 * shape[:, None, :]
-    return Tracks.from_arrays(matrices, labels)
+    return Tracks.from_arrays(feature, matrices, labels)
 
 
 def tiny(name: str, **changes: object):
@@ -41,6 +45,27 @@ def tiny(name: str, **changes: object):
         **changes,
     }
     return dataclasses.replace(settings, **values)
+
+
+def save_body(name: str, folder, reads: Feature | None = None) -> str:
+    """Writes a body of random weights; returns its file."""
+    reads = reads or described(name)
+    model = build(name, feature=reads, genre_count=4, settings=ModelSettings())
+    model.get_layer(BODY).save_weights(folder / "body.weights.h5")
+    return str(folder / "body.weights.h5")
+
+
+def trained(name: str, training: Tracks, validation: Tracks | None = None, **changes):
+    """The result of a training with the `tiny` settings, changed; `callbacks` are passed on."""
+    callbacks = changes.pop("callbacks", ())
+    return train(
+        name,
+        training,
+        validation,
+        settings=tiny(name, **changes),
+        genres=GENRE_NAMES,
+        callbacks=callbacks,
+    )
 
 
 @pytest.fixture

@@ -13,10 +13,8 @@ from components.trainer.catalog import CATALOG
 from components.trainer.models import build
 from components.trainer.parts import backbones, heads
 from components.trainer.settings import ModelSettings
-from components.trainer.training.body_outputs import window_outputs
-from components.trainer.training.loop import train
-from components.trainer.weights import WeightsError
-from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
+from components.trainer.weight_sources import WeightsError
+from tests.trainer.conftest import coloured, described, save_body, trained
 
 # Without a SavedModel there is no `embedding`: test_embedding.py has some.
 TRAINED = [name for name in CATALOG if name not in ("ensemble", "embedding")]
@@ -72,14 +70,7 @@ def test_a_backbone_from_scratch_soon_answers_as_it_was_trained():
 def test_a_head_normalises_a_new_body_only_if_that_does_not(name, normalised):
     """By the statistics of one batch, which say little of a thousand pooled values."""
     reads = described(name)
-    result = train(
-        name,
-        coloured(reads, 8),
-        None,
-        settings=tiny(name, model=ModelSettings(shrink=4)),
-        feature=reads,
-        genres=GENRE_NAMES,
-    )
+    result = trained(name, coloured(reads, 8), model=ModelSettings(shrink=4))
     mean, variance = result.model.get_layer(heads.SCALE).get_weights()
     assert bool(mean.any()) == normalised
     assert bool((variance != 1.0).any()) == normalised
@@ -104,18 +95,9 @@ def test_a_backbone_reads_a_smaller_picture_of_the_same_window():
 @pytest.mark.parametrize("name", ["ann", "lstm", "crnn"])
 def test_a_model_learns_what_tells_genres_apart(name):
     reads = described(name)
-    tracks = coloured(reads, 8)
-    result = train(
-        name,
-        tracks,
-        coloured(reads, 4, seed=1),
-        settings=tiny(name, epochs=12, windows_per_track=4, batch_size=8),
-        feature=reads,
-        genres=GENRE_NAMES,
-    )
+    splits = coloured(reads, 8), coloured(reads, 4, seed=1)
+    result = trained(name, *splits, epochs=12, windows_per_track=4, batch_size=8)
     assert max(result.history["val_track_accuracy"]) == 1.0
-    found = window_outputs(result.model, tracks, feature=reads)
-    assert found.shape == (8, reads.windows_per_clip, 4)
 
 
 @pytest.mark.parametrize("name", ["cnn", "lstm", "musicnn"])
@@ -136,11 +118,11 @@ def test_an_answer_draws_on_no_random_state(name):
 @pytest.mark.parametrize("name", ["mobilenetv2", "musicnn"])
 def test_a_body_starts_from_a_weights_file(name, tmp_path):
     path = tmp_path / "body.weights.h5"
-    given = new(name).get_layer(heads.BODY)
-    given.save_weights(path)
+    body = new(name).get_layer(heads.BODY)
+    body.save_weights(path)
     started = new(name, weights=str(path)).get_layer(heads.BODY)
-    for one, other in zip(given.get_weights(), started.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for value, same in zip(body.get_weights(), started.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, same)
 
 
 def published(network, path):
@@ -151,52 +133,41 @@ def published(network, path):
 
 
 @pytest.mark.parametrize("name", ["vgg16", "efficientnetb0"])
-def test_a_backbone_starts_from_a_published_file(name, tmp_path):
+def test_a_backbone_starts_from_a_published_file_or_what_keras_downloads(
+    name, tmp_path, monkeypatch
+):
     """And what came of it is the same network when it is rebuilt from its own weights alone."""
     reads = described(name)
     network = APPLICATIONS[name](
         include_top=False, weights=None, input_shape=(reads.bins, reads.window_frames, 3)
     )
     rng = np.random.default_rng(0)
-    network.set_weights([rng.uniform(0.01, 0.02, one.shape) for one in network.get_weights()])
-    started = new(name, weights=published(network, tmp_path / f"{name}_notop.h5"))
-    convolution = [one for one in network.layers if isinstance(one, keras.layers.Conv2D)][-1]
+    network.set_weights([rng.uniform(0.01, 0.02, weight.shape) for weight in network.get_weights()])
+    path = published(network, tmp_path / f"{name}_notop.h5")
+    started = new(name, weights=path)
+    (*_, convolution) = (x for x in network.layers if isinstance(x, keras.layers.Conv2D))
     inside = started.get_layer(heads.BODY).layers[-1].get_layer(convolution.name)
     np.testing.assert_array_equal(inside.get_weights()[0], convolution.get_weights()[0])
     rebuilt = new(name)
     rebuilt.set_weights(started.get_weights())
-    windows = rng.normal(size=(2, *reads.window_shape)).astype(np.float32)
-    bodies = [model.get_layer(heads.BODY) for model in (started, rebuilt)]
-    one, other = (body(windows).numpy() for body in bodies)
-    np.testing.assert_allclose(one, other, rtol=1e-6)
-    keras.backend.clear_session()
-
-
-@pytest.mark.parametrize("name", ["vgg16", "efficientnetb0"])
-def test_a_backbone_starts_from_what_keras_downloads(name, tmp_path, monkeypatch):
-    reads = described(name)
-    network = APPLICATIONS[name](
-        include_top=False, weights=None, input_shape=(reads.bins, reads.window_frames, 3)
-    )
-    rng = np.random.default_rng(0)
-    network.set_weights([rng.uniform(0.01, 0.02, one.shape) for one in network.get_weights()])
-    path = published(network, tmp_path / "downloaded.h5")
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: path)
     windows = rng.normal(size=(2, *reads.window_shape)).astype(np.float32)
-    downloaded, from_file = (
-        new(name, weights=weights).get_layer(heads.BODY)(windows) for weights in ("imagenet", path)
+    expected, *others = (
+        model.get_layer(heads.BODY)(windows).numpy()
+        for model in (started, rebuilt, new(name, weights="imagenet"))
     )
-    np.testing.assert_allclose(downloaded, from_file, rtol=1e-6)
-    assert np.abs(downloaded).max() > 0.0
+    assert np.abs(expected).max() > 0.0
+    for outputs in others:
+        np.testing.assert_allclose(outputs, expected, rtol=1e-6)
     keras.backend.clear_session()
 
 
 def test_efficientnet_preprocesses_as_published_with_imagenets_weights():
     """Red, green and blue from 0 to 1, less ImageNet's mean, by its deviation."""
     picture = np.random.default_rng(0).uniform(0, 255, (1, 4, 4, 3)).astype(np.float32)
-    found = backbones.preprocess(keras.ops.convert_to_tensor(picture), "torch")
+    preprocessed = backbones.preprocess(keras.ops.convert_to_tensor(picture), "torch")
     expected = keras.applications.imagenet_utils.preprocess_input(picture.copy(), mode="torch")
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(preprocessed, expected, atol=1e-5)
 
 
 def test_a_weights_file_that_does_not_fit_says_which_layer(tmp_path):
@@ -216,32 +187,39 @@ def test_a_weights_file_that_does_not_fit_says_which_layer(tmp_path):
     keras.backend.clear_session()
 
 
-def test_head_first_then_the_top_of_the_body_with_its_statistics_fixed(tmp_path):
+def test_a_head_comes_first_with_the_statistics_of_its_inputs(tmp_path):
     name = "mobilenetv2"
-    path = tmp_path / "body.weights.h5"
-    given = new(name).get_layer(heads.BODY)
-    given.save_weights(path)
-    settings = tiny(name, head_epochs=2, fine_tune_learning_rate=1e-2)
-    model = dataclasses.replace(
-        settings.model, weights=str(path), fine_tune=True, fine_tune_share=0.5
-    )
     reads = described(name)
-    result = train(
+    weights = save_body(name, tmp_path)
+    result = trained(
         name,
         coloured(reads, 4),
-        None,
-        settings=dataclasses.replace(settings, model=model),
-        feature=reads,
-        genres=GENRE_NAMES,
+        coloured(reads, 4, seed=1),
+        head_epochs=2,
+        model=ModelSettings(weights=weights, fine_tune=True, fine_tune_share=0.1),
     )
     assert len(result.history["loss"]) == 3
-    network = given.layers[-1]
+    assert result.model.get_layer(heads.SCALE).get_weights()[0].any()  # its inputs' statistics
+
+
+def test_fine_tuning_moves_the_top_of_a_body_but_no_normalisation(tmp_path):
+    name = "mobilenetv2"
+    reads = described(name)
+    weights = save_body(name, tmp_path)
+    started = new(name, weights).get_layer(heads.BODY).layers[-1]
+    result = trained(
+        name,
+        coloured(reads, 4),
+        None,  # or the head's weights may be the best ones
+        fine_tune_learning_rate=1e-2,
+        model=ModelSettings(weights=weights, fine_tune=True, fine_tune_share=0.5),
+    )
     tuned = result.model.get_layer(heads.BODY).layers[-1]
     moved = {
         old.name
-        for old, now in zip(network.layers, tuned.layers, strict=True)
-        for one, other in zip(old.get_weights(), now.get_weights(), strict=True)
-        if not np.array_equal(one, other)
+        for old, now in zip(started.layers, tuned.layers, strict=True)
+        for before, after in zip(old.get_weights(), now.get_weights(), strict=True)
+        if not np.array_equal(before, after)
     }
     assert "Conv_1" in moved  # the last convolution
     assert "Conv1" not in moved  # the first one

@@ -41,7 +41,17 @@ TAGS_OF_TRACKS = {
 
 @pytest.fixture(scope="module")
 def taggers():
-    return {name: network.whole(MUSIC_MEL) for name, network in NETWORKS.items()}
+    """By name: a whole published network with its 50 tags, and the variables that it holds."""
+    made = {}
+    for name, network in NETWORKS.items():
+        body, weights = network.body(MUSIC_MEL)
+        musicnn_tags = name.endswith("musicnn")
+        below = body.get_layer("batch_normalization_10") if musicnn_tags else body
+        layer = keras.layers.Dense(50, "sigmoid", name="dense_1" if musicnn_tags else "dense")
+        tags = weights.linear(layer, layer.name)(below.output)
+        model = keras.Model(body.input, tags)
+        made[name] = model, weights.load(published_checkpoint(name))
+    return made
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -71,7 +81,7 @@ def test_listeners_tags_come_first(taggers, name, real_music):
         matrix = extract(["music_mel"], tf.constant(samples[np.newaxis]), settings)["music_mel"]
         windows = cut_windows(matrix, MUSIC_MEL.window_frames)[0]
         means = taggers[name][0].predict_on_batch(windows).mean(axis=0)
-        first = [names[place] for place in means.argsort()[::-1][:4]]
+        first = [names[tag] for tag in means.argsort()[::-1][:4]]
         assert tags & set(first), f"{track}: {first}"
 
 
@@ -84,18 +94,20 @@ def test_the_taggers_side_by_side_answer_as_each_alone():
     )
     body = model.get_layer(heads.BODY)
     windows = np.random.default_rng(0).uniform(0, 4, (2, *MUSIC_MEL.window_shape))
-    alone = []
+    separate = []
     for name, network in NETWORKS.items():
         part, weights = network.body(MUSIC_MEL)
         weights.load(published_checkpoint(name))
-        alone.append(part.predict_on_batch(windows.astype(np.float32)))
+        separate.append(part.predict_on_batch(windows.astype(np.float32)))
     np.testing.assert_allclose(
-        body.predict_on_batch(windows.astype(np.float32)), np.concatenate(alone, axis=1), atol=1e-4
+        body.predict_on_batch(windows.astype(np.float32)),
+        np.concatenate(separate, axis=1),
+        atol=1e-4,
     )
     # The head sees those of MagnaTagATune at half their size.
     ones = np.ones((1, body.output_shape[-1]), np.float32)
     seen = heads.head_of(model).get_layer("shares")(ones)[0]
-    units = sum(values.shape[1] for values in alone[:2])
+    units = sum(values.shape[1] for values in separate[:2])
     assert set(np.array(seen[:units])) == {1.0} and set(np.array(seen[units:])) == {0.5}
 
 

@@ -198,17 +198,17 @@ def test_two_processes_train_as_one_and_the_chief_alone_writes(
     assert not (tmp_path / "1").exists()
     tf.saved_model.load(str(chief / "model" / "Format-Serving"))
 
-    history, alone = (
+    history, by_itself = (
         json.loads((folder / "history.json").read_text())
         for folder in (chief / "model_run", tmp_path / "alone")
     )
-    assert history["best_epoch"] == alone["best_epoch"]
-    assert set(history["epochs"]) == set(alone["epochs"])
-    for name, values in alone["epochs"].items():
+    assert history["best_epoch"] == by_itself["best_epoch"]
+    assert set(history["epochs"]) == set(by_itself["epochs"])
+    for name, values in by_itself["epochs"].items():
         assert len(values) == 3
         np.testing.assert_allclose(history["epochs"][name], values, rtol=1e-3, err_msg=name)
-    answers, answers_alone = (
+    answers, expected_answers = (
         validation.read(str(folder)) for folder in (chief / "model_run", tmp_path / "alone")
     )
-    assert answers.track_ids == answers_alone.track_ids
-    np.testing.assert_allclose(answers.probabilities, answers_alone.probabilities, atol=1e-3)
+    assert answers.track_ids == expected_answers.track_ids
+    np.testing.assert_allclose(answers.probabilities, expected_answers.probabilities, atol=1e-3)

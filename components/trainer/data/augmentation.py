@@ -14,14 +14,6 @@ from components.trainer.settings import AugmentationSettings
 _LEVELS = 6  # of the equaliser's curve
 
 
-def source_frames(feature: Feature, settings: AugmentationSettings) -> int:
-    """Frames to cut from a clip so that one window is left after stretching in time."""
-    if feature.window_frames == 1:
-        return 1
-    frames = int(np.ceil(feature.window_frames * (1.0 + settings.time_stretch)))
-    return min(frames, feature.frames_per_clip)
-
-
 def augment(
     windows: tf.Tensor,
     labels: tf.Tensor,
@@ -128,8 +120,8 @@ def _equalise(windows: tf.Tensor, most: float, seed: tf.Tensor) -> tf.Tensor:
     """
     bins = windows.shape[2]
     levels = tf.random.stateless_uniform([tf.shape(windows)[0], _LEVELS], seed, -most, most)
-    places = tf.linspace(0.0, float(_LEVELS - 1), bins)
-    curves = tf.matmul(levels, _interpolation(places, _LEVELS), transpose_b=True)
+    positions = tf.linspace(0.0, float(_LEVELS - 1), bins)
+    curves = tf.matmul(levels, _interpolation(positions, _LEVELS), transpose_b=True)
     return windows + curves[:, None]
 
 
@@ -139,8 +131,8 @@ def _mask(windows: tf.Tensor, widest: float, *, axis: int, seed: tf.Tensor) -> t
     width_seed, start_seed = tf.unstack(tf.random.split(seed, 2))
     width = _uniform(windows, width_seed, 0.0, widest * size)
     start = _uniform(windows, start_seed, 0.0, 1.0) * (size - width)
-    places = tf.range(size, dtype=tf.float32)
-    masked = (places >= start[:, None]) & (places < (start + width)[:, None])
+    positions = tf.range(size, dtype=tf.float32)
+    masked = (positions >= start[:, None]) & (positions < (start + width)[:, None])
     masked = masked[:, :, None] if axis == 1 else masked[:, None, :]
     return tf.where(masked, tf.reduce_mean(windows, axis=[1, 2], keepdims=True), windows)
 
@@ -154,9 +146,9 @@ def _mixup(
     """
     first, second = tf.unstack(tf.random.split(seed, 2))
     shape = [tf.shape(windows)[0]]
-    one = tf.random.stateless_gamma(shape, first, alpha)
-    other = tf.random.stateless_gamma(shape, second, alpha)
-    share = one / tf.maximum(one + other, 1e-12)
+    drawn = tf.random.stateless_gamma(shape, first, alpha)
+    rest = tf.random.stateless_gamma(shape, second, alpha)
+    share = drawn / tf.maximum(drawn + rest, 1e-12)
     share = tf.maximum(share, 1.0 - share)  # the window itself weighs at least half
     mixed = windows + (1.0 - share)[:, None, None] * (tf.roll(windows, 1, axis=0) - windows)
     mixed_labels = labels + (1.0 - share)[:, None] * (tf.roll(labels, 1, axis=0) - labels)

@@ -4,16 +4,15 @@ A split arrives as whole tracks, one element each. Windows are cut here, after t
 track is in two splits.
 """
 
-import dataclasses
 import math
 
 import numpy as np
 import tensorflow as tf
 
 from components.audio.features import Feature
-from components.trainer.data.augmentation import augment, source_frames
-from components.trainer.data.rows import Rows
-from components.trainer.settings import TrainingSettings
+from components.trainer.data.augmentation import augment
+from components.trainer.data.tracks import Tracks
+from components.trainer.settings import AugmentationSettings, TrainingSettings
 
 EVALUATION_CLIPS = 8  # clips whose windows are evaluated in one step
 
@@ -25,82 +24,13 @@ _BATCHES_APART = 16
 _CUT_TOGETHER_BYTES = 1 << 16
 
 
-@dataclasses.dataclass(frozen=True)
-class Tracks:
-    """The tracks of one split.
-
-    A track's matrix has room for `clips_per_track` whole clips. Padding follows the frames of sound
-    of a clip that is shorter or missing.
-
-    Attributes:
-      dataset: Elements (float32 [clips * frames_per_clip, bins], int64 [clips] frames of sound in
-        each clip, int64 [] label); finite, in the same order each time.
-      labels: The label of each track, int64 [count], in the order of the dataset.
-      frames: Frames of sound in each clip, int64 [count, clips].
-      track_ids: Ids of the tracks; empty if not needed.
-      body_outputs: Precomputed outputs of a frozen body, a row for every window of every track; a
-        head is then trained on them. None if not precomputed.
-    """
-
-    dataset: tf.data.Dataset
-    labels: np.ndarray
-    frames: np.ndarray
-    track_ids: tuple[str, ...] = ()
-    body_outputs: Rows | None = None
-
-    @classmethod
-    def from_arrays(
-        cls, matrices: np.ndarray, labels: np.ndarray, *, frames: np.ndarray | None = None
-    ) -> "Tracks":
-        """Makes a split of tracks that are in memory.
-
-        Args:
-          matrices: [tracks, clips * frames_per_clip, bins].
-          labels: [tracks].
-          frames: Frames of sound in each clip, [tracks, clips]; one whole clip a track by default.
-        """
-        if frames is None:
-            frames = np.full((len(labels), 1), matrices.shape[1])
-        labels, frames = np.asarray(labels, np.int64), np.asarray(frames, np.int64)
-        dataset = tf.data.Dataset.from_tensor_slices(
-            (np.asarray(matrices, np.float32), frames, labels)
-        )
-        return cls(dataset, labels, frames)
-
-    @property
-    def count(self) -> int:
-        """Number of tracks."""
-        return len(self.labels)
-
-    def counting_windows(self, feature: Feature) -> np.ndarray:
-        """Which windows lie within sound and so count: bool [count, windows_per_track]."""
-        windows = self.frames[..., np.newaxis] // feature.window_frames
-        counts = np.arange(feature.windows_per_clip) < windows
-        return counts.reshape(self.count, feature.windows_per_track)
-
-    def fits(self, feature: Feature, megabytes: int) -> bool:
-        """Whether all tracks together take up to `megabytes` of memory."""
-        rows, bins = feature.track_shape
-        return 4 * rows * bins * self.count <= megabytes * 1e6
-
-    def cached(self, feature: Feature, megabytes: int) -> "Tracks":
-        """The same tracks, cached in memory during the first pass if they fit in `megabytes`."""
-        if not self.fits(feature, megabytes):
-            return self
-        return dataclasses.replace(self, dataset=self.dataset.cache())
-
-
 def steps_per_epoch(tracks: int, settings: TrainingSettings) -> int:
     """Number of steps in which each track contributes about `windows_per_track` windows."""
     return max(1, round(tracks * settings.windows_per_track / settings.batch_size))
 
 
 def training_windows(
-    tracks: Tracks,
-    *,
-    feature: Feature,
-    genre_weights: np.ndarray,
-    settings: TrainingSettings,
+    tracks: Tracks, *, genre_weights: np.ndarray, settings: TrainingSettings
 ) -> tf.data.Dataset:
     """Makes endless batches of augmented windows.
 
@@ -114,7 +44,6 @@ def training_windows(
 
     Args:
       tracks: The training split.
-      feature: What the tracks hold.
       genre_weights: Weight of an example of each genre, float [genres].
       settings: Batch size, windows a track, seed, where windows are cut, augmentation, and the
         memory for tracks or windows.
@@ -123,6 +52,16 @@ def training_windows(
       Elements (float32 [batch, window_frames, bins], float32 [batch, genres], float32 [batch]) of
       static shape: windows, label distributions and weights.
     """
+    feature = tracks.feature
+    if tracks.fits(settings.cache_megabytes):
+        data = tracks.dataset.shuffle(
+            tracks.count, seed=settings.seed, reshuffle_each_iteration=True
+        ).repeat()
+        cut = _cut_windows(data, 1, feature=feature, settings=settings)
+    else:
+        each, buffer = _windows_a_read(tracks, settings)
+        cut = _cut_windows(tracks.dataset.repeat(), each, feature=feature, settings=settings)
+        cut = cut.shuffle(buffer, seed=settings.seed)
     weights = tf.constant(genre_weights, tf.float32)
     seed = np.int64(settings.seed)
 
@@ -130,7 +69,6 @@ def training_windows(
         index: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         windows, labels = batch
-        example_weights = tf.gather(weights, labels)
         windows, distributions = augment(
             windows,
             tf.one_hot(labels, len(genre_weights)),
@@ -138,17 +76,8 @@ def training_windows(
             feature=feature,
             settings=settings.augmentation,
         )
-        return windows, distributions, example_weights
+        return windows, distributions, tf.gather(weights, labels)
 
-    if tracks.fits(feature, settings.cache_megabytes):
-        data = tracks.dataset.shuffle(
-            tracks.count, seed=settings.seed, reshuffle_each_iteration=True
-        ).repeat()
-        cut = _cut_windows(data, 1, feature=feature, settings=settings)
-    else:
-        each, buffer = _windows_a_read(tracks, feature, settings)
-        cut = _cut_windows(tracks.dataset.repeat(), each, feature=feature, settings=settings)
-        cut = cut.shuffle(buffer, seed=settings.seed)
     return (
         cut.batch(settings.batch_size, drop_remainder=True)
         .enumerate()
@@ -157,11 +86,18 @@ def training_windows(
     )
 
 
-def _windows_a_read(
-    tracks: Tracks, feature: Feature, settings: TrainingSettings
-) -> tuple[int, int]:
+def source_frames(feature: Feature, settings: AugmentationSettings) -> int:
+    """Frames to cut from a clip so that one window is left after stretching in time."""
+    if feature.window_frames == 1:
+        return 1
+    frames = math.ceil(feature.window_frames * (1.0 + settings.time_stretch))
+    return min(frames, feature.frames_per_clip)
+
+
+def _windows_a_read(tracks: Tracks, settings: TrainingSettings) -> tuple[int, int]:
     """How many windows are cut from a track that is read, and how many are shuffled together."""
-    window_bytes = 4 * feature.bins * source_frames(feature, settings.augmentation)
+    frames = source_frames(tracks.feature, settings.augmentation)
+    window_bytes = 4 * tracks.feature.bins * frames
     fitting = int(settings.cache_megabytes * 1e6) // window_bytes
     buffer = max(1, min(fitting, tracks.count * settings.windows_per_track))
     apart = buffer // (_BATCHES_APART * settings.batch_size)
@@ -174,22 +110,22 @@ def _cut_windows(
     """Cuts `each` windows at random from every track: elements (window, label)."""
     frames = source_frames(feature, settings.augmentation)
     seed = np.int64(settings.seed)
-    together = max(1, _CUT_TOGETHER_BYTES // (4 * math.prod(feature.track_shape)))
+    tracks_at_once = max(1, _CUT_TOGETHER_BYTES // (4 * math.prod(feature.track_shape)))
 
     def cut(
         index: tf.Tensor, tracks: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        if together == 1:
+        if tracks_at_once == 1:
             tracks = tuple(tf.expand_dims(part, 0) for part in tracks)  # copies nothing
         matrices, of_sound, labels = tracks
         last = of_sound - tf.minimum(of_sound, frames)  # the latest start of a window
-        places = of_sound // feature.window_frames
+        start_counts = of_sound // feature.window_frames
         if settings.random_windows:
-            places = tf.where(places > 0, last + 1, 0)
-        after = tf.cumsum(places, axis=1)
+            start_counts = tf.where(start_counts > 0, last + 1, 0)
+        after = tf.cumsum(start_counts, axis=1)
         drawn = _below(after[:, -1:], each, seed=tf.stack([seed, index]))
         clip = tf.searchsorted(after, drawn, side="right")
-        start = drawn - tf.gather(after - places, clip, batch_dims=1)
+        start = drawn - tf.gather(after - start_counts, clip, batch_dims=1)
         if not settings.random_windows:
             start *= feature.window_frames
             start = tf.minimum(start, tf.gather(last, clip, batch_dims=1))
@@ -198,11 +134,11 @@ def _cut_windows(
         end = tf.gather(of_sound, clip, batch_dims=1)[..., tf.newaxis]
         first = tf.cast(clip, tf.int64)[..., tf.newaxis] * feature.frames_per_clip
         windows = tf.gather(matrices, first + tf.minimum(rows, end - 1), batch_dims=1)
-        windows = tf.reshape(windows, [together * each, frames, feature.bins])
+        windows = tf.reshape(windows, [tracks_at_once * each, frames, feature.bins])
         return windows, tf.repeat(labels, each)
 
-    if together > 1:
-        dataset = dataset.batch(together, drop_remainder=True)
+    if tracks_at_once > 1:
+        dataset = dataset.batch(tracks_at_once, drop_remainder=True)
     return dataset.enumerate().map(cut, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
 
 
@@ -213,7 +149,7 @@ def _below(limits: tf.Tensor, each: int, *, seed: tf.Tensor) -> tf.Tensor:
     return tf.cast(drawn % tf.cast(limits, tf.uint64), tf.int64)
 
 
-def evaluation_windows(tracks: Tracks, *, feature: Feature) -> tf.data.Dataset:
+def evaluation_windows(tracks: Tracks) -> tf.data.Dataset:
     """Cuts all windows of the tracks' matrices, end to end and in order.
 
     The last batch is padded with tracks of zeros, so that all batches have the same shape;
@@ -222,14 +158,15 @@ def evaluation_windows(tracks: Tracks, *, feature: Feature) -> tf.data.Dataset:
     Returns:
       Elements float32 [tracks * windows_per_track, window_frames, bins], each of as many tracks.
     """
+    feature = tracks.feature
     used = feature.windows_per_clip * feature.window_frames
-    together = max(1, EVALUATION_CLIPS // feature.clips_per_track)
+    tracks_at_once = max(1, EVALUATION_CLIPS // feature.clips_per_track)
 
     def cut(matrices: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         clips = tf.reshape(matrices, [-1, *feature.clip_shape])
         return tf.reshape(clips[:, :used], [-1, *feature.window_shape])
 
-    missing = -tracks.count % together
+    missing = -tracks.count % tracks_at_once
     zeros = (
         tf.zeros(feature.track_shape),
         tf.zeros([feature.clips_per_track], tf.int64),
@@ -238,35 +175,21 @@ def evaluation_windows(tracks: Tracks, *, feature: Feature) -> tf.data.Dataset:
     padding = tf.data.Dataset.from_tensors(zeros).repeat(missing)
     return (
         tracks.dataset.concatenate(padding)
-        .batch(together, drop_remainder=True)
+        .batch(tracks_at_once, drop_remainder=True)
         .map(cut, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
-def by_track(window_values: np.ndarray, *, feature: Feature, count: int) -> np.ndarray:
-    """Groups a model's outputs for `evaluation_windows` by track.
+def by_track(window_values: np.ndarray, tracks: Tracks) -> np.ndarray:
+    """Groups a model's outputs for `evaluation_windows` by track, without the padding.
 
     Args:
       window_values: [tracks * windows_per_track, …], the padding of the last batch included.
-      feature: What the tracks hold.
-      count: Number of tracks.
+      tracks: The tracks.
 
     Returns:
       [count, windows_per_track, …].
     """
-    windows = feature.windows_per_track
-    return window_values.reshape(-1, windows, *window_values.shape[1:])[:count]
-
-
-def genre_weights(labels: np.ndarray, genre_count: int) -> np.ndarray:
-    """Weight of an example of each genre, inversely proportional to the genre's size.
-
-    Returns:
-      float32 [genre_count], with mean one over the examples; 0 for a genre without examples.
-    """
-    counts = np.bincount(labels, minlength=genre_count)
-    present = counts > 0
-    weights = np.zeros(genre_count, np.float32)
-    weights[present] = len(labels) / (present.sum() * counts[present])
-    return weights
+    windows = tracks.feature.windows_per_track
+    return window_values.reshape(-1, windows, *window_values.shape[1:])[: tracks.count]

@@ -16,13 +16,7 @@ def tagger(checkpoint: str = "MSD_musicnn") -> "PublishedTagger":
     """The published network, with the weights of one of the package's checkpoints."""
     from components.trainer.parts.published import PublishedTagger
 
-    return PublishedTagger(
-        "musicnn",
-        checkpoint,
-        _layers_below_tags,
-        tags_layer="dense_1",
-        tags_input="batch_normalization_10",
-    )
+    return PublishedTagger("musicnn", checkpoint, _layers_below_tags)
 
 
 def build(**arguments: Any) -> "keras.Model":

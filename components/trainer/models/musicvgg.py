@@ -16,7 +16,7 @@ def tagger(checkpoint: str = "MSD_vgg") -> "PublishedTagger":
     """The published network, with the weights of one of the package's checkpoints."""
     from components.trainer.parts.published import PublishedTagger
 
-    return PublishedTagger("musicvgg", checkpoint, _layers_below_tags, tags_layer="dense")
+    return PublishedTagger("musicvgg", checkpoint, _layers_below_tags)
 
 
 def build(**arguments: Any) -> "keras.Model":

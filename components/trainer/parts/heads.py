@@ -110,9 +110,9 @@ def unfreeze(model: keras.Model, share: float) -> None:
     body_layers = [layer for layer in _layers_of(body) if layer.weights]
     body.trainable = True
     frozen = round(len(body_layers) * (1.0 - share))
-    for place, layer in enumerate(body_layers):
+    for number, layer in enumerate(body_layers):
         normalisation = isinstance(layer, layers.BatchNormalization)
-        layer.trainable = place >= frozen and not normalisation
+        layer.trainable = number >= frozen and not normalisation
 
 
 def _layers_of(body: keras.Model) -> list[keras.layers.Layer]:

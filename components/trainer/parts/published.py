@@ -20,7 +20,6 @@ from components.trainer.parts.heads import BODY, load_body, pretrained
 from components.trainer.settings import MILLION_SONG, NO_WEIGHTS, ModelSettings
 from components.trainer.weight_sources import published_checkpoint
 
-_TAGS = 50  # that each network was trained to give
 _LINEAR = ("kernel", "bias")
 _NORMALISATION = ("gamma", "beta", "moving_mean", "moving_variance")
 _OPTIMISER = ("/Adam", "beta1_power", "beta2_power")  # of no use after training
@@ -94,15 +93,11 @@ class PublishedTagger:
       checkpoint: Name of the checkpoint's folder in the package.
       layers_below_tags: Applies the layers below the tags to a normalised window, float32
         [batch, frames, bands, 1], and adds each to the `PublishedLayers`: float32 [batch, units].
-      tags_layer: The published name of the dense layer that gives the tags.
-      tags_input: Name of the body's layer that the tags are computed from; empty for its last one.
     """
 
     name: str
     checkpoint: str
     layers_below_tags: Callable[[keras.KerasTensor, PublishedLayers], keras.KerasTensor]
-    tags_layer: str
-    tags_input: str = ""
 
     def build(self, *, feature: Feature, genre_count: int, settings: ModelSettings) -> keras.Model:
         """The published network below its tags, and a new head for genres."""
@@ -112,19 +107,6 @@ class PublishedTagger:
         elif settings.weights != NO_WEIGHTS:
             load_body(body, settings.weights, model_name=self.name)
         return pretrained(self.name, body, genre_count=genre_count, settings=settings)
-
-    def whole(self, feature: Feature) -> tuple[keras.Model, tuple[str, ...]]:
-        """The whole published network: from a window to the probabilities of its 50 tags.
-
-        Returns:
-          The model, and the names of the checkpoint's variables that it holds, one for each use.
-        """
-        body, published = self.body(feature)
-        below = body.get_layer(self.tags_input).output if self.tags_input else body.output
-        dense = layers.Dense(_TAGS, activation="sigmoid", name=self.tags_layer)
-        tags = published.linear(dense, self.tags_layer)(below)
-        model = keras.Model(body.input, tags, name=f"{self.name}_tagger")
-        return model, published.load(published_checkpoint(self.checkpoint))
 
     def body(self, feature: Feature, *, name: str = BODY) -> tuple[keras.Model, PublishedLayers]:
         """The network below its tags, not loaded yet, and what loads it."""

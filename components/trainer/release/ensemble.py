@@ -2,13 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow_transform as tft
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.dsl.io import fileio
 from tfx.types import (
     Artifact,
     BaseChannel,
@@ -17,10 +16,10 @@ from tfx.types import (
     artifact_utils,
     standard_artifacts,
 )
-from tfx.utils import path_utils
+from tfx.utils import io_utils, path_utils
 
 from components.audio.settings import AudioSettings
-from components.common import remarks, runtime, tracking, validation
+from components.common import calibration, remarks, runtime, tracking, validation
 from components.common.dynamic_spec import spec_class
 from components.trainer.release import membership, model_run
 from components.trainer.release.export import write_release
@@ -55,14 +54,12 @@ class Executor(base_executor.BaseExecutor):
         ]
         answers = [validation.read(run) for run in runs]
         chosen = membership.choose(
-            np.stack([one.probabilities for one in validation.shared_windows(answers)]),
+            np.stack([member.probabilities for member in validation.shared_windows(answers)]),
             answers[0].labels,
         )
-        own_run = artifact_utils.get_single_uri(output_dict["model_run"])
-        temperature = model_run.keep_calibrated(
-            own_run, validation.ensemble_answers(answers, chosen.weights_without)
+        mean, fitted = validation.calibrated(
+            validation.ensemble_answers(answers, chosen.weights_without)
         )
-        _note(own_run, chosen, config["models"])
         branches = [
             dataclasses.replace(model_run.load_branch(run, settings), weight=float(weight))
             for run, weight in zip(runs, chosen.weights, strict=True)
@@ -80,20 +77,18 @@ class Executor(base_executor.BaseExecutor):
                 for name in dict.fromkeys(branch.feature.name for branch in branches)
             },
             serving_name=config["serving_name"],
-            temperature=temperature,
+            temperature=fitted.temperature,
         )
+        own_run = artifact_utils.get_single_uri(output_dict["model_run"])
+        validation.write(own_run, mean)
+        calibration.write(own_run, fitted)
+        members = dict(zip(config["models"], chosen.weights.tolist(), strict=True))
+        io_utils.write_string_file(
+            f"{own_run}/{MEMBERS_FILE}",
+            json.dumps({"weights": members, "reason": chosen.reason}, indent=2),
+        )
+        remarks.write(own_run, [chosen.as_sentence(config["models"])])
         tracking.note_run(output_dict, self._context)
-
-
-def _note(folder: str, chosen: membership.Membership, names: Sequence[str]) -> None:
-    """Writes whom the ensemble consists of, for programs and for whoever reads the run's end."""
-    content = {
-        "weights": dict(zip(names, chosen.weights.tolist(), strict=True)),
-        "reason": chosen.reason,
-    }
-    with fileio.open(f"{folder}/{MEMBERS_FILE}", "w") as file:
-        file.write(json.dumps(content, indent=2))
-    remarks.write(folder, [chosen.as_sentence(names)])
 
 
 class EnsembleTrainer(base_component.BaseComponent):
@@ -119,26 +114,21 @@ class EnsembleTrainer(base_component.BaseComponent):
           transform_graphs: The graph of the Transform that computes each feature, by feature name.
           config: `audio`, `genres`, `serving_name`, and `code` for the node's fingerprint.
         """
+        channels = {
+            **{f"model_run_{name}": channel for name, channel in model_runs.items()},
+            **{f"transform_graph_{name}": channel for name, channel in transform_graphs.items()},
+        }
         outputs = {"model": standard_artifacts.Model, "model_run": standard_artifacts.ModelRun}
         self.SPEC_CLASS = spec_class(
             "EnsembleTrainerSpec",
             parameters={"config": str},
-            inputs={
-                **{f"model_run_{name}": standard_artifacts.ModelRun for name in model_runs},
-                **{
-                    f"transform_graph_{name}": standard_artifacts.TransformGraph
-                    for name in transform_graphs
-                },
-            },
+            inputs={name: channel.type for name, channel in channels.items()},
             outputs=outputs,
         )
         super().__init__(
             spec=self.SPEC_CLASS(
                 config=json.dumps({**config, "models": list(model_runs)}, sort_keys=True),
-                **{f"model_run_{name}": channel for name, channel in model_runs.items()},
-                **{
-                    f"transform_graph_{name}": channel for name, channel in transform_graphs.items()
-                },
+                **channels,
                 **{key: Channel(type=kind) for key, kind in outputs.items()},
             )
         )

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import schema_utils
-from tfx.dsl.io import fileio
+from tfx.utils import io_utils
 
 from components.audio.features import Feature
 from components.audio.settings import AudioSettings
@@ -43,99 +43,6 @@ def standardisation(
     )
 
 
-def write_saved_model(
-    folder: str,
-    branches: Sequence[Branch],
-    *,
-    settings: AudioSettings,
-    genres: Sequence[str],
-    transforms: Mapping[str, tft.TFTransformOutput],
-    raw_schema: schema_pb2.Schema,
-    temperature: float = 1.0,
-) -> None:
-    """Writes the SavedModel and its genre names.
-
-    Args:
-      folder: The folder to write to; a URI that TensorFlow can write to.
-      branches: The network, or the ensemble's networks.
-      settings: The analysis settings.
-      genres: Names in label order.
-      transforms: Output of the Transform that computes each feature that a branch reads, by name
-        of the feature; the signatures that take examples use its layer.
-      raw_schema: The schema of raw examples.
-      temperature: Divides the logarithms of all probabilities that are served, see `GenreGraph`.
-    """
-    branches = [dataclasses.replace(branch, network=folded(branch.network)) for branch in branches]
-    features = {branch.feature.name: branch.feature for branch in branches}
-    transform_layers = {name: transforms[name].transform_features_layer() for name in features}
-    graph = GenreGraph(
-        branches,
-        settings=settings,
-        genres=genres,
-        statistics={
-            name: standardisation(transform_layers[name], feature, settings)
-            for name, feature in features.items()
-            if feature.standardised
-        },
-        temperature=temperature,
-    )
-    raw_spec = schema_utils.schema_as_feature_spec(raw_schema).feature_spec
-
-    def transformed(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        outputs: dict[str, tf.Tensor] = {}
-        for transform_layer in transform_layers.values():
-            outputs |= transform_layer(raw)
-        return outputs
-
-    def classify_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        raw = tf.io.parse_example(examples, {"audio": raw_spec["audio"]})
-        matrices = transformed(raw)
-        frames = {name: matrices[f"{name}_frames"] for name in features}
-        outputs = graph.from_features(matrices, frames)
-        return {key: outputs[key] for key in ("probabilities", "genres")}
-
-    def transform_features(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return transformed(tf.io.parse_example(examples, raw_spec))
-
-    def labels(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        read = ("genre", "rms_db", "bandwidth_hz", "source_sample_rate_hz")
-        raw = tf.io.parse_example(examples, {name: raw_spec[name] for name in read})
-        rate = tf.strings.as_string(raw["source_sample_rate_hz"][:, 0])
-        return {
-            "label": genre_index(raw["genre"][:, 0], genres),
-            bands.LOUDNESS_SLICE: _band(raw["rms_db"][:, 0], bands.LOUDNESS),
-            bands.BANDWIDTH_SLICE: _band(raw["bandwidth_hz"][:, 0], bands.BANDWIDTH),
-            bands.RATE_SLICE: tf.strings.join([rate, " Hz"]),
-        }
-
-    strings = tf.TensorSpec([None], tf.string, name="examples")
-    archive = keras.export.ExportArchive()
-    for branch in branches:
-        archive.track(branch.network)
-    for transform_layer in transform_layers.values():
-        archive.track(transform_layer)
-    archive.add_endpoint("serving_default", classify_examples, [strings])
-    archive.add_endpoint(
-        "classify_audio", graph.from_sound, [tf.TensorSpec([None, None], tf.float32, name="audio")]
-    )
-    archive.add_endpoint(
-        "classify_wav", graph.from_wav, [tf.TensorSpec([None], tf.string, name="wav")]
-    )
-    archive.add_endpoint("transform_features", transform_features, [strings])
-    archive.add_endpoint("labels", labels, [strings])
-    archive.write_out(folder, verbose=False)
-    genres_file = f"{folder}/{GENRES_FILE}"
-    fileio.makedirs(genres_file.rpartition("/")[0])
-    with fileio.open(genres_file, "w") as file:
-        file.write("".join(f"{genre}\n" for genre in genres))
-
-
-def _band(values: tf.Tensor, table: bands.Bands) -> tf.Tensor:
-    """`Bands.name` in the graph, string [batch]."""
-    place = tf.searchsorted(tf.constant(table.edges, tf.float32), values, side="right")
-    return tf.gather(tf.constant(table.names), place)
-
-
 def write_release(
     folder: str,
     branches: Sequence[Branch],
@@ -146,25 +53,94 @@ def write_release(
     serving_name: str,
     temperature: float = 1.0,
 ) -> None:
-    """Writes the SavedModel and its warmup requests.
+    """Writes the SavedModel, its genre names and its warmup requests.
 
     Args:
       folder: The folder to write to; a URI that TensorFlow can write to.
       branches: The network, or the ensemble's networks.
       settings: The analysis settings.
       genres: Names in label order.
-      transforms: As in `write_saved_model`. Each holds the schema of the raw examples.
+      transforms: Output of the Transform that computes each feature that a branch reads, by name
+        of the feature; the signatures that take examples use its layer. Each holds the schema of
+        the raw examples.
       serving_name: Name under which the model will be served.
-      temperature: As in `write_saved_model`.
+      temperature: Divides the logarithms of all probabilities that are served, see `GenreGraph`.
     """
+    branches = [dataclasses.replace(branch, network=folded(branch.network)) for branch in branches]
+    features = {branch.feature.name: branch.feature for branch in branches}
+    layers = {name: transforms[name].transform_features_layer() for name in features}
+    statistics = {
+        name: standardisation(layers[name], feature, settings)
+        for name, feature in features.items()
+        if feature.standardised
+    }
     raw_schema = next(iter(transforms.values())).raw_metadata.schema
-    write_saved_model(
-        folder,
-        branches,
-        settings=settings,
-        genres=genres,
-        transforms=transforms,
-        raw_schema=raw_schema,
-        temperature=temperature,
+    graph = GenreGraph(
+        branches, settings=settings, genres=genres, statistics=statistics, temperature=temperature
     )
+    of_examples = _ExampleFunctions(graph, tuple(genres), layers, raw_schema)
+    examples = tf.TensorSpec([None], tf.string, name="examples")
+    audio = tf.TensorSpec([None, None], tf.float32, name="audio")
+    wav = tf.TensorSpec([None], tf.string, name="wav")
+
+    archive = keras.export.ExportArchive()
+    for resource in (*(branch.network for branch in branches), *layers.values()):
+        archive.track(resource)
+    archive.add_endpoint("serving_default", of_examples.classify, [examples])
+    archive.add_endpoint("classify_audio", graph.from_sound, [audio])
+    archive.add_endpoint("classify_wav", graph.from_wav, [wav])
+    archive.add_endpoint("transform_features", of_examples.transform, [examples])
+    archive.add_endpoint("labels", of_examples.labels, [examples])
+    archive.write_out(folder, verbose=False)
+    io_utils.write_string_file(f"{folder}/{GENRES_FILE}", "".join(f"{name}\n" for name in genres))
     write_warmup_requests(folder, model_name=serving_name, raw_schema=raw_schema, settings=settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class _ExampleFunctions:
+    """The functions behind the signatures that read raw examples, string [batch]."""
+
+    graph: GenreGraph
+    genres: tuple[str, ...]
+    transform_layers: Mapping[str, keras.layers.Layer]
+    raw_schema: schema_pb2.Schema
+
+    def classify(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Probabilities and genres."""
+        matrices = self._transformed(self._parsed(examples, ["audio"]))
+        frames = {name: matrices[f"{name}_frames"] for name in self.transform_layers}
+        outputs = self.graph.from_features(matrices, frames)
+        return {key: outputs[key] for key in ("probabilities", "genres")}
+
+    def transform(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """All outputs of Transform."""
+        return self._transformed(self._parsed(examples))
+
+    def labels(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The label, and the names of the slices that the example belongs to."""
+        raw = self._parsed(examples, ["genre", "rms_db", "bandwidth_hz", "source_sample_rate_hz"])
+        rate = tf.strings.as_string(raw["source_sample_rate_hz"][:, 0])
+        return {
+            "label": genre_index(raw["genre"][:, 0], self.genres),
+            bands.LOUDNESS_SLICE: _band(raw["rms_db"][:, 0], bands.LOUDNESS),
+            bands.BANDWIDTH_SLICE: _band(raw["bandwidth_hz"][:, 0], bands.BANDWIDTH),
+            bands.RATE_SLICE: tf.strings.join([rate, " Hz"]),
+        }
+
+    def _parsed(
+        self, examples: tf.Tensor, names: Sequence[str] | None = None
+    ) -> dict[str, tf.Tensor]:
+        spec = schema_utils.schema_as_feature_spec(self.raw_schema).feature_spec
+        return tf.io.parse_example(examples, {name: spec[name] for name in names or spec})
+
+    def _transformed(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        outputs: dict[str, tf.Tensor] = {}
+        for transform_layer in self.transform_layers.values():
+            outputs |= transform_layer(raw)
+        return outputs
+
+
+def _band(values: tf.Tensor, table: bands.Bands) -> tf.Tensor:
+    """`Bands.name` in the graph, string [batch]."""
+    index = tf.searchsorted(tf.constant(table.edges, tf.float32), values, side="right")
+    return tf.gather(tf.constant(table.names), index)

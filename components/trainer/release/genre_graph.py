@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -37,6 +38,7 @@ class Standardisation:
     deviation: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
 class GenreGraph:
     """The functions behind the signatures, which run in a TensorFlow graph.
 
@@ -50,31 +52,20 @@ class GenreGraph:
     is not the scaled mean, the temperature is answered too: a client that asks for a long sound in
     parts takes the scaling of the windows back with it, averages, and scales again
     (`components.common.temperature.merged`).
+
+    Attributes:
+      branches: One for a single model, several for an ensemble.
+      settings: The analysis settings.
+      genres: Names in label order.
+      statistics: The statistics of each standardised feature that a branch reads, by name.
+      temperature: T of the scaling, above 0; 1 answers what the networks do.
     """
 
-    def __init__(
-        self,
-        branches: Sequence[Branch],
-        *,
-        settings: AudioSettings,
-        genres: Sequence[str],
-        statistics: Mapping[str, Standardisation],
-        temperature: float = 1.0,
-    ):
-        """Stores the arguments; nothing is traced yet.
-
-        Args:
-          branches: One for a single model, several for an ensemble.
-          settings: The analysis settings.
-          genres: Names in label order.
-          statistics: The statistics of each standardised feature that a branch reads, by name.
-          temperature: T of the scaling, above 0; 1 answers what the networks do.
-        """
-        self._branches = tuple(branches)
-        self._settings = settings
-        self._genres = tuple(genres)
-        self._statistics = dict(statistics)
-        self._temperature = temperature
+    branches: Sequence[Branch]
+    settings: AudioSettings
+    genres: Sequence[str]
+    statistics: Mapping[str, Standardisation]
+    temperature: float = 1.0
 
     def from_features(
         self, matrices: Mapping[str, tf.Tensor], frames: Mapping[str, tf.Tensor]
@@ -96,32 +87,25 @@ class GenreGraph:
         Raises:
           InvalidArgumentError: A sound is shorter than a window, or there is none.
         """
-        features = {branch.feature.name: branch.feature for branch in self._branches}
+        features = {branch.feature.name: branch.feature for branch in self.branches}
 
         def of_clip(clip: tf.Tensor) -> tf.Tensor:
-            rows = {name: feature.frames_per_clip for name, feature in features.items()}
-            return self._of_clip(
-                {
-                    name: matrices[name][:, clip * count : (clip + 1) * count]
-                    for name, count in rows.items()
-                }
-            )
+            of_this_clip = {}
+            for name, feature in features.items():
+                rows = feature.frames_per_clip
+                of_this_clip[name] = matrices[name][:, clip * rows : (clip + 1) * rows]
+            return self._of_clip(of_this_clip)
 
-        guard = _assert_some(next(iter(frames.values())), "examples")
-        with tf.control_dependencies([guard] if guard is not None else []):
-            batch, clips = tf.unstack(tf.shape(next(iter(frames.values()))))
+        batch, clips = tf.unstack(tf.shape(_some(next(iter(frames.values())), "examples")))
         windows = self._by_clip(of_clip, clips)
         counting = tf.reduce_min(
             [frames[name] // feature.window_frames for name, feature in features.items()],
             axis=0,
         )
         counts = tf.reshape(tf.sequence_mask(counting, self._windows_per_clip), [batch, -1])
-        long_enough = tf.debugging.Assert(
-            tf.reduce_all(tf.reduce_any(counts, axis=1)),
-            [f"audio is too short: at least {self._settings.minimum_samples} samples are needed"],
-        )
-        with tf.control_dependencies([op for op in (long_enough,) if op is not None]):
-            counts = counts[:, :, tf.newaxis]
+        long_enough = tf.reduce_all(tf.reduce_any(counts, axis=1))
+        message = f"audio is too short: at least {self.settings.minimum_samples} samples are needed"
+        counts = _checked(counts[:, :, tf.newaxis], (long_enough, [message]))
         windows = tf.where(counts, windows, 0.0)
         total = tf.reduce_sum(tf.cast(counts, tf.float32), axis=1)
         probabilities = tf.reduce_sum(windows, axis=1) / total
@@ -150,30 +134,25 @@ class GenreGraph:
 
     def _windows_of_sound(self, audio: tf.Tensor) -> tf.Tensor:
         """Probabilities of all windows before scaling, float32 [batch, windows, genres]."""
-        clip_samples, needed = self._settings.clip_samples, self._settings.minimum_samples
+        clip_samples, needed = self.settings.clip_samples, self.settings.minimum_samples
+        length_rule = (
+            f"audio is too short: at least {needed} samples "
+            f"({self.settings.window_seconds:g} s at {self.settings.sample_rate_hz} Hz) "
+            "are needed. Received samples:"
+        )
         samples = tf.shape(audio)[1]
-        long_enough = tf.debugging.Assert(
-            samples >= needed,
-            [
-                f"audio is too short: at least {needed} samples "
-                f"({self._settings.window_seconds:g} s at {self._settings.sample_rate_hz} Hz) "
-                "are needed. Received samples:",
-                samples,
-            ],
+        audio = _checked(
+            _some(audio, "audio"),
+            (samples >= needed, [length_rule, samples]),
+            (tf.reduce_all(tf.math.is_finite(audio)), ["audio holds NaN or infinite samples"]),
         )
-        finite = tf.debugging.Assert(
-            tf.reduce_all(tf.math.is_finite(audio)), ["audio holds NaN or infinite samples"]
-        )
-        guards = (long_enough, finite, _assert_some(audio, "audio"))
-        with tf.control_dependencies([guard for guard in guards if guard is not None]):
-            # Everything after it waits for the guards, so theirs is the error that is reported.
-            audio, samples = tf.identity(audio), tf.identity(samples)
-        names = list(dict.fromkeys(branch.feature.name for branch in self._branches))
+        samples = tf.shape(audio)[1]
+        names = list(dict.fromkeys(branch.feature.name for branch in self.branches))
 
         def of_clip(clip: tf.Tensor) -> tf.Tensor:
             sound = audio[:, clip * clip_samples : (clip + 1) * clip_samples]
-            matrices = extraction.extract(names, sound, self._settings)
-            for name, statistics in self._statistics.items():
+            matrices = extraction.extract(names, sound, self.settings)
+            for name, statistics in self.statistics.items():
                 matrices[name] = extraction.standardise(
                     matrices[name], tf.constant(statistics.mean), tf.constant(statistics.deviation)
                 )
@@ -185,9 +164,9 @@ class GenreGraph:
         last_samples = tf.where(rest >= needed, rest, clip_samples)
         last = tf.reduce_min(
             [
-                extraction.frames_of(branch.feature.name, last_samples, self._settings)
+                extraction.frames_of(branch.feature.name, last_samples, self.settings)
                 // branch.feature.window_frames
-                for branch in self._branches
+                for branch in self.branches
             ]
         )
         return windows[:, : (clips - 1) * self._windows_per_clip + last]
@@ -206,36 +185,28 @@ class GenreGraph:
           InvalidArgumentError: It is not such a file, has another sample rate, or is too short; or
             the batch is empty.
         """
-        guard = _assert_some(wav, "wav")
-        with tf.control_dependencies([guard] if guard is not None else []):
-            wav = tf.identity(wav)
         windows = tf.map_fn(
             lambda data: self._windows_of_sound(self._decode_wav(data))[0],
-            wav,
+            _some(wav, "wav"),
             parallel_iterations=extraction.CLIPS_AT_ONCE,
-            fn_output_signature=tf.RaggedTensorSpec([None, len(self._genres)], tf.float32, 0),
+            fn_output_signature=tf.RaggedTensorSpec([None, len(self.genres)], tf.float32, 0),
         )
-        probabilities = tf.ensure_shape(tf.reduce_mean(windows, axis=1), [None, len(self._genres)])
-        return self._answer(probabilities, windows.to_tensor(shape=[None, None, len(self._genres)]))
+        probabilities = tf.ensure_shape(tf.reduce_mean(windows, axis=1), [None, len(self.genres)])
+        return self._answer(probabilities, windows.to_tensor(shape=[None, None, len(self.genres)]))
 
     def _decode_wav(self, data: tf.Tensor) -> tf.Tensor:
         sound, rate = decode_wav(data)
-        expected = self._settings.sample_rate_hz
-        right_rate = tf.debugging.Assert(
-            tf.equal(rate, expected),
-            [
-                f"the WAV must have a sample rate of {expected} Hz: resample it first, as "
-                "serving.client does. Received:",
-                rate,
-            ],
+        expected = self.settings.sample_rate_hz
+        message = (
+            f"the WAV must have a sample rate of {expected} Hz: resample it first, as "
+            "serving.client does. Received:"
         )
-        with tf.control_dependencies([right_rate] if right_rate is not None else []):
-            return sound[tf.newaxis]
+        return _checked(sound[tf.newaxis], (tf.equal(rate, expected), [message, rate]))
 
     @property
     def _windows_per_clip(self) -> int:
         """Windows of a whole clip that all branches have; their lengths differ slightly."""
-        return min(branch.feature.windows_per_clip for branch in self._branches)
+        return min(branch.feature.windows_per_clip for branch in self.branches)
 
     def _by_clip(self, of_clip: Callable[[tf.Tensor], tf.Tensor], clips: tf.Tensor) -> tf.Tensor:
         """Maps `of_clip` over the clips of a batch, a few at a time to bound the memory.
@@ -252,12 +223,12 @@ class GenreGraph:
             tf.range(clips),
             parallel_iterations=extraction.CLIPS_AT_ONCE,
             fn_output_signature=tf.TensorSpec(
-                [None, self._windows_per_clip, len(self._genres)], tf.float32
+                [None, self._windows_per_clip, len(self.genres)], tf.float32
             ),
         )
         by_sound = tf.transpose(windows, [1, 0, 2, 3])
         return tf.reshape(
-            by_sound, [tf.shape(by_sound)[0], clips * self._windows_per_clip, len(self._genres)]
+            by_sound, [tf.shape(by_sound)[0], clips * self._windows_per_clip, len(self.genres)]
         )
 
     def _of_clip(self, matrices: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -273,15 +244,15 @@ class GenreGraph:
             branch.feature.name: extraction.cut_windows(
                 matrices[branch.feature.name], branch.feature.window_frames
             )
-            for branch in self._branches
+            for branch in self.branches
         }
         shared = tf.reduce_min(
             [self._windows_per_clip, *(tf.shape(windows)[1] for windows in cut.values())]
         )
-        total = sum(branch.weight for branch in self._branches)
+        total = sum(branch.weight for branch in self.branches)
         outputs = [
             self._of_windows(branch, cut[branch.feature.name][:, :shared]) * (branch.weight / total)
-            for branch in self._branches
+            for branch in self.branches
         ]
         return tf.pad(tf.add_n(outputs), [[0, 0], [0, self._windows_per_clip - shared], [0, 0]])
 
@@ -289,29 +260,34 @@ class GenreGraph:
         shape = tf.shape(windows)
         flat = tf.reshape(windows, [-1, *branch.feature.window_shape])
         probabilities = tf.cast(branch.network(flat, training=False), tf.float32)
-        return tf.reshape(probabilities, [shape[0], shape[1], len(self._genres)])
+        return tf.reshape(probabilities, [shape[0], shape[1], len(self.genres)])
 
     def _answer(self, probabilities: tf.Tensor, windows: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = tf.shape(probabilities)[0]
         return {
             "probabilities": self._scaled(probabilities),
-            "genres": tf.tile([self._genres], [batch, 1]),
+            "genres": tf.tile([list(self.genres)], [batch, 1]),
             "window_probabilities": self._scaled(windows),
-            "temperature": tf.fill([batch], tf.constant(self._temperature, tf.float32)),
+            "temperature": tf.fill([batch], tf.constant(self.temperature, tf.float32)),
         }
 
     def _scaled(self, probabilities: tf.Tensor) -> tf.Tensor:
         """`components.common.temperature.scaled` in the graph; rows of zeros stay zero."""
-        if self._temperature == 1.0:
+        if self.temperature == 1.0:
             return probabilities
-        logarithms = tf.math.log(probabilities + temperature_scaling.EPSILON) / self._temperature
+        logarithms = tf.math.log(probabilities + temperature_scaling.EPSILON) / self.temperature
         # NaN is no zero: a network that fails must show in its answers.
         empty = tf.reduce_all(probabilities == 0.0, axis=-1, keepdims=True)
         return tf.where(empty, tf.zeros_like(probabilities), tf.nn.softmax(logarithms))
 
 
-def _assert_some(values: tf.Tensor, name: str) -> tf.Operation | None:
-    """Refuses a batch of no rows, on which the operations below fail with words of their own."""
-    return tf.debugging.Assert(
-        tf.shape(values)[0] > 0, [f"{name} is empty: a batch of at least one row is needed"]
-    )
+def _some(values: tf.Tensor, name: str) -> tf.Tensor:
+    """Refuses a batch of no rows, on which later operations fail with messages of their own."""
+    message = f"{name} is empty: a batch of at least one row is needed"
+    return _checked(values, (tf.shape(values)[0] > 0, [message]))
+
+
+def _checked(values: tf.Tensor, *checks: tuple[tf.Tensor, list[Any]]) -> tf.Tensor:
+    """The values, once every condition holds, so that theirs is the error that is reported."""
+    with tf.control_dependencies([tf.debugging.Assert(*check) for check in checks]):
+        return tf.identity(values)

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from components.common.metrics import log_loss, log_losses
+
 _ROUNDS = 25
 _FOLDS = 10
 # A choice between few members is one number or two, but each track is all or nothing.
 _LEAST_TRACKS = 30
-_SMALLEST_PROBABILITY = 1e-7
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,13 +39,13 @@ class Membership:
     def as_sentence(self, names: Sequence[str]) -> str:
         """Names the members with their weights, and the reason."""
         order = np.argsort(-self.weights, kind="stable")
-        members = [f"{names[place]} {self.weights[place]:.2f}" for place in order]
-        chosen = [text for text, place in zip(members, order, strict=True) if self.weights[place]]
-        left_out = [names[place] for place in order if not self.weights[place]]
+        members = [f"{names[member]} {self.weights[member]:.2f}" for member in order]
+        chosen = [text for text, member in zip(members, order, strict=True) if self.weights[member]]
+        left_out = [names[member] for member in order if not self.weights[member]]
         without = f", without {', '.join(left_out)}" if left_out else ""
         reason = self.reason
         if self.broken:
-            reason += f"; the answers of {', '.join(names[place] for place in self.broken)} are "
+            reason += f"; the answers of {', '.join(names[member] for member in self.broken)} are "
             reason += "no numbers"
         return f"the ensemble is {' + '.join(chosen)}{without} ({reason})"
 
@@ -98,16 +99,13 @@ def _choose(probabilities: np.ndarray, labels: np.ndarray) -> Membership:
 
 def _greedy(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Greedy selection with replacement; the best of all its steps counts: float [members]."""
-    members = len(probabilities)
-    of_label = probabilities[:, np.arange(len(labels)), labels]
-    counts, total = np.zeros(members), np.zeros(len(labels))
+    counts, total = np.zeros(len(probabilities)), np.zeros(probabilities.shape[1:])
     best_loss, best = np.inf, counts
     for size in range(1, _ROUNDS + 1):
-        mixed = np.maximum((total + of_label) / size, _SMALLEST_PROBABILITY)
-        losses = -np.log(mixed).mean(axis=1)
-        added = int(losses.argmin())
+        losses = [log_loss((total + member) / size, labels) for member in probabilities]
+        added = int(np.argmin(losses))
         counts[added] += 1
-        total += of_label[added]
+        total += probabilities[added]
         if losses[added] < best_loss - 1e-9:
             best_loss, best = losses[added], counts / size
     return best
@@ -115,5 +113,4 @@ def _greedy(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _losses(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Cross-entropy of each track under its own weights [tracks, members], in nats."""
-    of_label = probabilities[:, np.arange(len(labels)), labels].T
-    return -np.log(np.maximum((of_label * weights).sum(axis=1), _SMALLEST_PROBABILITY))
+    return log_losses(np.einsum("mtg,tm->tg", probabilities, weights), labels)

@@ -1,45 +1,37 @@
 """A network's outputs for all windows of a split; those of frozen bodies are computed once.
 
-Outputs that do not fit in memory are kept in a scratch folder as long as heads are trained on them.
+Outputs that do not fit in memory are kept in files, mapped into memory, as long as heads are
+trained on them.
 """
 
-import contextlib
 import dataclasses
-import tempfile
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from components.audio.features import Feature
-from components.common.metrics import track_means
 from components.trainer.data import windows
-from components.trainer.data.rows import Rows
-from components.trainer.data.windows import Tracks
+from components.trainer.data.tracks import Tracks
 from components.trainer.models import build
 from components.trainer.parts import heads
 from components.trainer.settings import TrainingSettings
 from components.trainer.training import devices
 
-_BATCHES_AT_ONCE = 8  # whose windows and outputs are in memory while outputs are written to files
+_BATCHES_AT_ONCE = 8  # whose windows and outputs are in memory while outputs are computed
 _TRACKS_AT_ONCE = 256  # whose windows are averaged at once
+_ROWS_AT_ONCE = 4096  # that statistics are computed from
 
 
-def window_outputs(model: keras.Model, tracks: Tracks, *, feature: Feature) -> np.ndarray:
+def window_outputs(model: keras.Model, tracks: Tracks) -> np.ndarray:
     """A network's outputs for every window: [tracks, windows_per_track, …].
 
     `Tracks.counting_windows` tells which windows count.
     """
-    outputs = model.predict(windows.evaluation_windows(tracks, feature=feature), verbose=0)
-    return windows.by_track(outputs, feature=feature, count=tracks.count)
-
-
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A folder for outputs, which is removed with its files at the end of the `with` block."""
-    with tempfile.TemporaryDirectory(prefix="gatefold-outputs-") as folder:
-        yield Path(folder)
+    outputs = model.predict(windows.evaluation_windows(tracks), verbose=0)
+    return windows.by_track(outputs, tracks)
 
 
 def with_body_outputs(
@@ -47,7 +39,6 @@ def with_body_outputs(
     splits: Sequence[Tracks],
     *,
     settings: TrainingSettings,
-    feature: Feature,
     genres: Sequence[str],
     folder: Path,
 ) -> tuple[Tracks, ...]:
@@ -57,9 +48,8 @@ def with_body_outputs(
       model_name: Its name in the catalog.
       splits: The splits that the heads are trained and evaluated on.
       settings: Settings that the trainings share: the body, precision, devices and memory.
-      feature: What the tracks hold.
       genres: Names in label order.
-      folder: For outputs over `settings.cache_megabytes`, a folder for each split. It has to exist
+      folder: For outputs over `settings.cache_megabytes`, a file for each split. It has to exist
         as long as the outputs are used.
 
     Returns:
@@ -69,7 +59,12 @@ def with_body_outputs(
         return tuple(splits)
     policy = devices.precision_policy(settings)
     with devices.precision(policy), devices.strategy(settings.distribution).scope():
-        model = build(model_name, feature=feature, genre_count=len(genres), settings=settings.model)
+        model = build(
+            model_name,
+            feature=splits[0].feature,
+            genre_count=len(genres),
+            settings=settings.model,
+        )
         body = heads.body_of(model)
         if body is None:
             return tuple(splits)
@@ -77,70 +72,142 @@ def with_body_outputs(
             dataclasses.replace(
                 tracks,
                 body_outputs=body_outputs(
-                    body, tracks, feature, settings.cache_megabytes, folder / str(place)
+                    body, tracks, settings.cache_megabytes, folder / f"{number}.npy"
                 ),
             )
-            for place, tracks in enumerate(splits)
+            for number, tracks in enumerate(splits)
         )
 
 
-def body_outputs(
-    body: keras.Model, tracks: Tracks, feature: Feature, megabytes: int, folder: Path
-) -> Rows:
-    """The outputs of a frozen body for every window, a row each, in the order of the tracks.
+def body_outputs(body: keras.Model, tracks: Tracks, megabytes: int, file: Path) -> np.ndarray:
+    """The outputs of a frozen body for every window, in the order of the tracks.
 
     Args:
       body: The body; its output is a vector.
       tracks: The split; its `body_outputs` are returned if it has them.
-      feature: What the tracks hold.
       megabytes: Size up to which the outputs are kept in memory.
-      folder: For larger ones; it is made.
+      file: Where larger ones are kept; it has to outlive them.
+
+    Returns:
+      float32 [tracks * windows_per_track, units].
     """
     if tracks.body_outputs is not None:
         return tracks.body_outputs
-    units = body.output_shape[-1]
-    if _fit(tracks.count * feature.windows_per_track, units, megabytes):
-        return Rows.of(window_outputs(body, tracks, feature=feature).reshape(-1, units))
-    folder.mkdir(parents=True)
-    return Rows.written(_output_blocks(body, tracks, feature), folder)
+    shape = (tracks.count * tracks.feature.windows_per_track, body.output_shape[-1])
+    return _stored(_output_blocks(body, tracks), shape, megabytes, file)
 
 
 def body_output_means(
-    outputs: Rows, tracks: Tracks, feature: Feature, megabytes: int, folder: Path
-) -> Rows:
-    """The mean of the outputs over each track's windows that count, a row a track.
+    outputs: np.ndarray, tracks: Tracks, megabytes: int, file: Path
+) -> np.ndarray:
+    """The mean of the outputs over each track's windows that count: float32 [tracks, units].
 
     Args:
       outputs: From `body_outputs`.
       tracks: The split.
-      feature: What the tracks hold.
       megabytes: Size up to which the means are kept in memory.
-      folder: For larger ones; it is made.
+      file: Where larger ones are kept.
     """
-    blocks = _mean_blocks(outputs, tracks, feature)
-    if _fit(tracks.count, outputs.units, megabytes):
-        return Rows.of(np.concatenate(list(blocks)))
-    folder.mkdir(parents=True)
-    return Rows.written(blocks, folder)
+    by_track = outputs.reshape(tracks.count, tracks.feature.windows_per_track, -1)
+    counts = tracks.counting_windows[..., np.newaxis]
+    blocks = (
+        by_track[start : start + _TRACKS_AT_ONCE].mean(
+            axis=1, where=counts[start : start + _TRACKS_AT_ONCE]
+        )
+        for start in range(0, tracks.count, _TRACKS_AT_ONCE)
+    )
+    return _stored(blocks, (tracks.count, by_track.shape[-1]), megabytes, file)
 
 
-def _fit(rows: int, units: int, megabytes: int) -> bool:
-    return 4 * rows * units <= megabytes * 1e6
-
-
-def _output_blocks(body: keras.Model, tracks: Tracks, feature: Feature) -> Iterator[np.ndarray]:
-    left = tracks.count * feature.windows_per_track
-    batches = windows.evaluation_windows(tracks, feature=feature)
-    for together in batches.window(_BATCHES_AT_ONCE):
-        outputs = body.predict(together, verbose=0)[:left]  # without the last batch's padding
+def _output_blocks(body: keras.Model, tracks: Tracks) -> Iterator[np.ndarray]:
+    left = tracks.count * tracks.feature.windows_per_track
+    batches = windows.evaluation_windows(tracks)
+    for some_batches in batches.window(_BATCHES_AT_ONCE):
+        outputs = body.predict(some_batches, verbose=0)[:left]  # without the last batch's padding
         left -= len(outputs)
         yield outputs
 
 
-def _mean_blocks(outputs: Rows, tracks: Tracks, feature: Feature) -> Iterator[np.ndarray]:
-    counts = tracks.counting_windows(feature)
-    each = feature.windows_per_track
-    for place, block in enumerate(outputs.blocks(_TRACKS_AT_ONCE * each)):
-        start = place * _TRACKS_AT_ONCE
-        values = block.reshape(-1, each, outputs.units)
-        yield track_means(values, counts[start : start + len(values)])
+def _stored(
+    blocks: Iterable[np.ndarray], shape: tuple[int, int], megabytes: int, file: Path
+) -> np.ndarray:
+    """Consecutive rows as one float32 array, mapped from `file` if it is over `megabytes`."""
+    in_memory = 4 * math.prod(shape) <= megabytes * 1e6
+    rows: np.ndarray = (
+        np.empty(shape, np.float32)
+        if in_memory
+        else np.lib.format.open_memmap(file, "w+", np.float32, shape)
+    )
+    start = 0
+    for block in blocks:
+        rows[start : start + len(block)] = block
+        start += len(block)
+    return rows
+
+
+def moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each unit, float32 [units], computed in float64."""
+    mean, squares = np.zeros((2, rows.shape[1]))
+    blocks = range(0, len(rows), _ROWS_AT_ONCE)
+    for start in blocks:
+        block = rows[start : start + _ROWS_AT_ONCE]
+        mean += block.sum(axis=0, dtype=np.float64) / len(rows)
+    for start in blocks:
+        squares += np.square(rows[start : start + _ROWS_AT_ONCE] - mean).sum(axis=0)
+    return mean.astype(np.float32), (squares / len(rows)).astype(np.float32)
+
+
+def shuffled_batches(
+    rows: np.ndarray,
+    labels: np.ndarray,
+    *,
+    genre_weights: np.ndarray,
+    batch_size: int,
+    seed: int,
+) -> tf.data.Dataset:
+    """Makes endless shuffled batches of examples that are not augmented.
+
+    Rows are shuffled by their numbers, so that the batches are the same wherever the rows are kept.
+
+    Args:
+      rows: The examples, float32 [examples, units].
+      labels: int64 [examples].
+      genre_weights: Weight of an example of each genre, float [genres].
+      batch_size: Examples in a batch.
+      seed: Seeds the order.
+
+    Returns:
+      Elements (float32 [batch, units], float32 [batch, genres], float32 [batch]): values, label
+      distributions and weights.
+    """
+    distributions = tf.constant(np.eye(len(genre_weights), dtype=np.float32)[labels])
+    weights = tf.constant(genre_weights.astype(np.float32)[labels])
+    return (
+        tf.data.Dataset.range(len(rows))
+        .shuffle(len(rows), seed=seed, reshuffle_each_iteration=True)
+        .repeat()
+        .batch(batch_size, drop_remainder=True)
+        .map(
+            lambda indices: (
+                _taken(rows, indices, batch_size),
+                tf.gather(distributions, indices),
+                tf.gather(weights, indices),
+            )
+        )
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def batches_in_order(rows: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """All rows in order: elements float32 [rows, units] of up to `batch_size` rows."""
+    return (
+        tf.data.Dataset.range(len(rows))
+        .batch(batch_size)
+        .map(lambda indices: _taken(rows, indices, None))
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _taken(rows: np.ndarray, indices: tf.Tensor, count: int | None) -> tf.Tensor:
+    values = tf.numpy_function(lambda numbers: rows[numbers], [indices], tf.float32)
+    return tf.ensure_shape(values, [count, rows.shape[1]])

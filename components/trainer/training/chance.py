@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 
 # Chance is left behind with this share of what lies between it and perfection.
 _LEAST_GAIN = 0.05
@@ -35,11 +36,25 @@ def left_chance(accuracies: Sequence[float], *, chance: float, tracks: int) -> b
     return max(accuracies, default=0.0) > min(least, 1.0 - 1e-6)
 
 
-def warning(model_name: str, accuracies: Sequence[float], *, chance: float) -> str:
-    """Says that a network has learnt nothing, and what may help."""
-    return (
+def remarks(
+    model_name: str, accuracies: Sequence[float], labels: np.ndarray, genre_weights: np.ndarray
+) -> tuple[str, ...]:
+    """Says, and logs, that a network has learnt nothing, and what may help; else nothing.
+
+    Args:
+      model_name: Name of the model.
+      accuracies: Training accuracy of each epoch.
+      labels: int [tracks], the training split's.
+      genre_weights: Weight of an example of each genre, float [genres].
+    """
+    guessing = chance(labels, genre_weights)
+    if left_chance(accuracies, chance=guessing, tracks=len(labels)):
+        return ()
+    remark = (
         f"{model_name} has learnt nothing: its training accuracy never left chance "
         f"({max(accuracies, default=0.0):.2f} at best in {len(accuracies)} epochs, where guessing "
-        f"has {chance:.2f}). Train it longer (--epochs), at another rate "
+        f"has {guessing:.2f}). Train it longer (--epochs), at another rate "
         "(--set training.learning_rate=…), on more music, or from weights, if it can (--weights)"
     )
+    logging.warning("%s", remark)
+    return (remark,)

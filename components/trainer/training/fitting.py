@@ -1,53 +1,98 @@
-"""`keras.Model.fit` on one process or several."""
+"""Compiles a network and fits it, on one process or several."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
+from components.trainer.settings import TrainingSettings
 from components.trainer.training import devices
 
 
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A part of a training: what is trained, on what, and on which schedule.
+
+    Attributes:
+      model: The whole model, or its head.
+      batches: Endless batches for all devices together, of static shape; the same in each process.
+      validation: What `model` reads of the validation split, for the windows in the order of
+        `evaluation_windows`; None without a validation split.
+      settings: Warm-up, decay and smoothing.
+      peak_rate: Highest learning rate.
+      steps: Batches in an epoch.
+      epochs: Most epochs.
+    """
+
+    model: keras.Model
+    batches: tf.data.Dataset
+    validation: tf.data.Dataset | None
+    settings: TrainingSettings
+    peak_rate: float
+    steps: int
+    epochs: int
+
+
+def compile_model(
+    model: keras.Model, settings: TrainingSettings, *, peak: float, steps: int
+) -> None:
+    """Compiles with AdamW on a cosine schedule with warm-up, and smoothed cross-entropy.
+
+    Args:
+      model: Compiled in place.
+      settings: Warm-up, decay and smoothing.
+      peak: Highest learning rate.
+      steps: Steps until the rate is back at zero.
+    """
+    warm_up = max(1, int(settings.warm_up * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        peak / 100.0, max(1, steps - warm_up), warmup_target=peak, warmup_steps=warm_up
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    # Scales, shifts and biases are few and have no reason to be small.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    model.compile(
+        optimizer,
+        keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=devices.jit_compile(),
+    )
+
+
 def fit(
-    model: keras.Model,
-    data: tf.data.Dataset,
-    *,
-    steps_per_epoch: int,
-    initial_epoch: int,
-    epochs: int,
-    callbacks: Sequence[keras.callbacks.Callback],
+    phase: Phase, *, first_epoch: int, callbacks: Sequence[keras.callbacks.Callback]
 ) -> keras.callbacks.History:
-    """Trains a compiled model on endless data, on the devices of the strategy that it was made in.
+    """Compiles a phase's model and trains it, on the devices of the strategy it was made in.
 
     Several processes train by a loop over Keras's `train_step`, because the `fit` of Keras 3.12
     fails on the first batch under `MultiWorkerMirroredStrategy` (docs/scale.md).
 
     Args:
-      model: The model.
-      data: Batches for all devices together, of static shape; the same in each process.
-      steps_per_epoch: Batches in an epoch.
-      initial_epoch: Number of the first epoch.
-      epochs: Number after the last epoch.
+      phase: The phase.
+      first_epoch: Number of its first epoch.
       callbacks: Keras callbacks; they run in each process and are not told of the single steps'
         figures where there are several.
     """
+    model, last_epoch = phase.model, first_epoch + phase.epochs
+    compile_model(model, phase.settings, peak=phase.peak_rate, steps=phase.steps * phase.epochs)
     strategy = model.distribute_strategy
     if not devices.several_processes(strategy):
         return model.fit(
-            data,
-            initial_epoch=initial_epoch,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
+            phase.batches,
+            initial_epoch=first_epoch,
+            epochs=last_epoch,
+            steps_per_epoch=phase.steps,
             callbacks=list(callbacks),
             verbose=0,
         )
     history = keras.callbacks.History()
-    told = keras.callbacks.CallbackList(
-        [*callbacks, history], model=model, epochs=epochs, steps=steps_per_epoch, verbose=0
+    callback_list = keras.callbacks.CallbackList(
+        [*callbacks, history], model=model, epochs=last_epoch, steps=phase.steps, verbose=0
     )
-    _make_variables(model, data)
+    _make_variables(model, phase.batches)
     # Each batch is divided between the processes, so that all steps are those of one process.
-    batches = iter(strategy.experimental_distribute_dataset(data))
+    batches = iter(strategy.experimental_distribute_dataset(phase.batches))
 
     @tf.function
     def train_step() -> None:
@@ -58,18 +103,18 @@ def fit(
         return model.get_metrics_result()  # outside of `run`, over all processes
 
     model.stop_training = False
-    told.on_train_begin()
-    for epoch in range(initial_epoch, epochs):
+    callback_list.on_train_begin()
+    for epoch in range(first_epoch, last_epoch):
         model.reset_metrics()
-        told.on_epoch_begin(epoch)
-        for step in range(steps_per_epoch):
-            told.on_train_batch_begin(step)
+        callback_list.on_epoch_begin(epoch)
+        for step in range(phase.steps):
+            callback_list.on_train_batch_begin(step)
             train_step()
-            told.on_train_batch_end(step)
-        told.on_epoch_end(epoch, {name: float(value) for name, value in figures().items()})
+            callback_list.on_train_batch_end(step)
+        callback_list.on_epoch_end(epoch, {name: float(value) for name, value in figures().items()})
         if model.stop_training:
             break
-    told.on_train_end()
+    callback_list.on_train_end()
     return history
 
 

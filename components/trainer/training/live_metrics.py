@@ -50,17 +50,34 @@ class Run:
 
     def log(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
         """Logs metrics at a step."""
-        if self.client is None:
-            return
-        with self.tolerating(f"metrics of step {step}"):
-            for name, value in metrics.items():
-                self.client.log_metric(self.run_id, name, float(value), step=step)
+        if self.client is not None:
+            with self.tolerating(f"metrics of step {step}"):
+                for name, value in metrics.items():
+                    self.client.log_metric(self.run_id, name, float(value), step=step)
 
     def end(self, status: str) -> None:
         """Ends the run."""
         if self.client is not None:
             with self.tolerating("the end of a run"):
                 self.client.set_terminated(self.run_id, status=status)
+
+    def child(self, name: str, params: Mapping[str, Any]) -> "Run":
+        """Opens a run below this one, with its tag; one that sends nothing if this one does."""
+        child = Run()
+        child.client = None
+        if self.client is not None:
+            with self.tolerating(f"the run {name}"):
+                parent = self.client.get_run(self.run_id)
+                tags = {"mlflow.parentRunId": self.run_id}
+                if tracking.RUN_ID_TAG in parent.data.tags:
+                    tags[tracking.RUN_ID_TAG] = parent.data.tags[tracking.RUN_ID_TAG]
+                created = self.client.create_run(
+                    parent.info.experiment_id, run_name=name, tags=tags
+                )
+                child = Run(created.info.run_id)
+                for key, value in params.items():
+                    self.client.log_param(child.run_id, key, value)
+        return child
 
 
 class LiveMetrics(keras.callbacks.Callback):
@@ -82,36 +99,15 @@ class LiveMetrics(keras.callbacks.Callback):
 
 
 @contextmanager
-def child_run(
-    name: str, params: Mapping[str, Any], *, tags: Mapping[str, str] | None = None
-) -> Iterator[Run]:
-    """Opens a run below the one named in the environment, and ends it afterwards.
-
-    Args:
-      name: Its name.
-      params: Its parameters.
-      tags: Its tags, in addition to those of its parent.
-    """
-    parent, child = Run(), Run()
-    child.client = None
-    if parent.client is not None:
-        with parent.tolerating(f"the run {name}"):
-            opened = parent.client.get_run(parent.run_id)
-            all_tags = {"mlflow.parentRunId": parent.run_id, **(tags or {})}
-            if tracking.RUN_ID_TAG in opened.data.tags:
-                all_tags[tracking.RUN_ID_TAG] = opened.data.tags[tracking.RUN_ID_TAG]
-            created = parent.client.create_run(
-                opened.info.experiment_id, run_name=name, tags=all_tags
-            )
-            child = Run(created.info.run_id)
-            for key, value in params.items():
-                child.client.log_param(child.run_id, key, value)
+def child_run(name: str, params: Mapping[str, Any]) -> Iterator[Run]:
+    """Opens a run below the one named in the environment, and ends it afterwards."""
+    run = Run().child(name, params)
     try:
-        yield child
+        yield run
     except BaseException:
-        child.end("FAILED")
+        run.end("FAILED")
         raise
-    child.end("FINISHED")
+    run.end("FINISHED")
 
 
 @contextmanager

@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.audio.features import Feature
+from components.common.answers import TrackAnswers
 from components.common.metrics import track_scores, window_scores
+from components.common.validation import in_order
 from components.trainer.data import windows
+from components.trainer.data.tracks import Tracks
 
 
 class TrackAccuracy(keras.callbacks.Callback):
@@ -17,69 +19,69 @@ class TrackAccuracy(keras.callbacks.Callback):
     track-level loss is better.
 
     Args:
-      inputs: The model's inputs, in the order of `evaluation_windows`.
-      labels: int64 [tracks].
-      counts: bool [tracks, windows_per_track], which windows lie within sound and so count.
-      feature: What the tracks hold.
+      validation: The tracks.
       patience: Epochs without improvement before training stops; 0 never stops early.
       whole_model: The model whose weights are kept; the trained one may be its head.
 
     Attributes:
       best_epoch: The best epoch so far, -1 before the first.
-      best_answers: The window probabilities of that epoch, [tracks, windows_per_track, genres].
+      best_outputs: The window probabilities of that epoch, [tracks, windows_per_track, genres].
     """
 
-    def __init__(
-        self,
-        inputs: tf.data.Dataset,
-        labels: np.ndarray,
-        *,
-        counts: np.ndarray,
-        feature: Feature,
-        patience: int,
-        whole_model: keras.Model,
-    ) -> None:
+    def __init__(self, validation: Tracks, *, patience: int, whole_model: keras.Model) -> None:
         super().__init__()
-        self._inputs = inputs
-        self._labels = labels
-        self._counts = counts
-        self._feature = feature
+        self._validation = validation
         self._patience = patience
         self._whole_model = whole_model
+        self._inputs: tf.data.Dataset | None = None
         self._epochs_since_best = 0
         self._best: tuple[float, float] = (-1.0, 0.0)
-        self._best_weights: list[np.ndarray] = whole_model.get_weights()
+        self._best_weights: list[np.ndarray] = []
         self.best_epoch = -1
-        self.best_answers: np.ndarray | None = None
+        self.best_outputs: np.ndarray | None = None
 
-    def continue_from(self, earlier: "TrackAccuracy | None") -> "TrackAccuracy":
-        """Takes over the best epoch of an earlier phase of the same model, to be improved on."""
-        if earlier is not None:
-            self._best = earlier._best
-            self._best_weights = earlier._best_weights
-            self.best_epoch = earlier.best_epoch
-            self.best_answers = earlier.best_answers
-        return self
+    @property
+    def answers(self) -> TrackAnswers | None:
+        """`best_outputs` by track and clip; None before the first epoch."""
+        if self.best_outputs is None:
+            return None
+        return in_order(
+            self._validation.track_ids,
+            self._validation.labels,
+            self.best_outputs,
+            self._validation.counting_windows,
+            clips=self._validation.feature.clips_per_track,
+        )
+
+    def start_phase(self, inputs: tf.data.Dataset) -> None:
+        """Begins a phase of the training, from the best weights so far.
+
+        Args:
+          inputs: What the trained model reads, for the windows in the order of
+            `evaluation_windows`.
+        """
+        if self._best_weights:
+            self.restore()
+        self._inputs = inputs
+        self._epochs_since_best = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Scores the validation tracks, adds the figures to `logs`, and stops if it is time."""
-        probabilities = windows.by_track(
-            self.model.predict(self._inputs, verbose=0),
-            feature=self._feature,
-            count=len(self._labels),
-        )
-        tracks = track_scores(probabilities, self._labels, self._counts)
+        outputs = self.model.predict(self._inputs, verbose=0)
+        probabilities = windows.by_track(outputs, self._validation)
+        labels, counts = self._validation.labels, self._validation.counting_windows
+        tracks = track_scores(probabilities, labels, counts)
         if logs is not None:
             logs["val_track_accuracy"] = tracks.accuracy
             logs["val_track_loss"] = tracks.loss
-            single_windows = window_scores(probabilities, self._labels, self._counts)
+            single_windows = window_scores(probabilities, labels, counts)
             logs["val_window_accuracy"] = single_windows.accuracy
         self._epochs_since_best += 1
         if (tracks.accuracy, -tracks.loss) > self._best:
             self._best = (tracks.accuracy, -tracks.loss)
             self._best_weights = self._whole_model.get_weights()
             self.best_epoch = epoch
-            self.best_answers = probabilities
+            self.best_outputs = probabilities
             self._epochs_since_best = 0
         elif self._patience and self._epochs_since_best >= self._patience:
             self.model.stop_training = True

@@ -4,9 +4,10 @@ The first trial has the settings that would be used without a search, so that th
 worse than they are on the validation split.
 """
 
-import dataclasses
+import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,32 +17,25 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components.audio import features
-from components.audio.features import Feature
 from components.audio.settings import AudioSettings
 from components.common import progress
 from components.trainer import workers
-from components.trainer.data.records import read_tracks
-from components.trainer.data.windows import Tracks
+from components.trainer.data.tracks import Tracks, read_tracks
 from components.trainer.models import entry
 from components.trainer.settings import (
+    AUGMENTATION,
     LARGEST_SEED,
     NO_WEIGHTS,
     AugmentationSettings,
     TrainingSettings,
-    from_dict,
+    scaled,
+    tuned,
 )
-from components.trainer.training.body_outputs import scratch_folder, with_body_outputs
+from components.trainer.training.body_outputs import with_body_outputs
 from components.trainer.training.live_metrics import LiveMetrics, child_run
 from components.trainer.training.loop import train
 
 OBJECTIVE = "val_track_accuracy"
-
-# Hyperparameters are named after settings, except this one, which scales all strengths at once.
-_AUGMENTATION = "augmentation"
-_RATES = ("learning_rate", "head_learning_rate", "fine_tune_learning_rate")
-_MODEL_SETTINGS = ("width", "dropout", "head_l2")
-_COUNTS = ("frequency_masks", "time_masks")
 
 _STRENGTH_STEP = 0.25
 _STRENGTHS = (1.0, 1.25, 1.5, 1.75, 2.0)  # upper ends of the range for scaling augmentation
@@ -73,57 +67,18 @@ def search_space(settings: TrainingSettings) -> keras_tuner.HyperParameters:
         if model.fine_tune:
             around("fine_tune_learning_rate", settings.fine_tune_learning_rate, 4.0)
     augmentation = settings.augmentation
-    if not model.frozen and augmentation != _scaled(augmentation, 0.0):
-        strongest = max(value for value in _STRENGTHS if _may_be_scaled(augmentation, value))
-        space.Float(_AUGMENTATION, 0.0, strongest, step=_STRENGTH_STEP, default=1.0)
+    if not model.frozen and augmentation != scaled(augmentation, 0.0):
+        space.Float(AUGMENTATION, 0.0, _strongest(augmentation), step=_STRENGTH_STEP, default=1.0)
     return space
 
 
-def apply(settings: TrainingSettings, values: Mapping[str, Any]) -> TrainingSettings:
-    """Applies the values of a trial to the settings.
-
-    Args:
-      settings: The settings that `search_space` was called with.
-      values: Values by name of the hyperparameter.
-
-    Raises:
-      ValueError: There is no hyperparameter of that name.
-    """
-    for name, value in values.items():
-        if name == _AUGMENTATION:
-            settings = dataclasses.replace(
-                settings, augmentation=_scaled(settings.augmentation, float(value))
-            )
-        elif name in _RATES:
-            settings = dataclasses.replace(settings, **{name: value})
-        elif name in _MODEL_SETTINGS:
-            model = dataclasses.replace(settings.model, **{name: value})
-            settings = dataclasses.replace(settings, model=model)
-        else:
-            known = (*_RATES, *_MODEL_SETTINGS, _AUGMENTATION)
-            raise ValueError(f"unknown hyperparameter: expected one of {known}. Received: {name!r}")
-    return settings
-
-
-def tuned(settings: TrainingSettings, hyperparameters: Mapping[str, Any]) -> TrainingSettings:
-    """Applies the best hyperparameters of a search, as TFX passes them to the Trainer."""
-    best = keras_tuner.HyperParameters.from_config(dict(hyperparameters))
-    return apply(settings, best.values)
-
-
-def _scaled(augmentation: AugmentationSettings, strength: float) -> AugmentationSettings:
-    values = dataclasses.asdict(augmentation)
-    return AugmentationSettings(
-        **{name: value if name in _COUNTS else strength * value for name, value in values.items()}
-    )
-
-
-def _may_be_scaled(augmentation: AugmentationSettings, strength: float) -> bool:
-    try:
-        _scaled(augmentation, strength)
-    except ValueError:
-        return False
-    return True
+def _strongest(augmentation: AugmentationSettings) -> float:
+    """The largest of `_STRENGTHS` with which every setting is within its limit."""
+    for strength in reversed(_STRENGTHS):
+        with contextlib.suppress(ValueError):
+            scaled(augmentation, strength)
+            return strength
+    return 1.0
 
 
 class RecommendedFirst(keras_tuner.oracles.BayesianOptimizationOracle):
@@ -144,7 +99,6 @@ class SettingsTuner(keras_tuner.Tuner):
         self,
         model_name: str,
         settings: TrainingSettings,
-        feature: Feature,
         *,
         genres: Sequence[str],
         trials: int,
@@ -156,7 +110,6 @@ class SettingsTuner(keras_tuner.Tuner):
         Args:
           model_name: Its name in the catalog.
           settings: The settings around which to search.
-          feature: The feature that the model reads.
           genres: Names in label order.
           trials: Number of trials.
           directory: Folder for KerasTuner's state.
@@ -165,7 +118,6 @@ class SettingsTuner(keras_tuner.Tuner):
         self._model_name = model_name
         self._branch = branch or model_name
         self._settings = settings
-        self._feature = feature
         self._genres = tuple(genres)
         self._trials = trials
         self._done = 0
@@ -182,14 +134,13 @@ class SettingsTuner(keras_tuner.Tuner):
 
     def search(self, *, training: Tracks, validation: Tracks) -> None:
         """Runs all trials; outputs of a frozen body are computed once and shared."""
-        with scratch_folder() as folder:
+        with tempfile.TemporaryDirectory(prefix="gatefold-outputs-") as folder:
             training, validation = with_body_outputs(
                 self._model_name,
                 (training, validation),
                 settings=self._settings,
-                feature=self._feature,
                 genres=self._genres,
-                folder=folder,
+                folder=Path(folder),
             )
             super().search(training=training, validation=validation)
 
@@ -201,8 +152,7 @@ class SettingsTuner(keras_tuner.Tuner):
                 self._model_name,
                 training,
                 validation,
-                settings=apply(self._settings, values),
-                feature=self._feature,
+                settings=tuned(self._settings, values),
                 genres=self._genres,
                 callbacks=[LiveMetrics(run)],
             )
@@ -228,12 +178,11 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """
     workers.refuse("a search")
     config = fn_args.custom_config
-    feature = features.feature(entry(config["model"]).feature, AudioSettings(**config["audio"]))
+    feature = entry(config["model"]).feature_entry.describe(AudioSettings(**config["audio"]))
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
     tuner = SettingsTuner(
         config["model"],
-        from_dict(config["training"]),
-        feature,
+        TrainingSettings(**config["training"]),
         genres=config["genres"],
         trials=config["trials"],
         directory=tempfile.mkdtemp(prefix="tuner-"),

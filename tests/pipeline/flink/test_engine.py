@@ -26,7 +26,7 @@ from components.audio.features import feature
 from components.audio.settings import AudioSettings
 from components.gtzan.genres import GENRES
 from components.gtzan.splits import SPLITS
-from components.trainer.release.export import write_saved_model
+from components.trainer.release.export import write_release
 from components.trainer.release.genre_graph import Branch
 from pipeline.beam_runners import JOB_ENDPOINT, BeamConfig
 from pipeline.config import DataConfig, PipelineConfig
@@ -140,13 +140,13 @@ def model(config, stages, raw_schema, tmp_path_factory) -> str:
     )
     folder = tmp_path_factory.mktemp("model")
     graph = uri(stages, TRANSFORM, "transform_graph")
-    write_saved_model(
+    write_release(
         str(folder / "Format-Serving"),
         [Branch(network, described)],
         settings=config.audio,
         genres=GENRES,
         transforms={"mfcc": tft.TFTransformOutput(graph)},
-        raw_schema=raw_schema,
+        serving_name="genre",
     )
     return str(folder)
 

@@ -1,3 +1,5 @@
+"""Augmentation does to windows what its settings say, and the schedule to the rate."""
+
 import dataclasses
 
 import keras
@@ -9,9 +11,11 @@ import tensorflow as tf
 from components.audio.features import feature
 from components.audio.settings import AudioSettings
 from components.trainer.data import windows
-from components.trainer.data.augmentation import augment, source_frames
+from components.trainer.data.augmentation import augment
+from components.trainer.data.tracks import Tracks
+from components.trainer.data.windows import source_frames
 from components.trainer.settings import AugmentationSettings, TrainingSettings
-from components.trainer.training.loop import compile_model
+from components.trainer.training.fitting import compile_model
 from tests.trainer.conftest import GENRE_NAMES, coloured
 
 LOG_MEL = feature("log_mel", AudioSettings())
@@ -27,15 +31,12 @@ EACH = {
     "mixup": AugmentationSettings(mixup=0.4),
 }
 ALL = AugmentationSettings(
-    gain=0.5,
-    noise=0.2,
-    equaliser=0.4,
-    bin_offset=0.4,
-    time_stretch=0.2,
-    pitch_shift_semitones=2.0,
-    frequency_mask=0.3,
-    time_mask=0.3,
-    mixup=0.4,
+    **{
+        name: value
+        for settings in EACH.values()
+        for name, value in dataclasses.asdict(settings).items()
+        if value and not name.endswith("masks")
+    }
 )
 
 
@@ -61,25 +62,25 @@ def varied(settings, described=LOG_MEL, seed=(0, 0), inputs=None):
 def test_each_variation_changes_windows_and_keeps_them_whole(name):
     settings = EACH[name]
     values, _ = batch(settings)
-    found, labels = varied(settings)
-    assert found.shape == (4, *LOG_MEL.window_shape)
-    assert np.isfinite(found).all()
-    assert not np.allclose(found, values[:, : LOG_MEL.window_frames])
+    augmented, labels = varied(settings)
+    assert augmented.shape == (4, *LOG_MEL.window_shape)
+    assert np.isfinite(augmented).all()
+    assert not np.allclose(augmented, values[:, : LOG_MEL.window_frames])
     np.testing.assert_allclose(tf.reduce_sum(labels, axis=1), 1.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["mfcc", "music_mel", "descriptors"])
 def test_every_feature_can_be_varied(name):
     described = feature(name, AudioSettings())
-    found, _ = varied(ALL, described)
-    assert found.shape == (4, *described.window_shape)
-    assert np.isfinite(found).all()
+    augmented, _ = varied(ALL, described)
+    assert augmented.shape == (4, *described.window_shape)
+    assert np.isfinite(augmented).all()
 
 
 def test_nothing_is_varied_when_everything_is_off(no_augmentation):
     values, labels = batch(no_augmentation)
-    found, same = varied(no_augmentation)
-    np.testing.assert_array_equal(found, values)
+    augmented, same = varied(no_augmentation)
+    np.testing.assert_array_equal(augmented, values)
     np.testing.assert_array_equal(same, labels)
 
 
@@ -93,16 +94,16 @@ def test_a_transposed_tone_is_where_librosas_bands_have_it(band):
     tone = np.zeros((64, *LOG_MEL.window_shape), np.float32)
     tone[:, :, band - 1 : band + 2] = [0.5, 1.0, 0.5]
     labels = tf.one_hot(np.zeros(64, np.int32), len(GENRE_NAMES))
-    found, _ = varied(EACH["pitch_shift"], inputs=(tf.constant(tone), labels))
-    weights = found.numpy().mean(axis=1)
-    places = (weights * np.arange(LOG_MEL.bins)).sum(axis=1) / weights.sum(axis=1)
+    augmented, _ = varied(EACH["pitch_shift"], inputs=(tf.constant(tone), labels))
+    weights = augmented.numpy().mean(axis=1)
+    positions = (weights * np.arange(LOG_MEL.bins)).sum(axis=1) / weights.sum(axis=1)
     hertz = librosa.mel_frequencies(LOG_MEL.bins + 2, fmin=0.0, fmax=11025.0)[1:-1]
     lowest, highest = (
         np.interp(hertz[band] * 2 ** (semitones / 12), hertz, np.arange(LOG_MEL.bins))
         for semitones in (-2, 2)
     )
-    assert lowest - 0.2 <= places.min() < lowest + 0.5
-    assert highest - 0.5 < places.max() <= highest + 0.2
+    assert lowest - 0.2 <= positions.min() < lowest + 0.5
+    assert highest - 0.5 < positions.max() <= highest + 0.2
 
 
 def test_an_equaliser_adds_the_same_curve_to_every_frame_of_a_window():
@@ -120,8 +121,8 @@ def test_an_equaliser_adds_the_same_curve_to_every_frame_of_a_window():
 def test_an_equaliser_leaves_what_is_not_over_frequency_alone():
     mfcc = feature("mfcc", AudioSettings())
     values, labels = batch(EACH["equaliser"], mfcc)
-    found, _ = varied(EACH["equaliser"], mfcc, inputs=(values, labels))
-    np.testing.assert_array_equal(found, values)
+    augmented, _ = varied(EACH["equaliser"], mfcc, inputs=(values, labels))
+    np.testing.assert_array_equal(augmented, values)
 
 
 def test_an_offset_of_every_coefficient_stays_the_same_for_a_window():
@@ -149,19 +150,10 @@ def test_a_faster_tempo_brings_later_events_earlier():
     clicks = np.zeros((64, source_frames(LOG_MEL, settings), LOG_MEL.bins), np.float32)
     clicks[:, 90:93] = 1.0
     labels = tf.one_hot(np.zeros(64, np.int32), len(GENRE_NAMES))
-    found, _ = varied(settings, inputs=(tf.constant(clicks), labels))
-    places = np.argmax(found.numpy()[:, :, 0], axis=1)
-    assert 90 / 1.2 - 2 <= places.min() < 85
-    assert 100 < places.max() <= 91 / 0.8 + 2
-
-
-def test_evaluation_sees_the_windows_as_they_are():
-    tracks = coloured(LOG_MEL, 3)
-    found = np.concatenate(list(windows.evaluation_windows(tracks, feature=LOG_MEL)))
-    grouped = windows.by_track(found, feature=LOG_MEL, count=3)
-    for place, (matrix, _, _) in enumerate(tracks.dataset):
-        whole = matrix.numpy()[: 10 * LOG_MEL.window_frames]
-        np.testing.assert_array_equal(grouped[place].reshape(whole.shape), whole)
+    augmented, _ = varied(settings, inputs=(tf.constant(clicks), labels))
+    positions = np.argmax(augmented.numpy()[:, :, 0], axis=1)
+    assert 90 / 1.2 - 2 <= positions.min() < 85
+    assert 100 < positions.max() <= 91 / 0.8 + 2
 
 
 def test_training_windows_are_the_same_for_the_same_seed():
@@ -170,40 +162,16 @@ def test_training_windows_are_the_same_for_the_same_seed():
 
     def first_two(chosen):
         tf.random.set_seed(chosen.seed)
-        data = windows.training_windows(
-            tracks, feature=LOG_MEL, genre_weights=np.ones(4), settings=chosen
-        )
+        data = windows.training_windows(tracks, genre_weights=np.ones(4), settings=chosen)
         return [value.numpy() for element in data.take(2) for value in element]
 
-    once, again = first_two(settings), first_two(settings)
+    first, second = first_two(settings), first_two(settings)
     other = first_two(dataclasses.replace(settings, seed=6))
-    for one, two in zip(once, again, strict=True):
-        np.testing.assert_array_equal(one, two)
-    assert not np.allclose(once[0], other[0])
-    assert once[0].shape == (3, *LOG_MEL.window_shape)
-    assert once[1].shape == (3, len(GENRE_NAMES))
-
-
-@pytest.mark.parametrize("anywhere", [True, False])
-def test_windows_are_cut_anywhere_or_where_they_are_evaluated(anywhere, no_augmentation):
-    matrix = np.broadcast_to(
-        np.arange(LOG_MEL.frames_per_clip, dtype=np.float32)[None, :, None],
-        (1, *LOG_MEL.clip_shape),
-    )
-    tracks = windows.Tracks.from_arrays(matrix, np.zeros(1))
-    settings = TrainingSettings(
-        batch_size=64, augmentation=no_augmentation, random_windows=anywhere
-    )
-    data = windows.training_windows(
-        tracks, feature=LOG_MEL, genre_weights=np.ones(4), settings=settings
-    )
-    starts = next(data.as_numpy_iterator())[0][:, 0, 0]
-    assert starts.max() <= LOG_MEL.frames_per_clip - LOG_MEL.window_frames
-    if anywhere:
-        assert len(np.unique(starts)) > LOG_MEL.windows_per_clip
-    else:
-        grid = LOG_MEL.window_frames * np.arange(LOG_MEL.windows_per_clip)
-        np.testing.assert_array_equal(np.unique(starts), grid)
+    for value, same in zip(first, second, strict=True):
+        np.testing.assert_array_equal(value, same)
+    assert not np.allclose(first[0], other[0])
+    assert first[0].shape == (3, *LOG_MEL.window_shape)
+    assert first[1].shape == (3, len(GENRE_NAMES))
 
 
 def test_the_loss_is_smoothed_and_the_rate_climbs_and_falls():
@@ -219,14 +187,16 @@ def test_the_loss_is_smoothed_and_the_rate_climbs_and_falls():
     answer = np.full((1, 4), 0.25, np.float32)
     answer[0, 0], answer[0, 1:] = 0.7, 0.1
     smoothed = np.array([0.85, 0.05, 0.05, 0.05])
-    found = model.loss(np.eye(4, dtype=np.float32)[:1], answer)
-    assert float(found) == pytest.approx(-(smoothed * np.log(answer[0])).sum(), rel=1e-5)
+    augmented = model.loss(np.eye(4, dtype=np.float32)[:1], answer)
+    assert float(augmented) == pytest.approx(-(smoothed * np.log(answer[0])).sum(), rel=1e-5)
     assert model.optimizer.weight_decay == 0.03
-    decayed = {one.name: model.optimizer._use_weight_decay(one) for one in model.weights}
+    decayed = {weight.name: model.optimizer._use_weight_decay(weight) for weight in model.weights}
     assert decayed == {"kernel": True, "bias": False}
 
 
 def test_a_rarer_genre_weighs_more():
-    found = windows.genre_weights(np.array([0, 0, 0, 1]), 4)
-    np.testing.assert_allclose(found, [4 / 6, 2.0, 0.0, 0.0], rtol=1e-6)
-    np.testing.assert_allclose(windows.genre_weights(np.arange(8) % 4, 4), 1.0)
+    def weights(labels):
+        return Tracks.from_arrays(LOG_MEL, np.zeros((len(labels), 1, 1)), labels).genre_weights(4)
+
+    np.testing.assert_allclose(weights([0, 0, 0, 1]), [4 / 6, 2.0, 0.0, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(weights(np.arange(8) % 4), 1.0)

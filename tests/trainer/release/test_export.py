@@ -14,15 +14,14 @@ from components.audio import codec
 from components.gtzan.genres import GENRES
 from components.trainer.catalog import CATALOG
 from components.trainer.models import build
-from components.trainer.parts.heads import BODY
 from components.trainer.release import model_run
-from components.trainer.release.export import write_saved_model
+from components.trainer.release.export import write_release
 from components.trainer.release.genre_graph import Branch
 from components.trainer.release.warmup import WARMUP_FILE
 from components.trainer.settings import NO_WEIGHTS, ModelSettings
 from components.trainer.training.loop import train
 from tests.conftest import chord
-from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
+from tests.trainer.conftest import GENRE_NAMES, SHORT, coloured, described, save_body, tiny
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +86,13 @@ def test_examples_sound_and_wav_give_the_same_answer(
 def test_wav_files_of_different_lengths_do_not_change_each_other(eager, settings):
     sounds = [chord(5, settings, 4), chord(6, settings, 13)]
     wav = [codec.encode_wav(sound, settings.sample_rate_hz) for sound in sounds]
-    together = eager["classify_wav"](wav=tf.constant(wav))
+    batched = eager["classify_wav"](wav=tf.constant(wav))
     for row, data in enumerate(wav):
-        alone = eager["classify_wav"](wav=tf.constant([data]))
+        single = eager["classify_wav"](wav=tf.constant([data]))
         np.testing.assert_allclose(
-            together["probabilities"][row], alone["probabilities"][0], atol=1e-5
+            batched["probabilities"][row], single["probabilities"][0], atol=1e-5
         )
-    assert not together["window_probabilities"][0, 1:].numpy().any()
+    assert not batched["window_probabilities"][0, 1:].numpy().any()
 
 
 def test_served_features_are_the_transformed_ones(session_run, transformed, serialised_examples):
@@ -156,62 +155,58 @@ def test_warmup_requests_cover_every_signature_and_succeed(release, session_run)
 
 
 @pytest.mark.parametrize("name", [name for name in CATALOG if name != "embedding"])
-def test_every_model_is_released_and_answers_in_both_loaders(
-    name, tmp_path, settings, transform_output, raw_schema
-):
+def test_every_model_is_released_and_answers_in_both_loaders(name, tmp_path, transform_output):
     keras.utils.set_random_seed(1)
     branches = []
     for part in ("cnn", "musicnn") if name == "ensemble" else (name,):
         reads = described(part)
-        given = ModelSettings(weights=NO_WEIGHTS, width=0.25)
-        network = build(part, feature=reads, genre_count=len(GENRES), settings=given)
+        size = ModelSettings(weights=NO_WEIGHTS, width=0.25)
+        network = build(part, feature=reads, genre_count=len(GENRES), settings=size)
         branches.append(Branch(network, reads))
-    answer_in_both_loaders(tmp_path, branches, settings, transform_output, raw_schema)
+    answer_in_both_loaders(tmp_path, branches, transform_output, GENRES)
 
 
-def test_a_model_trained_from_a_weights_file_is_released_and_answers(
-    tmp_path, settings, transform_output, raw_schema
-):
+def test_a_model_trained_from_a_weights_file_is_released_and_answers(tmp_path, transform_output):
     """And rebuilt from what its training kept, as the ensemble does, it gives the same answers."""
     name = "mobilenetv2"
     reads = described(name)
-    path = tmp_path / "body.weights.h5"
-    started = ModelSettings(weights=NO_WEIGHTS)
-    build(name, feature=reads, genre_count=4, settings=started).get_layer(BODY).save_weights(path)
-    chosen = tiny(name, model=ModelSettings(weights=str(path), fine_tune_share=0.1))
-    result = train(
-        name, coloured(reads, 4), None, settings=chosen, feature=reads, genres=GENRE_NAMES
-    )
-    kept = str(tmp_path / "model_run")
-    model_run.save(kept, result, model_name=name, settings=chosen, feature=reads, genre_count=4)
-    path.unlink()  # only its own weights are needed from here on
-    again = model_run.load_branch(kept, settings)
+    chosen = tiny(name, model=ModelSettings(weights=save_body(name, tmp_path), fine_tune_share=0.1))
+    result = train(name, coloured(reads, 4), None, settings=chosen, genres=GENRE_NAMES)
+    run = str(tmp_path / "model_run")
+    model_run.save(run, result, model_name=name, settings=chosen)
+    (tmp_path / "body.weights.h5").unlink()  # only its own weights are needed from here on
+    again = model_run.load_branch(run, SHORT)
     windows = np.random.default_rng(0).normal(size=(2, *reads.window_shape)).astype(np.float32)
     np.testing.assert_allclose(again.network(windows), result.model(windows), atol=1e-6)
-    answer_in_both_loaders(
-        tmp_path / "release", [again], settings, transform_output, raw_schema, genres=GENRE_NAMES
-    )
+    answer_in_both_loaders(tmp_path / "release", [again], transform_output, GENRE_NAMES)
 
 
-def answer_in_both_loaders(folder, branches, settings, transform_output, raw_schema, genres=GENRES):
-    write_saved_model(
+def answer_in_both_loaders(folder, branches, transform_output, genres):
+    write_release(
         str(folder),
         branches,
-        settings=settings,
+        settings=SHORT,
         genres=genres,
         transforms={branch.feature.name: transform_output for branch in branches},
-        raw_schema=raw_schema,
+        serving_name="genre",
     )
-    audio = chord(2, settings)[np.newaxis]
+    audio = chord(2, SHORT)[np.newaxis]
     here = tf.saved_model.load(str(folder)).signatures["classify_audio"](audio=tf.constant(audio))
     with in_session(folder) as run:
         there = run("classify_audio", audio=audio)
-    assert there["window_probabilities"].shape == (1, 10, len(genres))
+    assert there["window_probabilities"].shape == (1, 1, len(genres))
     np.testing.assert_allclose(there["probabilities"].sum(axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(here["probabilities"], there["probabilities"], atol=1e-5)
     keras.backend.clear_session()
     shutil.rmtree(folder)  # some take half a gigabyte
 
 
-def test_the_genres_travel_with_the_model(release):
+def test_the_genres_travel_with_the_model_and_its_signatures_predict(release):
     assert (release / "assets" / "genres.txt").read_text().split() == list(GENRES)
+    saved = saved_model_pb2.SavedModel.FromString((release / "saved_model.pb").read_bytes())
+    methods = {
+        signature.method_name
+        for name, signature in saved.meta_graphs[0].signature_def.items()
+        if name != "__saved_model_init_op"
+    }
+    assert methods == {"tensorflow/serving/predict"}

@@ -54,7 +54,7 @@ def test_members_that_are_equally_good_keep_equal_weights():
     equal = 0
     for draw in range(20):
         labels = np.arange(60) % GENRES
-        members = np.stack([answers(labels, 1.5, 100 * draw + place) for place in range(4)])
+        members = np.stack([answers(labels, 1.5, 100 * draw + member) for member in range(4)])
         chosen = choose(members, labels)
         equal += bool(np.allclose(chosen.weights, 0.25))
     assert equal >= 15
@@ -84,7 +84,7 @@ def test_a_member_whose_training_diverged_counts_for_nothing(tracks):
     assert sentence.endswith("; the answers of lstm are no numbers)")
 
 
-def test_one_track_without_numbers_is_enough():
+def test_a_single_answer_without_numbers_is_enough():
     probabilities, labels = stacked(40, 2.0, 2.0)
     probabilities[0, 7, 3] = np.inf
     np.testing.assert_array_equal(choose(probabilities, labels).weights, [0.0, 1.0])
@@ -98,7 +98,7 @@ def test_if_every_training_diverged_the_ensemble_has_no_numbers_either():
 
 
 def test_the_graph_weighs_its_branches():
-    settings = AudioSettings()
+    settings = AudioSettings(clip_seconds=4)
     reads = feature("mfcc", settings)
 
     def always(*probabilities):

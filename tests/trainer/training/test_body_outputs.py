@@ -1,6 +1,5 @@
 """Outputs of frozen bodies over the memory limit: the same training from files, which go away."""
 
-import dataclasses
 import tempfile
 
 import keras
@@ -9,14 +8,13 @@ import pytest
 
 from components.audio.features import feature
 from components.audio.settings import AudioSettings
-from components.trainer.models import build
-from components.trainer.parts import heads
+from components.trainer.settings import ModelSettings
 from components.trainer.training import body_outputs
-from components.trainer.training.loop import train
-from tests.trainer.conftest import GENRE_NAMES, coloured, tiny
+from tests.trainer.conftest import coloured, save_body, trained
 
 MUSIC_MEL = feature("music_mel", AudioSettings(clip_seconds=6))
 SPLITS = coloured(MUSIC_MEL, 20), coloured(MUSIC_MEL, 9, seed=1)
+VALUES = np.random.default_rng(0).normal(5.0, 2.0, size=(103, 7)).astype(np.float32)
 
 
 @pytest.fixture
@@ -30,53 +28,65 @@ def scratch(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def settings(tmp_path):
-    """A head on a frozen body of random weights."""
-    chosen = tiny("musicnn", head_epochs=2)
-    body = build("musicnn", feature=MUSIC_MEL, genre_count=4, settings=chosen.model).get_layer(
-        heads.BODY
-    )
-    body.save_weights(tmp_path / "body.weights.h5")
-    model = dataclasses.replace(
-        chosen.model, weights=str(tmp_path / "body.weights.h5"), fine_tune=False
-    )
-    return dataclasses.replace(chosen, model=model)
+def head(tmp_path):
+    """Trains a head on a frozen body of random weights."""
+    weights = save_body("musicnn", tmp_path, MUSIC_MEL)
 
-
-def trained(settings, callback=None):
-    return train(
-        "musicnn",
-        *SPLITS,
-        settings=settings,
-        feature=MUSIC_MEL,
-        genres=GENRE_NAMES,
-        callbacks=[callback] if callback else [],
-    )
-
-
-def test_a_head_trains_alike_on_outputs_in_memory_and_in_files(scratch, settings):
-    seen = []
-    look = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda *_: seen.append(
-            sorted({path.parent.name for path in scratch.rglob("*.float32")})
+    def train(megabytes, on_epoch_end):
+        return trained(
+            "musicnn",
+            *SPLITS,
+            model=ModelSettings(weights=weights, fine_tune=False),
+            head_epochs=2,
+            cache_megabytes=megabytes,
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)],
         )
-    )
-    in_memory = trained(settings, look)
-    in_files = trained(dataclasses.replace(settings, cache_megabytes=0), look)
+
+    return train
+
+
+def test_a_head_trains_alike_on_outputs_in_memory_and_in_files(scratch, head):
+    seen = []
+
+    def look(*_):
+        seen.append(sorted(path.stem for path in scratch.rglob("*.npy")))
+
+    in_memory, in_files = head(2048, look), head(0, look)
     assert seen == [[]] * 2 + [["means", "training", "validation"]] * 2
     assert in_files.history == in_memory.history
-    np.testing.assert_array_equal(in_files.validation_answers, in_memory.validation_answers)
-    assert list(scratch.rglob("*.float32")) == []
+    np.testing.assert_array_equal(
+        in_files.answers.window_probabilities, in_memory.answers.window_probabilities
+    )
+    assert list(scratch.rglob("*.npy")) == []
 
 
-def test_files_of_outputs_are_removed_after_a_failure(scratch, settings):
+def test_files_of_outputs_are_removed_after_a_failure(scratch, head):
     def fail(*_):
-        assert list(scratch.rglob("*.float32"))
+        assert list(scratch.rglob("*.npy"))
         raise RuntimeError("the disk of the metrics is full")
 
     with pytest.raises(RuntimeError, match="metrics is full"):
-        trained(
-            dataclasses.replace(settings, cache_megabytes=0),
-            keras.callbacks.LambdaCallback(on_epoch_end=fail),
-        )
-    assert list(scratch.rglob("*.float32")) == []
+        head(0, fail)
+    assert list(scratch.rglob("*.npy")) == []
+
+
+def test_batches_hold_rows_with_their_own_labels_and_weights():
+    labels = np.arange(103) % 4
+    data = body_outputs.shuffled_batches(
+        VALUES, labels, genre_weights=np.arange(1.0, 5.0), batch_size=10, seed=3
+    )
+    values, distributions, weights = next(data.as_numpy_iterator())
+    assert not np.array_equal(values, VALUES[:10])
+    indices = [int(np.flatnonzero((row == VALUES).all(axis=1))[0]) for row in values]
+    np.testing.assert_array_equal(distributions.argmax(axis=1), labels[indices])
+    np.testing.assert_array_equal(weights, labels[indices] + 1.0)
+
+
+def test_order_and_moments_are_those_of_the_array(monkeypatch):
+    ordered = np.concatenate(list(body_outputs.batches_in_order(VALUES, 16).as_numpy_iterator()))
+    np.testing.assert_array_equal(ordered, VALUES)
+    monkeypatch.setattr(body_outputs, "_ROWS_AT_ONCE", 40)
+    mean, variance = body_outputs.moments(VALUES)
+    np.testing.assert_allclose(mean, VALUES.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(variance, VALUES.var(axis=0), rtol=1e-5)
+    assert mean.dtype == variance.dtype == np.float32

@@ -11,37 +11,28 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.data.windows import Tracks
+from components.audio.features import Feature
+from components.trainer.data.tracks import Tracks
 from components.trainer.settings import AugmentationSettings
 from components.trainer.training.body_outputs import window_outputs
-from components.trainer.training.loop import train
 from components.trainer.training.track_accuracy import TrackAccuracy
-from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
+from tests.trainer.conftest import coloured, described, trained
 
 ROOT = Path(__file__).resolve().parents[3]
-MFCC = described("lstm")
+TWO_WINDOWS = Feature("mfcc", 256, 20, 43.0, 128, standardised=True, clips_per_track=1)
 
 
 def run(name="ann", **changes):
     reads = described(name)
-    callbacks = changes.pop("callbacks", ())
-    return train(
-        name,
-        coloured(reads, 8),
-        coloured(reads, 4, seed=1),
-        settings=tiny(name, **changes),
-        feature=reads,
-        genres=GENRE_NAMES,
-        callbacks=callbacks,
-    )
+    return trained(name, coloured(reads, 8), coloured(reads, 4, seed=1), **changes)
 
 
 @pytest.mark.parametrize("name", ["cnn", "lstm"])
 def test_the_same_seed_gives_the_same_figures(name):
-    once, again = run(name, epochs=2), run(name, epochs=2)
-    assert once.history == again.history
-    assert once.best_epoch == again.best_epoch
-    assert run(name, epochs=2, seed=1).history != once.history
+    first, second = run(name, epochs=2), run(name, epochs=2)
+    assert first.history == second.history
+    assert first.best_epoch == second.best_epoch
+    assert run(name, epochs=2, seed=1).history != first.history
 
 
 class Scripted(keras.Model):
@@ -61,16 +52,10 @@ class Scripted(keras.Model):
 
 def watched(answers, *, patience=0):
     """Lets a `TrackAccuracy` see scripted answers for two tracks of genres 0 and 1."""
-    reads = dataclasses.replace(MFCC, frames_per_clip=2 * MFCC.window_frames)
     model = Scripted([np.array(answer, np.float64).reshape(4, 2) for answer in answers])
-    watch = TrackAccuracy(
-        tf.data.Dataset.range(1),
-        np.array([0, 1]),
-        counts=np.ones((2, 2), bool),
-        feature=reads,
-        patience=patience,
-        whole_model=model,
-    )
+    tracks = Tracks.from_arrays(TWO_WINDOWS, np.zeros((2, *TWO_WINDOWS.track_shape)), np.arange(2))
+    watch = TrackAccuracy(tracks, patience=patience, whole_model=model)
+    watch.start_phase(tf.data.Dataset.range(1))
     watch.set_model(model)
     model.stop_training = False
     seen = []
@@ -105,50 +90,38 @@ def test_training_stops_when_whole_tracks_get_no_better():
     assert len(watched([RIGHT, WRONG, WRONG, SURER])[2]) == 4
 
 
-def test_callbacks_are_told_of_tracks():
+def test_callbacks_are_told_of_tracks_and_the_best_epochs_weights_are_the_models():
     seen = []
     note = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: seen.append((epoch, logs["val_track_accuracy"]))
     )
-    result = run("ann", epochs=3, callbacks=[note])
-    assert [epoch for epoch, _ in seen] == [0, 1, 2]
+    result = run("ann", epochs=4, callbacks=[note])
+    assert [epoch for epoch, _ in seen] == [0, 1, 2, 3]
     assert [value for _, value in seen] == result.history["val_track_accuracy"]
-
-
-def test_the_best_epochs_weights_are_the_models():
-    result = run("ann", epochs=4)
     reads = described("ann")
     validation = coloured(reads, 4, seed=1)
-    found = window_outputs(result.model, validation, feature=reads).mean(axis=1)
-    accuracy = np.mean(found.argmax(axis=1) == validation.labels)
+    outputs = window_outputs(result.model, validation).mean(axis=1)
+    accuracy = np.mean(outputs.argmax(axis=1) == validation.labels)
     assert accuracy == max(result.history["val_track_accuracy"])
+    assert np.mean(result.answers.predictions == validation.labels) == accuracy
 
 
 def test_without_validation_the_last_weights_count():
     reads = described("ann")
-    result = train(
-        "ann",
-        coloured(reads, 8),
-        None,
-        settings=tiny("ann", epochs=3),
-        feature=reads,
-        genres=GENRE_NAMES,
-    )
+    result = trained("ann", coloured(reads, 8), epochs=3)
     assert result.best_epoch == 2
     assert set(result.history) == {"loss", "accuracy"}
 
 
-def test_an_empty_split_is_refused():
-    empty = Tracks(coloured(MFCC, 4).dataset.take(0), np.zeros(0), np.zeros((0, 1)))
-    with pytest.raises(ValueError, match="Received: 0 and 4"):
-        train(
-            "lstm",
-            empty,
-            coloured(MFCC, 4),
-            settings=tiny("lstm"),
-            feature=MFCC,
-            genres=GENRE_NAMES,
-        )
+def test_a_split_without_tracks_or_a_track_without_a_window_is_refused():
+    reads = described("lstm")
+    tracks = coloured(reads, 4)
+    short = dataclasses.replace(tracks, frames=np.full((4, 1), reads.window_frames - 1))
+    empty = Tracks(tracks.dataset.take(0), np.zeros(0), np.zeros((0, 1)), (), reads)
+    for wrong, reason in ((short, "shorter than one window of mfcc"), (empty, "Received: 0")):
+        for splits in ((wrong, tracks), (tracks, wrong)):
+            with pytest.raises(ValueError, match=reason):
+                trained("lstm", *splits)
 
 
 def test_mixed_precision_trains_and_hands_back_single_precision():
@@ -168,24 +141,12 @@ def test_two_devices_share_a_batch():
         tf.config.set_logical_device_configuration(cpu, two)
         from components.trainer.training import devices
         from components.trainer.settings import AugmentationSettings
-        from components.trainer.training.loop import train
-        from tests.trainer.conftest import GENRE_NAMES, coloured, described, tiny
+        from tests.trainer.conftest import coloured, described, trained
         assert devices.strategy("mirrored").num_replicas_in_sync == 2
         reads = described("ann")
-        result = train(
-            "ann",
-            coloured(reads, 8),
-            coloured(reads, 4, seed=1),
-            settings=tiny(
-                "ann",
-                distribution="mirrored",
-                augmentation=AugmentationSettings(),
-                epochs=30,
-                windows_per_track=4,
-            ),
-            feature=reads,
-            genres=GENRE_NAMES,
-        )
+        changes = {"distribution": "mirrored", "epochs": 30, "windows_per_track": 4}
+        splits = coloured(reads, 8), coloured(reads, 4, seed=1)
+        result = trained("ann", *splits, **changes, augmentation=AugmentationSettings())
         print("accuracy", max(result.history["val_track_accuracy"]))
         """
     )
