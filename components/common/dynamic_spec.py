@@ -12,25 +12,6 @@ from tfx.types.artifact import Artifact
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 
-def spec_class(
-    name: str,
-    *,
-    parameters: Mapping[str, type],
-    inputs: Mapping[str, type[Artifact]],
-    outputs: Mapping[str, type[Artifact]],
-) -> type[ComponentSpec]:
-    """Makes a `ComponentSpec` class with these parameters and artifact types."""
-    return type(
-        name,
-        (ComponentSpec,),
-        {
-            "PARAMETERS": {key: ExecutionParameter(type=kind) for key, kind in parameters.items()},
-            "INPUTS": {key: ChannelParameter(type=kind) for key, kind in inputs.items()},
-            "OUTPUTS": {key: ChannelParameter(type=kind) for key, kind in outputs.items()},
-        },
-    )
-
-
 def component_spec(
     name: str,
     *,
@@ -46,16 +27,18 @@ def component_spec(
       inputs: Channels by name, whose artifact types the class has.
       outputs: Artifact types by name.
     """
-    kind = spec_class(
+    kinds = {key: int if isinstance(value, int) else str for key, value in parameters.items()}
+    spec_class: type[ComponentSpec] = type(
         name,
-        parameters={
-            key: int if isinstance(value, int) else str for key, value in parameters.items()
+        (ComponentSpec,),
+        {
+            "PARAMETERS": {key: ExecutionParameter(type=kind) for key, kind in kinds.items()},
+            "INPUTS": {key: ChannelParameter(type=each.type) for key, each in inputs.items()},
+            "OUTPUTS": {key: ChannelParameter(type=kind) for key, kind in outputs.items()},
         },
-        inputs={key: channel.type for key, channel in inputs.items()},
-        outputs=outputs,
     )
     channels = {key: Channel(type=artifact_type) for key, artifact_type in outputs.items()}
-    return kind(**parameters, **inputs, **channels)
+    return spec_class(**parameters, **inputs, **channels)
 
 
 def by_model(**channels: Mapping[str, BaseChannel]) -> dict[str, BaseChannel]:

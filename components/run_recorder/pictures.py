@@ -1,45 +1,13 @@
-"""Figures for MLflow: learning curves, reliability diagrams and confusion matrices."""
+"""Pictures for MLflow, which draws learning curves itself: reliability and confusions."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from sklearn.metrics import ConfusionMatrixDisplay
 
 from components.common import metrics
 from components.common.metrics import Bin
-
-# Metric, label and panel (0 accuracy, 1 loss); metrics that do not exist are skipped.
-_CURVES = (
-    ("accuracy", "training windows", 0),
-    ("val_window_accuracy", "validation windows", 0),
-    ("val_track_accuracy", "validation tracks", 0),
-    ("loss", "training windows", 1),
-    ("val_track_loss", "validation tracks", 1),
-)
-
-
-def learning_curve(epochs: Mapping[str, Sequence[float]], *, best_epoch: int, title: str) -> Figure:
-    """Accuracy and loss by epoch.
-
-    Args:
-      epochs: Metrics by name, a value an epoch, as Keras's history.
-      best_epoch: Zero-based epoch whose weights were kept; marked.
-      title: Above the picture.
-    """
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for name, label, panel in _CURVES:
-        if name in epochs:
-            values = epochs[name]
-            axes[panel].plot(np.arange(1, len(values) + 1), values, label=label)
-    for axis, name in zip(axes, ("accuracy", "loss"), strict=True):
-        axis.axvline(best_epoch + 1, color="grey", linestyle=":", label="best epoch")
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.grid(alpha=0.3)
-    axes[0].set_ylim(0, 1)
-    axes[0].legend(fontsize=8)
-    figure.suptitle(title)
-    return figure
 
 
 def reliability(diagrams: Mapping[str, Sequence[Bin]], *, title: str) -> Figure:
@@ -83,14 +51,14 @@ def confusion_matrix(counts: np.ndarray, genres: Sequence[str], *, title: str) -
     figure = Figure(figsize=(6.5, 5.8), layout="constrained")
     axis = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(counts.shape):
-        if counts[row, column]:
-            color = "white" if shares[row, column] > 0.5 else "black"
-            axis.text(
-                column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=color
-            )
-    axis.set_xticks(range(len(genres)), genres, rotation=45, ha="right")
-    axis.set_yticks(range(len(genres)), genres)
+    drawn = ConfusionMatrixDisplay(shares, display_labels=genres).plot(
+        ax=axis,
+        cmap="Blues",
+        colorbar=False,
+        im_kw={"vmin": 0, "vmax": 1},
+        xticks_rotation="vertical",
+    )
+    for count, text in zip(counts.ravel(), drawn.text_.ravel(), strict=True):
+        text.set_text(f"{count:d}" if count else "")
     axis.set(xlabel="predicted", ylabel="actual", title=title)
     return figure

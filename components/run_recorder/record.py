@@ -156,7 +156,7 @@ def _record_search(runs: PipelineRuns, run: str, branch: Branch) -> list[str]:
 
 
 def _record_training(runs: PipelineRuns, run: str, branch: Branch) -> list[str]:
-    """Adds the epochs that were not tracked live, the best epoch's figures and the picture."""
+    """Adds the epochs that were not tracked live, and the best epoch's figures."""
     history_file = f"{branch.model_run_uri}/history.json"
     if not fileio.exists(history_file):
         return []  # an ensemble is put together, not trained
@@ -175,9 +175,6 @@ def _record_training(runs: PipelineRuns, run: str, branch: Branch) -> list[str]:
         if name.startswith("val_") and best < len(values)
     }
     runs.log_metrics(run, {"training_seconds": history["seconds"], **finals})
-    title = f"{branch.model}: learning curve"
-    figure = pictures.learning_curve(epochs, best_epoch=best, title=title)
-    runs.client.log_figure(run, figure, "learning_curve.png")
     late = max(map(len, untracked.values()), default=0)
     if branch.cached is False and late:
         count = max(map(len, epochs.values()))

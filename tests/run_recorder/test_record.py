@@ -85,7 +85,7 @@ def test_a_cached_branch_is_a_run_below_the_pipelines_run(branch, store, tmp_pat
     assert curve(store, cnn, "val_track_accuracy") == [(1, 0.1), (2, 0.4), (3, 0.3)]
     client = mlflow.MlflowClient(store)
     pictures = {file.path for file in client.list_artifacts(cnn.info.run_id)}
-    assert pictures == {"confusion_matrix.png", "learning_curve.png", "reliability.png"}
+    assert pictures == {"confusion_matrix.png", "reliability.png"}
     assert parent.data.tags["pushed_to"] == "/serving/genre/1"
     assert parent.data.params["models"] == "cnn"
     assert {run.info.status for run in runs.values()} == {"FINISHED"}

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 
+from components.audio.settings import AudioSettings
 from components.trainer.catalog import CATALOG
 from components.trainer.models import build
 from components.trainer.parts import backbones, heads
@@ -94,7 +95,7 @@ def test_a_backbone_reads_a_smaller_picture_of_the_same_window():
 
 @pytest.mark.parametrize("name", ["ann", "lstm", "crnn"])
 def test_a_model_learns_what_tells_genres_apart(name):
-    reads = described(name)
+    reads = described(name, AudioSettings())
     splits = coloured(reads, 8), coloured(reads, 4, seed=1)
     result = trained(name, *splits, epochs=12, windows_per_track=4, batch_size=8)
     assert max(result.history["val_track_accuracy"]) == 1.0

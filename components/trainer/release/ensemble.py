@@ -11,7 +11,6 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import (
     Artifact,
     BaseChannel,
-    Channel,
     ComponentSpec,
     artifact_utils,
     standard_artifacts,
@@ -20,7 +19,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.audio.settings import AudioSettings
 from components.common import calibration, remarks, runtime, tracking, validation
-from components.common.dynamic_spec import spec_class
+from components.common.dynamic_spec import by_model, component_spec
 from components.trainer.release import membership, model_run
 from components.trainer.release.export import write_release
 
@@ -114,21 +113,16 @@ class EnsembleTrainer(base_component.BaseComponent):
           transform_graphs: The graph of the Transform that computes each feature, by feature name.
           config: `audio`, `genres`, `serving_name`, and `code` for the node's fingerprint.
         """
-        channels = {
-            **{f"model_run_{name}": channel for name, channel in model_runs.items()},
-            **{f"transform_graph_{name}": channel for name, channel in transform_graphs.items()},
-        }
-        outputs = {"model": standard_artifacts.Model, "model_run": standard_artifacts.ModelRun}
-        self.SPEC_CLASS = spec_class(
+        spec = component_spec(
             "EnsembleTrainerSpec",
-            parameters={"config": str},
-            inputs={name: channel.type for name, channel in channels.items()},
-            outputs=outputs,
+            parameters={
+                "config": json.dumps({**config, "models": list(model_runs)}, sort_keys=True)
+            },
+            inputs=by_model(model_run=model_runs, transform_graph=transform_graphs),
+            outputs={
+                "model": standard_artifacts.Model,
+                "model_run": standard_artifacts.ModelRun,
+            },
         )
-        super().__init__(
-            spec=self.SPEC_CLASS(
-                config=json.dumps({**config, "models": list(model_runs)}, sort_keys=True),
-                **channels,
-                **{key: Channel(type=kind) for key, kind in outputs.items()},
-            )
-        )
+        self.SPEC_CLASS = type(spec)
+        super().__init__(spec=spec)

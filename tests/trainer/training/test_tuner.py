@@ -64,12 +64,6 @@ def test_trials_are_child_runs_and_the_best_one_becomes_the_trainers_settings(pa
     assert best_settings.epochs == settings.epochs
 
 
-def test_without_an_mlflow_run_a_search_tells_nobody(monkeypatch, tmp_path):
-    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
-    tuner = searched(tiny("ann"), tmp_path)
-    assert len(tuner.oracle.trials) == TRIALS
-
-
 @pytest.mark.parametrize(
     ("name", "searched_for"),
     [
@@ -144,6 +138,7 @@ def test_the_same_seed_searches_the_same_even_if_it_is_zero(seed, tmp_path):
 
 
 def test_a_frozen_body_is_asked_once_for_all_trials(tmp_path, monkeypatch):
+    """In a search without an MLflow run, too."""
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     name = "musicnn"
     reads = feature("music_mel", AudioSettings(clip_seconds=6))
