@@ -16,7 +16,7 @@ from tests.e2e.conftest import Run, run
 
 AUDIO = AudioSettings()
 GENRES = ("Blåsmusik [live]", "Märchen & Lied", "R&B", "新 音")
-TRACKS, SECONDS = 4, 4.2
+TRACKS, SECONDS = 5, 4.2
 
 
 def write_track(path: Path, pitch: float, seed: int) -> None:

@@ -70,7 +70,7 @@ def line(lines: list[str], begins: str) -> str:
     return found
 
 
-def test_the_floor_is_a_row_of_the_table():
+def test_the_baseline_is_a_row_of_the_table():
     row = line(shown(), "baseline")
     assert "0.450" in row and "0.400 (0.20–0.60)" in row and "0.300 (0.10–0.50)" in row
 
