@@ -6,13 +6,16 @@ import sys
 import threading
 from pathlib import Path
 
+import grpc
 import mlflow
+import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from components.audio.settings import AudioSettings
 from components.common import releases
 from components.common.releases import ReleaseStore
-from serving.client import GenreClient
 from tests.conftest import ROOT, chord
 from tests.e2e.conftest import output_of, run
 from tests.e2e.test_pipeline import ALWAYS
@@ -137,16 +140,20 @@ def test_a_worse_model_is_refused_a_better_one_released_and_rolled_back(
 
 def roll_back(server: ServerProcess, output: Path) -> list[str]:
     """Rolls back while requests are sent; gives the errors of those until the server followed."""
-    sound = chord(0, _AUDIO, 4.0)
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "genre", "classify_audio"
+    request.inputs["audio"].CopyFrom(tf.make_tensor_proto(chord(0, _AUDIO, 4.0)[np.newaxis]))
     errors: list[str] = []
     answered_by: list[int] = []
     stop = threading.Event()
 
     def ask() -> None:
-        with GenreClient(server.address, attempts=1) as client:  # no retry hides a failure
+        # No retry hides a failure.
+        with grpc.insecure_channel(server.address, [("grpc.enable_retries", 0)]) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             while not stop.is_set():
                 try:
-                    answered_by.append(client.classify_samples(sound).version)
+                    answered_by.append(stub.Predict(request, timeout=60).model_spec.version.value)
                 except Exception as error:  # whatever it is, a caller had no answer
                     errors.append(repr(error))
 
