@@ -1,6 +1,7 @@
 """Imports what stages need, once, in the process that they are forked from."""
 
 import importlib
+import signal
 
 from components.common import runtime
 
@@ -19,6 +20,9 @@ _MODULES = (
     "mlflow.store.tracking.sqlalchemy_store",
 )
 
+# A scheduler sends it to all processes of a run. The fork server ends with the runner, which needs
+# it until then; each stage hears the signal.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 runtime.quieten()
 with runtime.importing():
     for _module in _MODULES:

@@ -32,6 +32,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PRELOADED = "pipeline.local.preloaded"
 _SECONDS_TO_EXIT = 30  # of a process whose function has returned
 _SECONDS_TO_OBEY = 5
+_SERVER_ENDED = 255  # multiprocessing's exit code of a process that it lost sight of
 
 
 class StageError(Exception):
@@ -128,12 +129,15 @@ class StageProcesses:
             try:
                 if is_stage and self._stopped:
                     raise StageError("the run was stopped")
-                kind, content = _follow(messages)
+                kind, content = _follow(messages, process.sentinel)
                 _wait([process], _SECONDS_TO_EXIT)
             finally:
                 _end([process])
                 with self._bookkeeping:
                     process.join()
+                    if process.exitcode == _SERVER_ENDED:
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(process.pid, signal.SIGKILL)
                     del self._running[process]
         if kind == "done":
             return content
@@ -168,16 +172,17 @@ def _wait(processes: Collection[ForkServerProcess], seconds: float) -> list[Fork
     return list(running.values())
 
 
-def _follow(messages: connection.Connection) -> tuple[str, Any]:
+def _follow(messages: connection.Connection, sentinel: int) -> tuple[str, Any]:
     """Reports a process's progress; returns its last message, or "gone" if it ends without one."""
-    while True:
+    while messages in connection.wait([messages, sentinel]):
         try:
             kind, content = messages.recv()
         except (EOFError, OSError):
-            return "gone", None
+            break
         if kind != "progress":
             return kind, content
         progress.report(*content)
+    return "gone", None
 
 
 def _run_function(
@@ -222,6 +227,8 @@ def _end_with_the_runner() -> None:
 def _how_it_ended(exit_code: int | None) -> str:
     if exit_code == -signal.SIGKILL:
         return "the stage's process was killed: was there enough memory?"
+    if exit_code == _SERVER_ENDED:
+        return "the process that starts the stages was killed: was there enough memory?"
     return f"the stage's process ended by itself (exit code {exit_code})"
 
 

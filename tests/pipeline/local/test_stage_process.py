@@ -83,6 +83,20 @@ def test_a_process_that_ends_early_is_told_by_how_it_ended(processes, tmp_path):
     assert processes.start(len, "abc").result(120) == 3
 
 
+def test_without_the_fork_server_its_processes_end_and_the_next_one_has_a_new_server(
+    processes, tmp_path
+):
+    file = tmp_path / "pid"
+    future = processes.start(write_and_wait, str(file), str(tmp_path / "never"))
+    wait_until(lambda: file.exists() and file.read_text())
+    process = psutil.Process(int(file.read_text()))
+    process.parent().kill()
+    with pytest.raises(StageError, match="starts the stages was killed"):
+        future.result(60)
+    wait_until(lambda: not process.is_running(), 10)
+    assert processes.start(len, "abc").result(300) == 3
+
+
 def ignore_signals(file: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Path(file).write_text(str(os.getpid()))
