@@ -135,7 +135,7 @@ class StageProcesses:
                 _end([process])
                 with self._bookkeeping:
                     process.join()
-                    if process.exitcode == _SERVER_ENDED:
+                    if process.exitcode == _SERVER_ENDED and process.pid is not None:
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(process.pid, signal.SIGKILL)
                     del self._running[process]
