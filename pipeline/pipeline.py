@@ -116,7 +116,6 @@ def create_pipeline(
         judgement=judgement,
         selection=selector.outputs["selection"],
         answers={name: node.outputs["answers"] for name, node in judges.answers.items()},
-        model_runs={name: node.outputs["model_run"] for name, node in trainers.items()},
         examples=example_gen.outputs["examples"],
         ingest_report=example_gen.outputs["ingest_report"],
         facts=run_parameters(config),

@@ -12,13 +12,11 @@ from tfx.components.util import model_utils
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.common import answers, bands, calibration, evaluator_figures, metrics
+from components.common import answers, bands, calibration, evaluator_figures
 from components.common.answers import TrackAnswers
-from components.common.calibration import Calibration
-from components.common.evaluator_figures import ACCURACY, SliceFigures
-from components.common.metrics import Scores, share_interval
+from components.common.evaluator_figures import ACCURACY
 from components.gate import paired, production, statistics
-from components.gate.evidence import Against, Evidence, Slice
+from components.gate.evidence import Evidence, Slice
 from components.gate.settings import DEFORMATIONS
 from components.gate.statistics import Figure
 
@@ -27,47 +25,27 @@ SERVING_CHECK_FILE = "serving_check.json"
 _Part = TypeVar("_Part")
 
 
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """What is known of a model before it is judged; a part that could not be read is None.
-
-    Attributes:
-      name: In the catalog.
-      model: Folder of its SavedModel.
-      checksum: Of the SavedModel's files.
-      answers: For the test tracks as they are.
-      deformed: For the deformed ones, by deformation.
-      evaluation: The Evaluator's overall figures, by TFMA's names.
-      slices: The Evaluator's slices.
-      serving_check: ServingCheck's report.
-      infra_blessed: ServingCheck's blessing.
-      infra_validated: TFX's InfraValidator's blessing; None where it did not run.
-      validation: Scores on the validation split.
-      validation_tracks: Their number.
-      calibration: The temperature, fitted on the validation split.
-      problems: Why a part is missing, by its name.
-    """
-
-    name: str
-    model: str = ""
-    checksum: str = ""
-    answers: TrackAnswers | None = None
-    deformed: Mapping[str, TrackAnswers] = dataclasses.field(default_factory=dict)
-    evaluation: Mapping[str, float] | None = None
-    slices: list[SliceFigures] | None = None
-    serving_check: Mapping[str, Any] | None = None
-    infra_blessed: bool = False
-    infra_validated: bool | None = None
-    validation: Scores | None = None
-    validation_tracks: int = 0
-    calibration: Calibration | None = None
-    problems: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-def read(name: str, input_dict: Mapping[str, list[Artifact]]) -> Candidate:
+def read(
+    name: str,
+    input_dict: Mapping[str, list[Artifact]],
+    *,
+    baseline: TrackAnswers | None,
+    baseline_problem: str,
+    expected_tracks: int,
+    genres: tuple[str, ...],
+) -> Evidence:
     """Reads a model's artifacts: `model_<name>`, `answers_<name>` and so on.
 
-    Whatever is missing or broken is a problem of that part, which fails its gates by name.
+    Whatever is missing or broken is a problem of that part, which fails its gates by name. The
+    comparison with production is not part of it: see `comparison.against`.
+
+    Args:
+      name: Of the model.
+      input_dict: The executor's.
+      baseline: The baseline's answers for the test tracks; None without them.
+      baseline_problem: Why there are none.
+      expected_tracks: Tracks of the test split; 0 if unknown.
+      genres: Names in label order.
     """
     problems: dict[str, str] = {}
 
@@ -77,38 +55,62 @@ def read(name: str, input_dict: Mapping[str, list[Artifact]]) -> Candidate:
     def uri(kind: str) -> str:
         return str(artifact_utils.get_single_uri(input_dict[f"{kind}_{name}"]))
 
-    def deformed_answers(deformation: str) -> TrackAnswers | None:
-        return part(deformation, lambda: answers.read(uri("answers"), deformation))
+    def infra_blessed() -> bool:
+        blessing = artifact_utils.get_single_instance(input_dict[f"infra_blessing_{name}"])
+        return bool(model_utils.is_infra_validated(blessing))
 
-    deformed = {deformation: deformed_answers(deformation) for deformation in DEFORMATIONS}
-    validated = part(answers.VALIDATION, lambda: answers.read(uri("model_run"), answers.VALIDATION))
+    def robustness(deformation: str, clean: TrackAnswers) -> paired.Robustness | None:
+        return part(deformation, lambda: _robustness(uri("answers"), deformation, clean))
+
     model = part("model", lambda: str(path_utils.serving_model_path(uri("model")))) or ""
-    return Candidate(
-        name,
+    evaluated = part("evaluation", lambda: evaluator_figures.figures(uri("evaluation"))) or {}
+    count = evaluated.get("example_count")
+    validated = input_dict.get(f"infra_validation_{name}")
+    known = Evidence(
+        name=name,
         model=model,
         checksum=part("model", lambda: production.checksum(model)) or "",
-        answers=part("answers", lambda: answers.read(uri("answers"), answers.CLEAN)),
-        deformed={key: value for key, value in deformed.items() if value is not None},
-        evaluation=part("evaluation", lambda: evaluator_figures.figures(uri("evaluation"))),
-        slices=part("slices", lambda: evaluator_figures.slices(uri("evaluation"))),
-        serving_check=part("serving_check", lambda: _serving_check(uri("serving_check"))),
-        infra_blessed=bool(
-            part(
-                "serving_check",
-                lambda: model_utils.is_infra_validated(
-                    artifact_utils.get_single_instance(input_dict[f"infra_blessing_{name}"])
-                ),
-            )
-        ),
-        infra_validated=_infra_validated(input_dict.get(f"infra_validation_{name}")),
         validation=part(
-            answers.VALIDATION, lambda: metrics.score(validated.probabilities, validated.labels)
-        )
-        if validated
-        else None,
-        validation_tracks=len(validated.track_ids) if validated else 0,
-        calibration=part("calibration", lambda: calibration.read(uri("model_run"))),
+            answers.VALIDATION, lambda: answers.read(uri("model_run"), answers.VALIDATION)
+        ),
+        temperature=part("calibration", lambda: calibration.read(uri("model_run"))),
+        expected_tracks=expected_tracks,
+        slices=part("slices", lambda: _slices(uri("evaluation"))),
+        evaluated_accuracy=evaluated.get(ACCURACY),
+        evaluated_tracks=None if count is None else int(count),
+        serving_check=part("serving_check", lambda: _serving_check(uri("serving_check"))),
+        infra_blessed=bool(part("serving_check", infra_blessed)),
+        infra_validated=None
+        if validated is None
+        else bool(validated) and all(map(model_utils.is_infra_validated, validated)),
         problems=problems,
+    )
+    clean = part("answers", lambda: _clean_answers(uri("answers"), genres))
+    if clean is None:
+        return known
+    peer = {}
+    if baseline is None:
+        problems["baseline"] = baseline_problem
+    elif baseline.track_ids != clean.track_ids:
+        problems["baseline"] = "the baseline answered other tracks than the model"
+    else:
+        peer = statistics.overall(baseline.probabilities, baseline.labels)
+    probabilities, labels, answered = clean.probabilities, clean.labels, clean.answered
+    if not answered.all():
+        missing = [clean.track_ids[index] for index in np.flatnonzero(~answered)]
+        problems["answers"] = f"no numbers for {len(missing)} tracks, {missing[0]} for one"
+    measured = {deformation: robustness(deformation, clean) for deformation in DEFORMATIONS}
+    return dataclasses.replace(
+        known,
+        answers=clean,
+        answered_tracks=int(answered.sum()),
+        figures=statistics.overall(probabilities, labels),
+        by_genre=statistics.by_genre(probabilities, labels, genres) if answered.all() else (),
+        calibration_by_chance=statistics.calibration_error_by_chance(probabilities)
+        if answered.all()
+        else None,
+        baseline=peer,
+        robustness={key: value for key, value in measured.items() if value is not None},
     )
 
 
@@ -125,101 +127,30 @@ def readable(of: Callable[[], _Part], problems: dict[str, str], label: str) -> _
         return None
 
 
-def evidence(
-    candidate: Candidate,
-    *,
-    baseline: TrackAnswers | None,
-    baseline_problem: str,
-    against: Against | None,
-    expected_tracks: int,
-    genres: tuple[str, ...],
-) -> Evidence:
-    """Computes a candidate's figures.
-
-    Args:
-      candidate: The model.
-      baseline: The baseline's answers for the test tracks; None without them.
-      baseline_problem: Why there are none.
-      against: The comparison with production.
-      expected_tracks: Tracks of the test split; 0 if unknown.
-      genres: Names in label order.
-    """
-    problems = dict(candidate.problems)
-    judged = candidate.answers
-    if judged is None or not len(judged.track_ids):
-        problems.setdefault("answers", "there are no answers for the test tracks")
-        return Evidence(expected_tracks=expected_tracks, against=against, problems=problems)
-    if judged.probabilities.shape[1] != len(genres):
-        problems["answers"] = (
-            f"its answers have {judged.probabilities.shape[1]} genres instead of {len(genres)}"
+def _clean_answers(uri: str, genres: tuple[str, ...]) -> TrackAnswers:
+    clean = answers.read(uri, answers.CLEAN)
+    if not clean.track_ids:
+        raise ValueError("there are no answers for the test tracks")
+    if clean.probabilities.shape[1] != len(genres):
+        raise ValueError(
+            f"its answers have {clean.probabilities.shape[1]} genres instead of {len(genres)}"
         )
-        return Evidence(expected_tracks=expected_tracks, against=against, problems=problems)
-    all_answered = bool(judged.answered.all())
-    if not all_answered:
-        names = [name for name, ok in zip(judged.track_ids, judged.answered, strict=True) if not ok]
-        problems.setdefault("answers", f"no numbers for {len(names)} tracks, {names[0]} for one")
-    baseline_figures: dict[str, Figure] = {}
-    if baseline is None:
-        problems["baseline"] = baseline_problem
-    elif baseline.track_ids != judged.track_ids:
-        problems["baseline"] = "the baseline answered other tracks than the model"
-    else:
-        baseline_figures = statistics.overall(baseline.probabilities, baseline.labels)
-    probabilities, labels = judged.probabilities, judged.labels
-    evaluated = candidate.evaluation or {}
-    count = evaluated.get("example_count")
-    return Evidence(
-        expected_tracks=expected_tracks,
-        answered_tracks=int(judged.answered.sum()),
-        figures=statistics.overall(probabilities, labels),
-        by_genre=statistics.by_genre(probabilities, labels, genres) if all_answered else (),
-        slices=_named_slices(candidate.slices, problems),
-        calibration_by_chance=statistics.calibration_error_by_chance(probabilities)
-        if all_answered
-        else None,
-        baseline=baseline_figures,
-        evaluated_accuracy=evaluated.get(ACCURACY),
-        evaluated_tracks=None if count is None else int(count),
-        robustness=_robustness(candidate, judged, problems),
-        serving_check=candidate.serving_check,
-        infra_blessed=candidate.infra_blessed,
-        infra_validated=candidate.infra_validated,
-        against=against,
-        problems=problems,
-    )
+    return clean
 
 
-def _infra_validated(blessings: list[Artifact] | None) -> bool | None:
-    if blessings is None:
-        return None
-    return bool(blessings) and all(map(model_utils.is_infra_validated, blessings))
+def _robustness(uri: str, deformation: str, clean: TrackAnswers) -> paired.Robustness:
+    deformed = answers.read(uri, deformation)
+    if deformed.track_ids != clean.track_ids:
+        raise ValueError("other tracks were deformed than the model is judged on")
+    if not np.array_equal(deformed.labels, clean.labels):
+        raise ValueError("the deformed tracks have other genres")
+    return paired.robustness(clean.predictions, deformed.predictions, clean.labels)
 
 
-def _robustness(
-    candidate: Candidate, clean: TrackAnswers, problems: dict[str, str]
-) -> dict[str, paired.Robustness]:
-    measured = {}
-    for deformation, deformed in candidate.deformed.items():
-        if deformed.track_ids != clean.track_ids:
-            problems[deformation] = "other tracks were deformed than the model is judged on"
-        elif not np.array_equal(deformed.labels, clean.labels):
-            problems[deformation] = "the deformed tracks have other genres"
-        else:
-            measured[deformation] = paired.robustness(
-                clean.predictions, deformed.predictions, clean.labels
-            )
-    return measured
-
-
-def _named_slices(
-    slices: list[SliceFigures] | None, problems: dict[str, str]
-) -> list[Slice] | None:
-    if slices is None:
-        return None
-    missing = {*bands.SLICES} - {part.slice for part in slices}
-    if missing:
-        problems["slices"] = f"the Evaluator has no slices by {', '.join(sorted(missing))}"
-        return None
+def _slices(evaluation: str) -> list[Slice]:
+    parts = evaluator_figures.slices(evaluation)
+    if missing := {*bands.SLICES} - {part.slice for part in parts}:
+        raise ValueError(f"the Evaluator has no slices by {', '.join(sorted(missing))}")
     return [
         Slice(
             part.slice,
@@ -227,14 +158,14 @@ def _named_slices(
             part.tracks,
             _share(part.figures.get(ACCURACY, math.nan), part.tracks),
         )
-        for part in slices
+        for part in parts
     ]
 
 
 def _share(accuracy: float, tracks: int) -> Figure:
     if not tracks or not math.isfinite(accuracy):
         return statistics.MISSING
-    return Figure(accuracy, share_interval(round(accuracy * tracks), tracks))
+    return Figure(accuracy, statistics.share(round(accuracy * tracks), tracks).interval)
 
 
 def _serving_check(uri: str) -> dict[str, Any]:

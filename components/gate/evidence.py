@@ -1,9 +1,11 @@
-"""What is known of a candidate when it is judged: figures only, nothing of files."""
+"""What is known of a candidate when it is judged."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.common.answers import TrackAnswers
+from components.common.calibration import Calibration
 from components.gate.paired import Comparison, Robustness
 from components.gate.statistics import Figure, GenreFigures
 
@@ -53,9 +55,15 @@ class Against:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """A candidate's figures on the test split; a part that does not exist is None or left out.
+    """A candidate and its figures on the test split; a part that is missing is None or left out.
 
     Attributes:
+      name: In the catalog.
+      model: Folder of its SavedModel.
+      checksum: Of the SavedModel's files.
+      answers: For the test tracks as they are; None if they cannot be judged.
+      validation: For the validation tracks.
+      temperature: The calibration, fitted on the validation split.
       expected_tracks: Tracks of the test split, as ingest counted them; 0 if unknown.
       answered_tracks: Tracks with an answer.
       figures: As from `statistics.overall`.
@@ -73,6 +81,12 @@ class Evidence:
       problems: Why a part is missing, by the part's name.
     """
 
+    name: str = ""
+    model: str = ""
+    checksum: str = ""
+    answers: TrackAnswers | None = None
+    validation: TrackAnswers | None = None
+    temperature: Calibration | None = None
     expected_tracks: int = 0
     answered_tracks: int = 0
     figures: Mapping[str, Figure] = dataclasses.field(default_factory=dict)

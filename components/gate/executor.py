@@ -1,20 +1,16 @@
 """Gate's executor: reads what is known of every model and of production, and judges."""
 
+import dataclasses
+import functools
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from absl import logging
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
 from components.common import answers, blessings, runtime
-from components.common.answers import TrackAnswers
-from components.gate import candidate as candidates
-from components.gate import comparison, judge, report, settings
-from components.gate.report import Judged
+from components.gate import candidate, comparison, judge, report, settings
 
 REPORT_FILE = "report.json"
 _SPLITS = ("train", "validation", "test")
@@ -31,31 +27,35 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Judges every model. A model that is bad is refused, which is no error.
 
-        Args:
-          input_dict: For each model `model_<name>`, `model_run_<name>`, `evaluation_<name>`,
-            `answers_<name>`, `serving_check_<name>` and `infra_blessing_<name>`, and where TFX's
-            InfraValidator ran `infra_validation_<name>`; `baseline_answers`,
-            `ingest_report` and `examples` (raw, to ask production).
-          output_dict: `blessing_<name>` for each model, and `judgement`, a `Report` with
-            `report.json`.
-          exec_properties: `models` (a JSON list of names), `settings` (JSON of `GateSettings`),
-            `release` (JSON, with the genres), `base_directory` (the serving folder),
-            `replace_incompatible` and `run_id`.
+        Inputs, outputs and parameters are those of `component.Gate`: each model's artifacts by
+        names such as `answers_<name>`, a blessing for each, and the judgement.
         """
         runtime.prepare(input_dict, output_dict, exec_properties)
         gate = settings.from_dict(json.loads(exec_properties["settings"]))
         release = json.loads(exec_properties["release"])
         genres = tuple(release["genres"])
-        tracks = _tracks(artifact_utils.get_single_instance(input_dict["ingest_report"]))
-        baseline_problems: dict[str, str] = {}
+        ingest_report = artifact_utils.get_single_instance(input_dict["ingest_report"])
+        tracks = {
+            split: int(ingest_report.get_int_custom_property(split) or 0) for split in _SPLITS
+        }
+        baseline_uri = artifact_utils.get_single_uri(input_dict["baseline_answers"])
+        problems: dict[str, str] = {}
         baseline, baseline_validation = (
-            _baseline_answers(input_dict, name, baseline_problems)
+            candidate.readable(functools.partial(answers.read, baseline_uri, name), problems, name)
             for name in (answers.CLEAN, answers.VALIDATION)
         )
         models = [
-            candidates.read(name, input_dict) for name in json.loads(exec_properties["models"])
+            candidate.read(
+                name,
+                input_dict,
+                baseline=baseline,
+                baseline_problem=problems.get(answers.CLEAN, ""),
+                expected_tracks=tracks["test"],
+                genres=genres,
+            )
+            for name in json.loads(exec_properties["models"])
         ]
-        base = comparison.reference(
+        production = comparison.reference(
             exec_properties["base_directory"],
             models,
             examples=artifact_utils.get_single_uri(input_dict["examples"]),
@@ -64,16 +64,9 @@ class Executor(base_executor.BaseExecutor):
         waived = bool(exec_properties["replace_incompatible"])
         judged = []
         for model in models:
-            evidence = candidates.evidence(
-                model,
-                baseline=baseline,
-                baseline_problem=baseline_problems.get(answers.CLEAN, ""),
-                against=comparison.against(model, base, genres=genres, waived=waived),
-                expected_tracks=tracks["test"],
-                genres=genres,
-            )
-            rows = judge.judge(evidence, gate)
-            judged.append(Judged(model, evidence, rows, gate.min_tracks))
+            against = comparison.against(model, production, genres=genres, waived=waived)
+            evidence = dataclasses.replace(model, against=against)
+            judged.append((evidence, judge.judge(evidence, gate)))
         content = report.judgement(
             judged,
             gate=gate,
@@ -83,45 +76,23 @@ class Executor(base_executor.BaseExecutor):
             tracks=tracks,
             baseline=baseline,
             baseline_validation=baseline_validation,
-            base=base,
-            leakage=_leakage(artifact_utils.get_single_uri(input_dict["ingest_report"])),
+            production=production,
+            leakage=_leakage(ingest_report.uri),
         )
-        for each in judged:
-            name = each.candidate.name
-            blessing = artifact_utils.get_single_instance(output_dict[f"blessing_{name}"])
-            blessings.write(blessing, blessed=each.blessed, model=name)
+        for evidence, rows in judged:
+            blessings.write(
+                artifact_utils.get_single_instance(output_dict[f"blessing_{evidence.name}"]),
+                blessed=judge.is_blessed(rows),
+                model=evidence.name,
+            )
         io_utils.write_string_file(
             f"{artifact_utils.get_single_uri(output_dict['judgement'])}/{REPORT_FILE}",
             json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False),
         )
 
 
-def _tracks(report_artifact: Artifact) -> dict[str, int]:
-    return {split: int(report_artifact.get_int_custom_property(split) or 0) for split in _SPLITS}
-
-
-def _baseline_answers(
-    input_dict: Mapping[str, list[Artifact]], name: str, problems: dict[str, str]
-) -> TrackAnswers | None:
-    uri = artifact_utils.get_single_uri(input_dict["baseline_answers"])
-    return candidates.readable(lambda: answers.read(uri, name), problems, name)
-
-
 def _leakage(ingest_report: str) -> dict[str, Any]:
-    """The near-duplicates across splits that ingest found; {} if it does not say."""
-    path = f"{ingest_report}/{REPORT_FILE}"
-    if not fileio.exists(path):
-        return {}
-    try:
-        with fileio.open(path, "rb") as file:
-            content = json.loads(file.read())
-        named = content["near_duplicates"]  # of many pairs the first, those across splits first
-        across = [pair for pair in named if pair["across_splits"]]
-    except (ValueError, LookupError, TypeError):
-        logging.warning("%s says nothing of near-duplicates", path)
-        return {}
-    return {
-        "pairs": content.get("pairs", len(named)),
-        "across_splits": content.get("leaks", len(across)),
-        "near_duplicates": across,
-    }
+    """The near-duplicates across splits that ingest found."""
+    content = json.loads(io_utils.read_string_file(f"{ingest_report}/{REPORT_FILE}"))
+    across = [pair for pair in content["near_duplicates"] if pair["across_splits"]]
+    return {"pairs": content["pairs"], "across_splits": content["leaks"], "near_duplicates": across}

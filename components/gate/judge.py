@@ -5,17 +5,12 @@ threshold refuses. What is not judged (a slice with few tracks, production where
 says so in its row.
 """
 
-import math
 from collections.abc import Sequence
 
 from components.gate.evidence import Evidence
 from components.gate.gates import comparisons, figures, serving
-from components.gate.gates.rows import AT_LEAST, AT_MOST, GateRow, Question
+from components.gate.gates.rows import GateRow, Question
 from components.gate.settings import GateSettings, flat
-from components.gate.statistics import MISSING
-
-# The Evaluator and the gate read the same model in two ways; one track of 200 may be a tie.
-_EVALUATION_TOLERANCE = 0.005
 
 
 def judge(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
@@ -24,7 +19,6 @@ def judge(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     Returns:
       A row for each gate; the candidate may be released if all of them passed (`is_blessed`).
     """
-    rows = [_answers(evidence), _evaluation(evidence)]
     thresholds = [
         *figures.overall(evidence, settings),
         *figures.genre_recall(evidence, settings),
@@ -36,19 +30,15 @@ def judge(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
         *serving.thresholds(evidence, settings),
     ]
     if not any(row.judged for row in thresholds):
-        thresholds.append(
-            GateRow(
-                gate="gate",
-                title="The gate judges something",
-                figure=0,
-                threshold=1,
-                direction=AT_LEAST,
-                passed=False,
-                detail="no threshold is switched on that has anything to judge: an empty gate lets "
-                "nothing pass",
-            )
-        )
-    return [*rows, *thresholds, serving.checks(evidence), *serving.tf_serving(evidence)]
+        detail = "no threshold has anything to judge: enable at least one"
+        thresholds.append(Question("gate", 1).row(0, passed=False, detail=detail))
+    return [
+        figures.answers(evidence),
+        figures.evaluation(evidence),
+        *thresholds,
+        serving.checks(evidence),
+        *serving.tf_serving(evidence),
+    ]
 
 
 def is_blessed(rows: Sequence[GateRow]) -> bool:
@@ -72,44 +62,3 @@ def waivers(settings: GateSettings, evidence: Sequence[Evidence]) -> list[dict[s
         {"gate": "production", "reason": f"--replace-incompatible: {problem}"}
         for problem in sorted(problems)
     ]
-
-
-def _answers(evidence: Evidence) -> GateRow:
-    expected = evidence.expected_tracks
-    answered = evidence.answered_tracks
-    detail = evidence.problems.get("answers", "")
-    if not expected and not detail:
-        detail = "it is not known how many test tracks there are"
-    return GateRow(
-        gate="answers",
-        title="Every test track is answered",
-        figure=answered,
-        threshold=expected,
-        direction=AT_LEAST,
-        passed=bool(expected) and answered == expected and not detail,
-        detail=detail or f"{answered} of {expected} test tracks have an answer",
-    )
-
-
-def _evaluation(evidence: Evidence) -> GateRow:
-    """Whether the Evaluator's accuracy is that of the answers that are judged."""
-    accuracy = evidence.figures.get("accuracy", MISSING)
-    evaluated = evidence.evaluated_accuracy
-    title = "The Evaluator's accuracy is that of the judged answers"
-    is_known = evaluated is not None and math.isfinite(evaluated) and accuracy.exists
-    question = Question(
-        gate="evaluation",
-        title=title,
-        threshold=_EVALUATION_TOLERANCE if is_known else 0.0,
-        direction=AT_MOST,
-    )
-    if evaluated is None or not is_known:
-        return question.missing(evidence, "evaluation")
-    difference = abs(evaluated - accuracy.value)
-    tracks = evidence.evaluated_tracks
-    return question.row(
-        difference,
-        passed=difference <= _EVALUATION_TOLERANCE and tracks == evidence.answered_tracks,
-        reference=evaluated,
-        detail=f"the Evaluator has {evaluated:.3f} on {tracks} tracks",
-    )

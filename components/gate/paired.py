@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+from typing import Literal
 
 import numpy as np
 from scipy import stats
 
 from components.common import metrics
-from components.common.metrics import CONFIDENCE, share_interval
+from components.common.metrics import CONFIDENCE
 from components.gate import statistics
 from components.gate.statistics import Figure
 
@@ -109,36 +110,30 @@ def robustness(clean: np.ndarray, deformed: np.ndarray, labels: np.ndarray) -> R
     only_clean = int((right & ~deformed_right).sum())
     only_deformed = int((deformed_right & ~right).sum())
     changed = int((clean != deformed).sum())
-    hits = int(deformed_right.sum())
     return Robustness(
-        accuracy=Figure(hits / tracks, share_interval(hits, tracks)),
+        accuracy=statistics.share(int(deformed_right.sum()), tracks),
         drop=_difference(only_clean, only_deformed, tracks),
         drop_chance=_mcnemar(only_deformed, only_clean, "less"),
-        changed=Figure(changed / tracks, share_interval(changed, tracks)),
+        changed=statistics.share(changed, tracks),
         changed_tracks=changed,
         tracks=tracks,
     )
 
 
-def chance_of_share(hits: int, tracks: int, limit: float) -> float:
-    """Probability of so many hits or more where each track is one with probability `limit`."""
-    return float(stats.binomtest(hits, tracks, limit, alternative="greater").pvalue)
+def chance(
+    hits: int, tracks: int, share: float, alternative: Literal["less", "greater", "two-sided"]
+) -> float:
+    """Probability of so many hits, or so few, where each track is one with probability `share`."""
+    return float(stats.binomtest(hits, tracks, share, alternative=alternative).pvalue)
 
 
-def chance_of_so_few(hits: int, tracks: int, share: float) -> float:
-    """Probability of so few hits or fewer where each track is one with probability `share`."""
-    return float(stats.binomtest(hits, tracks, share, alternative="less").pvalue)
-
-
-def _mcnemar(only_first: int, only_second: int, alternative: str) -> float:
+def _mcnemar(only_first: int, only_second: int, alternative: Literal["less", "two-sided"]) -> float:
     """McNemar's exact test: which of the two is alone in being right is a fair coin.
 
     Source: McNemar, Psychometrika 12 (2), 1947.
     """
     discordant = only_first + only_second
-    if not discordant:
-        return 1.0
-    return float(stats.binomtest(only_first, discordant, 0.5, alternative=alternative).pvalue)
+    return chance(only_first, discordant, 0.5, alternative) if discordant else 1.0
 
 
 def _difference(only_first: int, only_second: int, tracks: int) -> Figure:

@@ -6,7 +6,8 @@ an empty comparison.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,21 +35,25 @@ class Production:
     """The newest version in the serving folder.
 
     Attributes:
-      version: Its number.
+      version: Its number; None if the folder cannot be read.
       path: Its folder.
       model: Name of the model, "" if it does not say.
       checksum: Of the model's files, as the version states them.
       genres: Names in label order; empty if it has none.
       training: Content hashes of the tracks that it was trained on; None if it does not say.
-      problem: Why it cannot be asked, as one sentence; "" if it can.
+      answers: For the test tracks; None if it was not asked.
+      same_as: The candidate that is this very model, or "".
+      problem: Why it cannot be compared with, as one sentence; "" if it can.
     """
 
-    version: int
-    path: str
+    version: int | None = None
+    path: str = ""
     model: str = ""
     checksum: str = ""
     genres: tuple[str, ...] = ()
     training: frozenset[str] | None = None
+    answers: TrackAnswers | None = None
+    same_as: str = ""
     problem: str = ""
 
 
@@ -62,64 +67,34 @@ def newest(base: str) -> Production | None:
     if version is None:
         return None
     path = store.folder(version)
-    problem = f"version {version} in {store.base} cannot be read"
-    production = Production(version, path, problem=problem)
+    unread = Production(version, path, problem=f"version {version} in {store.base} cannot be read")
     try:
         release = store.release(version)
         present = releases.checksums(path)
-        model_files: Mapping[str, str] = release.files or present
-        altered = sorted(name for name in model_files if present.get(name) != model_files[name])
-        production = dataclasses.replace(
-            production,
+        stated: Mapping[str, str] = release.files or present
+        unread = dataclasses.replace(
+            unread,
             model=release.network,
-            checksum=releases.model_checksum(model_files),
+            checksum=releases.model_checksum(stated),
             genres=_lines(f"{path}/{_GENRES_FILE}") or (),
             training=_training(path),
         )
-        if altered:
-            problem = f"version {version} was altered: {altered[0]} is not what was released"
-        elif _MODEL_FILE not in model_files:
-            problem = f"version {version} has no {_MODEL_FILE}"
-        elif not production.genres:
-            problem = f"version {version} does not say its genres ({_GENRES_FILE})"
-        else:
-            problem = ""
-        return dataclasses.replace(production, problem=problem)
     except (OSError, ValueError, tf.errors.OpError) as error:
-        return dataclasses.replace(
-            production, problem=f"{production.problem}: {_first_line(error)}"
-        )
+        reason = str(error).partition("\n")[0][:300]
+        return dataclasses.replace(unread, problem=f"{unread.problem}: {reason}")
+    problem = ""
+    if altered := sorted(name for name in stated if present.get(name) != stated[name]):
+        problem = f"version {version} was altered: {altered[0]} is not what was released"
+    elif _MODEL_FILE not in stated:
+        problem = f"version {version} has no {_MODEL_FILE}"
+    elif not unread.genres:
+        problem = f"version {version} does not say its genres ({_GENRES_FILE})"
+    return dataclasses.replace(unread, problem=problem)
 
 
 def checksum(model: str) -> str:
     """The checksum of a candidate's SavedModel, comparable with `Production.checksum`."""
     return releases.model_checksum(releases.checksums(model))
-
-
-def client_signatures(model: str) -> dict[str, Any]:
-    """The signatures that clients call: those that give probabilities.
-
-    Read from the file, without loading the model.
-
-    Returns:
-      By the signature's name, its inputs and outputs, each a type and a shape by name.
-
-    Raises:
-      ValueError: The file is no SavedModel.
-    """
-    saved = saved_model_pb2.SavedModel()
-    with fileio.open(f"{model}/{_MODEL_FILE}", "rb") as file:
-        content = file.read()
-    try:
-        saved.ParseFromString(content)
-    except Exception as error:  # protobuf's error class depends on its implementation
-        raise ValueError(f"{model}/{_MODEL_FILE} is no SavedModel") from error
-    signatures = {}
-    for graph in saved.meta_graphs:
-        for name, signature in graph.signature_def.items():
-            if _OUTPUT in signature.outputs:
-                signatures[name] = tuple(map(_tensors, (signature.inputs, signature.outputs)))
-    return signatures
 
 
 def incompatible(production: Production, model: str, genres: Sequence[str]) -> str:
@@ -131,20 +106,22 @@ def incompatible(production: Production, model: str, genres: Sequence[str]) -> s
       production: Readable.
       model: Folder of the candidate's SavedModel.
       genres: The candidate's, in label order.
+
+    Raises:
+      ValueError: One of the two is no SavedModel.
     """
     version = f"version {production.version}"
     if set(production.genres) != set(genres):
-        gone = sorted(set(production.genres) - set(genres))
-        new = sorted(set(genres) - set(production.genres))
-        changes = [f"without {', '.join(gone)}"] * bool(gone) + [f"new {', '.join(new)}"] * bool(
-            new
-        )
-        return f"the genres are not those of {version}: {'; '.join(changes)}"
+        changes = {
+            "without": sorted(set(production.genres) - set(genres)),
+            "new": sorted(set(genres) - set(production.genres)),
+        }
+        texts = (f"{word} {', '.join(names)}" for word, names in changes.items() if names)
+        return f"the genres are not those of {version}: {'; '.join(texts)}"
     if tuple(production.genres) != tuple(genres):
         return f"the genres are in another order than those of {version}"
-    ours, theirs = client_signatures(model), client_signatures(production.path)
-    gone = sorted(name for name in theirs if ours.get(name) != theirs[name])
-    if gone:
+    ours, theirs = _client_signatures(model), _client_signatures(production.path)
+    if gone := sorted(name for name in theirs if ours.get(name) != theirs[name]):
         return f"the signature {', '.join(gone)} is not that of {version}"
     if _SIGNATURE not in theirs:
         return f"{version} has no signature {_SIGNATURE}, with which it could be asked"
@@ -164,33 +141,48 @@ def ask(production: Production, examples: str, genres: Sequence[str]) -> TrackAn
     """
     loaded = tf.saved_model.load(production.path)
     classify = loaded.signatures[_SIGNATURE]
-    places = {genre: index for index, genre in enumerate(genres)}
+    labels = {genre: index for index, genre in enumerate(genres)}
     tracks: list[RawTrack] = []
-    rows: list[np.ndarray] = []
-    batch: list[bytes] = []
-
-    def answer() -> None:
-        if batch:
-            outputs = classify(**{_INPUT: tf.constant(batch)})
-            rows.append(outputs[_OUTPUT].numpy())
-            batch.clear()
-
-    for record in raw_examples.records(raw_examples.split_files(examples, TEST_SPLIT)):
-        track = RawTrack.parse(record)
-        if production.training and track.content in production.training:
-            continue
-        # Only what it says of itself is kept: the sound of a whole split is large.
-        tracks.append(dataclasses.replace(track, audio=b""))
-        batch.append(record)
-        if len(batch) == _BATCH:
-            answer()
-    answer()
+    rows = [np.zeros((0, len(genres)), np.float32)]
+    unseen = _unseen(examples, production.training or frozenset())
+    while batch := list(itertools.islice(unseen, _BATCH)):
+        outputs = classify(**{_INPUT: tf.constant([record for record, _ in batch])})
+        rows.append(outputs[_OUTPUT].numpy())
+        # Only what a track says of itself is kept: the sound of a whole split is large.
+        tracks += [dataclasses.replace(track, audio=b"") for _, track in batch]
     return answers.in_order(
         [track.track_id for track in tracks],
-        np.array([places[track.genre] for track in tracks], np.int64),
-        np.concatenate(rows) if rows else np.zeros((0, len(genres)), np.float32),
+        np.array([labels[track.genre] for track in tracks], np.int64),
+        np.concatenate(rows[1:] or rows),
         contents=[track.content for track in tracks],
     )
+
+
+def _unseen(examples: str, training: frozenset[str]) -> Iterator[tuple[bytes, RawTrack]]:
+    for record in raw_examples.records(raw_examples.split_files(examples, TEST_SPLIT)):
+        track = RawTrack.parse(record)
+        if track.content not in training:
+            yield record, track
+
+
+def _client_signatures(model: str) -> dict[str, Any]:
+    """Inputs and outputs, each a type and a shape by name, of the signatures that clients call.
+
+    Those are the ones that give probabilities. Read from the file, without loading the model.
+    """
+    saved = saved_model_pb2.SavedModel()
+    with fileio.open(f"{model}/{_MODEL_FILE}", "rb") as file:
+        content = file.read()
+    try:
+        saved.ParseFromString(content)
+    except Exception as error:  # protobuf's error class depends on its implementation
+        raise ValueError(f"{model}/{_MODEL_FILE} is no SavedModel") from error
+    return {
+        name: (_tensors(signature.inputs), _tensors(signature.outputs))
+        for graph in saved.meta_graphs
+        for name, signature in graph.signature_def.items()
+        if _OUTPUT in signature.outputs
+    }
 
 
 def _tensors(infos: Mapping[str, Any]) -> dict[str, tuple[int, tuple[int, ...]]]:
@@ -213,7 +205,3 @@ def _lines(path: str) -> tuple[str, ...] | None:
         return None
     with fileio.open(path, "rb") as file:
         return tuple(line for line in file.read().decode().splitlines() if line)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0][:300]

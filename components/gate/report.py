@@ -11,33 +11,16 @@ import numpy as np
 from components.audio.deformations import TITLES
 from components.common import calibration, metrics, temperature
 from components.common.answers import TrackAnswers
-from components.common.metrics import Scores
 from components.gate import judge, settings, statistics
-from components.gate.candidate import Candidate
-from components.gate.comparison import Reference
 from components.gate.evidence import Against, Evidence
 from components.gate.gates.rows import GateRow
+from components.gate.production import Production
 from components.gate.settings import GateSettings
 from components.gate.statistics import Figure
 
 
-@dataclasses.dataclass(frozen=True)
-class Judged:
-    """A candidate with its figures and its verdict; slices need `least_tracks` to be judged."""
-
-    candidate: Candidate
-    evidence: Evidence
-    rows: Sequence[GateRow]
-    least_tracks: int
-
-    @property
-    def blessed(self) -> bool:
-        """Whether it may be released."""
-        return judge.is_blessed(self.rows)
-
-
 def judgement(
-    judged: Sequence[Judged],
+    judged: Sequence[tuple[Evidence, Sequence[GateRow]]],
     *,
     gate: GateSettings,
     run_id: str,
@@ -46,13 +29,13 @@ def judgement(
     tracks: Mapping[str, int],
     baseline: TrackAnswers | None,
     baseline_validation: TrackAnswers | None,
-    base: Reference,
-    leakage: Any,
+    production: Production | None,
+    leakage: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The content of `report.json`; a figure that does not exist is None.
 
     Args:
-      judged: Every model of the run.
+      judged: Every model of the run, with its rows.
       gate: The thresholds.
       run_id: Of the run.
       release: Facts about data and seeds.
@@ -60,10 +43,10 @@ def judgement(
       tracks: Tracks of each split.
       baseline: The baseline's answers for the test split.
       baseline_validation: Its answers for the validation split.
-      base: The model in production.
+      production: The model in production; None without one.
       leakage: What ingest says of near-duplicates across splits.
     """
-    baseline_blocks = _answer_blocks(baseline, genres) if baseline is not None else {}
+    everything = [evidence for evidence, _ in judged]
     content = {
         "run_id": run_id,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -71,29 +54,42 @@ def judgement(
         "release": dict(release),
         "genres": list(genres),
         "tracks": dict(tracks),
-        "models": {each.candidate.name: _model(each, genres) for each in judged},
-        "baseline": {**baseline_blocks, "validation": _validation(baseline_validation)},
-        "production": _production(base, [each.evidence.against for each in judged], genres),
-        "waivers": judge.waivers(gate, [each.evidence for each in judged]),
+        "models": {
+            evidence.name: _model(evidence, rows, gate.min_tracks) for evidence, rows in judged
+        },
+        "baseline": {
+            **_answer_blocks(baseline, genres),
+            "validation": _validation(baseline_validation),
+        },
+        "production": _production(production, everything, genres),
+        "waivers": judge.waivers(gate, everything),
         "loosened": settings.loosened(gate),
         "leakage": leakage,
     }
     return _plain(content)
 
 
-def _model(judged: Judged, genres: tuple[str, ...]) -> dict[str, Any]:
-    candidate, evidence = judged.candidate, judged.evidence
-    answers = candidate.answers if evidence.figures else None
+def _model(evidence: Evidence, rows: Sequence[GateRow], least_tracks: int) -> dict[str, Any]:
     return {
-        "blessed": judged.blessed,
-        "checksum": candidate.checksum,
-        "gates": [dataclasses.asdict(row) for row in judged.rows],
-        "figures": {name: _figure(figure) for name, figure in evidence.figures.items()},
-        "validation": _scores(candidate.validation, candidate.validation_tracks),
-        "by_genre": [dataclasses.asdict(row) for row in evidence.by_genre],
-        "slices": _slices(evidence, judged),
-        "confusion": _confusion(answers),
-        "calibration": _calibration(candidate, answers),
+        "blessed": judge.is_blessed(rows),
+        "checksum": evidence.checksum,
+        "gates": rows,
+        "figures": evidence.figures,
+        "validation": _validation(evidence.validation),
+        "by_genre": evidence.by_genre,
+        "slices": [
+            {
+                "slice": part.slice,
+                "value": part.value,
+                "tracks": part.tracks,
+                "accuracy": part.accuracy.value,
+                "interval": part.accuracy.interval,
+                "judged": part.tracks >= least_tracks,
+            }
+            for part in evidence.slices or ()
+        ],
+        "confusion": _confusion(evidence.answers),
+        "calibration": _calibration(evidence),
         "robustness": [
             {
                 "deformation": name,
@@ -105,48 +101,34 @@ def _model(judged: Judged, genres: tuple[str, ...]) -> dict[str, Any]:
             }
             for name, measured in evidence.robustness.items()
         ],
-        "latency": _latency(evidence.serving_check),
+        "latency": _latency(evidence.serving_check or {}),
         "against_production": _against(evidence.against),
-        "problems": dict(evidence.problems),
+        "problems": evidence.problems,
     }
 
 
-def _answer_blocks(answers: TrackAnswers, genres: tuple[str, ...]) -> dict[str, Any]:
-    figures = statistics.overall(answers.probabilities, answers.labels)
+def _answer_blocks(answers: TrackAnswers | None, genres: tuple[str, ...]) -> dict[str, Any]:
+    if answers is None or not answers.track_ids:
+        return {}
+    probabilities, labels = answers.probabilities, answers.labels
     return {
-        "figures": {name: _figure(figure) for name, figure in figures.items()},
-        "by_genre": [
-            dataclasses.asdict(row)
-            for row in statistics.by_genre(answers.probabilities, answers.labels, genres)
-        ]
+        "figures": statistics.overall(probabilities, labels),
+        "by_genre": statistics.by_genre(probabilities, labels, genres)
         if answers.answered.all()
         else [],
         "confusion": _confusion(answers),
     }
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
-    return {"value": figure.value, "interval": figure.interval}
-
-
 def _confusion(answers: TrackAnswers | None) -> list[list[int]]:
     if answers is None or not answers.answered.all():
         return []
-    counts: list[list[int]] = metrics.confusion_matrix(
-        answers.probabilities, answers.labels
-    ).tolist()
-    return counts
-
-
-def _scores(scores: Scores | None, tracks: int) -> dict[str, Any]:
-    if scores is None:
-        return {"accuracy": None, "loss": None, "tracks": tracks}
-    return {"accuracy": scores.accuracy, "loss": scores.loss, "tracks": tracks}
+    return list(metrics.confusion_matrix(answers.probabilities, answers.labels).tolist())
 
 
 def _validation(answers: TrackAnswers | None) -> dict[str, Any]:
-    if answers is None or not len(answers.track_ids):
-        return _scores(None, 0)
+    if answers is None or not answers.track_ids:
+        return {"accuracy": None, "loss": None, "tracks": 0}
     figures = statistics.overall(answers.probabilities, answers.labels)
     return {
         "accuracy": figures["accuracy"].value,
@@ -155,32 +137,18 @@ def _validation(answers: TrackAnswers | None) -> dict[str, Any]:
     }
 
 
-def _slices(evidence: Evidence, judged: Judged) -> list[dict[str, Any]]:
-    fewest = judged.least_tracks
-    return [
-        {
-            "slice": part.slice,
-            "value": part.value,
-            "tracks": part.tracks,
-            "accuracy": part.accuracy.value,
-            "interval": part.accuracy.interval,
-            "judged": part.tracks >= fewest,
-        }
-        for part in evidence.slices or ()
-    ]
-
-
-def _calibration(candidate: Candidate, answers: TrackAnswers | None) -> dict[str, Any]:
+def _calibration(evidence: Evidence) -> dict[str, Any]:
     """Reliability on the test split, as served and as it was before temperature scaling."""
-    fitted = candidate.calibration
+    fitted, answers = evidence.temperature, evidence.answers
+    scale = fitted.temperature if fitted else None
     if answers is None or not answers.answered.all():
-        return {"temperature": fitted.temperature if fitted else None, "before": {}, "after": {}}
+        return {"temperature": scale, "before": {}, "after": {}}
     after = _reliability(answers.probabilities, answers.labels)
     if fitted is None:
         return {"temperature": None, "before": {}, "after": after}
     before = temperature.unscaled(answers.probabilities, fitted.temperature)
     return {
-        "temperature": fitted.temperature,
+        "temperature": scale,
         "note": fitted.note,
         "before": _reliability(before, answers.labels),
         "after": after,
@@ -190,20 +158,17 @@ def _calibration(candidate: Candidate, answers: TrackAnswers | None) -> dict[str
 def _reliability(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     figures = calibration.figures(probabilities, labels)
     bins = metrics.reliability(probabilities, labels)
-    return {**dataclasses.asdict(figures), "bins": [dataclasses.asdict(each) for each in bins]}
+    return {**dataclasses.asdict(figures), "bins": bins}
 
 
-def _latency(check: Mapping[str, Any] | None) -> dict[str, Any]:
-    check = check or {}
+def _latency(check: Mapping[str, Any]) -> dict[str, Any]:
     served, bare = check.get("latency_ms") or {}, check.get("bare_ms") or {}
     return {
         "p50_ms": served.get("p50"),
         "p95_ms": served.get("p95"),
         "bare_p50_ms": bare.get("p50"),
         "bare_p95_ms": bare.get("p95"),
-        "ratio_p95": check.get("ratio_p95"),
-        "memory_bytes": check.get("memory_bytes"),
-        "requests": check.get("requests"),
+        **{name: check.get(name) for name in ("ratio_p95", "memory_bytes", "requests")},
     }
 
 
@@ -221,51 +186,45 @@ def _against(against: Against | None) -> dict[str, Any] | None:
         "log_loss_difference": _with_ends(compared.log_loss_difference) if compared else None,
         "same_model": against.same_model,
         "note": against.note,
-        "track_changes": [dict(change) for change in against.track_changes],
+        "track_changes": against.track_changes,
     }
 
 
 def _with_ends(figure: Figure) -> list[float | None]:
-    low, high = figure.interval or (None, None)
-    return [figure.value, low, high]
+    return [figure.value, *(figure.interval or (None, None))]
 
 
 def _production(
-    base: Reference, comparisons: Sequence[Against | None], genres: tuple[str, ...]
+    current: Production | None, evidence: Sequence[Evidence], genres: tuple[str, ...]
 ) -> dict[str, Any]:
     """What is known of production, with its own figures on the tracks that it was asked about."""
-    version = base.production
-    notes = [
-        against.note
-        for against in comparisons
-        if against and not against.same_model and against.note
-    ]
+    comparisons = [each.against for each in evidence if each.against]
+    notes = [against.note for against in comparisons if against.note and not against.same_model]
+    current = current or Production()
     note = notes[0] if notes else "nothing is in production yet"
-    if base.same_as:
-        note = f"version {version.version if version else ''} is {base.same_as} of this run"
+    if current.same_as:
+        note = f"version {current.version} is {current.same_as} of this run"
     return {
-        "version": version.version if version else None,
-        "model": version.model if version else "",
-        "checksum": version.checksum if version else "",
-        "compared": any(
-            against is not None and against.comparison is not None for against in comparisons
-        ),
-        "note": base.problem or note,
-        "problem": base.problem,
-        "tracks": len(base.answers.track_ids) if base.answers else 0,
-        "left_out": max((against.left_out for against in comparisons if against), default=0),
-        **(_answer_blocks(base.answers, genres) if base.answers and base.answers.track_ids else {}),
+        "version": current.version,
+        "model": current.model,
+        "checksum": current.checksum,
+        "compared": any(against.comparison is not None for against in comparisons),
+        "note": current.problem or note,
+        "problem": current.problem,
+        "tracks": len(current.answers.track_ids) if current.answers else 0,
+        "left_out": max((against.left_out for against in comparisons), default=0),
+        **_answer_blocks(current.answers, genres),
     }
 
 
 def _plain(value: Any) -> Any:
-    """The same with None for what is no finite number, which JSON does not know."""
+    """Values that JSON knows: None for what is no finite number, and dictionaries for rows."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
-    if isinstance(value, np.integer):
-        return int(value)
-    return value
+    return int(value) if isinstance(value, np.integer) else value

@@ -16,6 +16,7 @@ from components.common import metrics
 from components.common.metrics import CONFIDENCE, share_interval
 
 DRAWS = 2000
+_NAMES = ("accuracy", "top_3_accuracy", "macro_f1", "log_loss", "ece", "brier")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Figure:
     def exists(self) -> bool:
         """Whether the value is a finite number."""
         return math.isfinite(self.value)
+
+    def __neg__(self) -> "Figure":
+        ends = self.interval
+        return Figure(-self.value, None if ends is None else (-ends[1], -ends[0]))
 
 
 MISSING = Figure(math.nan)
@@ -59,18 +64,17 @@ def overall(probabilities: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> 
       `accuracy`, `top_3_accuracy`, `macro_f1`, `log_loss` (nats), `ece` and `brier` (0 to 2), see
       `components.common.metrics`. All are missing if there is no track, or a probability is NaN.
     """
-    names = ("accuracy", "top_3_accuracy", "macro_f1", "log_loss", "ece", "brier")
     tracks = len(labels)
     if not tracks or not np.isfinite(probabilities).all():
-        return dict.fromkeys(names, MISSING)
+        return dict.fromkeys(_NAMES, MISSING)
     confusion = metrics.confusion_matrix(probabilities, labels)
     drawn = bootstrap_counts(tracks, seed)
     is_right = probabilities.argmax(axis=1) == labels
     losses = metrics.log_losses(probabilities, labels)
     distances = metrics.brier_scores(probabilities, labels)
     return {
-        "accuracy": _share(is_right),
-        "top_3_accuracy": _share(_in_top(probabilities, labels, 3)),
+        "accuracy": share(int(is_right.sum()), tracks),
+        "top_3_accuracy": share(int(_in_top(probabilities, labels, 3).sum()), tracks),
         "macro_f1": Figure(
             metrics.macro_f1(confusion), metrics.macro_f1_interval(confusion, seed=seed)
         ),
@@ -93,18 +97,18 @@ def by_genre(
     for index, genre in enumerate(genres):
         actual = labels == index
         tracks = int(actual.sum())
-        auc = None
-        if 0 < tracks < len(labels):
-            auc = float(roc_auc_score(actual, probabilities[:, index]))
+        is_mixed = 0 < tracks < len(labels)
         rows.append(
             GenreFigures(
-                genre,
-                tracks,
-                _or_none(precision[index]),
-                _or_none(recall[index]),
-                share_interval(int(confusion[index, index]), tracks) if tracks else None,
-                _or_none(f1[index]),
-                auc,
+                genre=genre,
+                tracks=tracks,
+                precision=_or_none(precision[index]),
+                recall=_or_none(recall[index]),
+                recall_interval=share_interval(int(confusion[index, index]), tracks)
+                if tracks
+                else None,
+                f1=_or_none(f1[index]),
+                auc=float(roc_auc_score(actual, probabilities[:, index])) if is_mixed else None,
             )
         )
     return rows
@@ -145,8 +149,9 @@ def bootstrap_counts(tracks: int, seed: int) -> np.ndarray:
     return generator.multinomial(tracks, np.full(tracks, 1 / tracks), DRAWS).astype(np.float64)
 
 
-def _share(hits: np.ndarray) -> Figure:
-    return Figure(float(hits.mean()), share_interval(int(hits.sum()), len(hits)))
+def share(hits: int, tracks: int) -> Figure:
+    """A share of tracks, of at least one, with Wilson's interval."""
+    return Figure(hits / tracks, share_interval(hits, tracks))
 
 
 def _in_top(probabilities: np.ndarray, labels: np.ndarray, places: int) -> np.ndarray:

@@ -25,8 +25,8 @@ class PusherSpec(ComponentSpec):
         "model_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
         "selection": ChannelParameter(type=Report),
         "ingest_report": ChannelParameter(type=Report),
-        "report": ChannelParameter(type=Report, optional=True),
-        "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics, optional=True),
+        "report": ChannelParameter(type=Report),
+        "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
     }
     OUTPUTS = {"pushed_model": ChannelParameter(type=standard_artifacts.PushedModel)}
 
@@ -55,8 +55,8 @@ class Pusher(base_component.BaseComponent):
         model_blessing: BaseChannel,
         selection: BaseChannel,
         ingest_report: BaseChannel,
-        report: BaseChannel | None = None,
-        statistics: BaseChannel | None = None,
+        report: BaseChannel,
+        statistics: BaseChannel,
         base_directory: str,
         release: Mapping[str, Any],
         run_id: str,

@@ -5,11 +5,10 @@ from typing import Any
 
 from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.common import files, remarks, runtime
+from components.common import files, runtime
 from components.common.releases import JudgedAgainst, ReleaseStore
 
 SPLITS = ("train", "validation", "test")
@@ -30,11 +29,8 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Pushes the model, unless production is no longer the one that it was judged against.
 
-        Args:
-          input_dict: `model`, `model_blessing`, `selection`, `ingest_report`, and `report` and
-            `statistics`, which may be missing.
-          output_dict: `pushed_model`; its folder holds `push.json`, the outcome.
-          exec_properties: `base_directory`, `release` (JSON) and `run_id`.
+        Inputs and parameters are those of `component.Pusher`; the folder of `pushed_model` holds
+        `push.json`, the outcome.
 
         Raises:
           UserError: The serving folder cannot be written to.
@@ -55,7 +51,6 @@ class Executor(base_executor.BaseExecutor):
                 evidence=_evidence(input_dict),
                 judged_against=_judged_against(input_dict),
             )
-            remarks.write(pushed_model.uri, done.remarks)
             if done.refusal:
                 outcome |= {"reason": done.refusal}
             else:
@@ -74,30 +69,25 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _evidence(input_dict: dict[str, list[Artifact]]) -> dict[str, str]:
-    """Where the version's evidence is, by its path in the version; without what is not there."""
-    ingest_uri = artifact_utils.get_single_uri(input_dict["ingest_report"])
-    names = files.names(ingest_uri) if files.exists(ingest_uri) else []
-    sources = {name: f"{ingest_uri}/{name}" for name in names if name.startswith(TRAINING_TRACKS)}
-    if input_dict.get("statistics"):
-        statistics_uri = artifact_utils.get_single_uri(input_dict["statistics"])
-        sources[TRAINING_STATISTICS] = f"{statistics_uri}/{_STATISTICS_FILE}"
-    if input_dict.get("report"):
-        report_uri = artifact_utils.get_single_uri(input_dict["report"])
-        sources |= {name: f"{report_uri}/{name}" for name in EVIDENCE}
-    return {
-        f"assets.extra/{name}": source for name, source in sources.items() if fileio.exists(source)
+    """Where the version's evidence is, by its path in the version."""
+    ingest, statistics, report = (
+        artifact_utils.get_single_uri(input_dict[name])
+        for name in ("ingest_report", "statistics", "report")
+    )
+    tracks = [name for name in files.names(ingest) if name.startswith(TRAINING_TRACKS)]
+    sources = {
+        **{name: f"{ingest}/{name}" for name in tracks},
+        TRAINING_STATISTICS: f"{statistics}/{_STATISTICS_FILE}",
+        **{name: f"{report}/{name}" for name in EVIDENCE},
     }
+    return {f"assets.extra/{name}": source for name, source in sources.items()}
 
 
-def _judged_against(input_dict: dict[str, list[Artifact]]) -> JudgedAgainst | None:
-    """What the release report says was in production; None without a report."""
-    if not input_dict.get("report"):
-        return None
+def _judged_against(input_dict: dict[str, list[Artifact]]) -> JudgedAgainst:
+    """What the release report says was in production."""
     report_uri = artifact_utils.get_single_uri(input_dict["report"])
     production = json.loads(io_utils.read_string_file(f"{report_uri}/report.json"))["production"]
-    return JudgedAgainst(
-        production["version"], production["checksum"], production.get("problem", "")
-    )
+    return JudgedAgainst(production["version"], production["checksum"], production["problem"])
 
 
 def _figures(input_dict: dict[str, list[Artifact]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Charts of the report as inline SVG.
 
 Colours, strokes and text sizes come from the page's style sheet by class, so that a chart follows
-light and dark and print. Lengths of bars are percentages of the place that they are given, so text
+light and dark and print. Lengths of bars are percentages of the width that they are given, so text
 beside them keeps its size on any screen.
 """
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-# Of the charts with axes, in the units of their view box.
+# Of the reliability diagram, in the units of its view box.
 _WIDTH, _HEIGHT = 360, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 36
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 350, 10, 214
 
 
 def bar(
@@ -35,7 +35,7 @@ def bar(
     if value is not None:
         parts.append(f'<rect class="bar-value" width="{_percent(value)}" height="100%" rx="3"/>')
     if interval and interval[0] is not None and interval[1] is not None:
-        low, high = (_percent(end) for end in interval)
+        low, high = _percent(interval[0]), _percent(interval[1])
         parts.append(f'<line class="whisker" x1="{low}" x2="{high}" y1="50%" y2="50%"/>')
         parts += [
             f'<line class="whisker" x1="{end}" x2="{end}" y1="20%" y2="80%"/>'
@@ -76,117 +76,40 @@ def reliability(calibration: Mapping[str, Any], *, label: str) -> Markup:
       calibration: `before` and `after`, each with `bins` of `confidence`, `accuracy` and `tracks`.
       label: What it shows, for those who do not see it.
     """
-    axes = _Axes((0.0, 1.0), (0.0, 1.0), x_label="confidence", y_label="accuracy")
-    parts = axes.frame(ticks_x=_shares(), ticks_y=_shares())
-    start, end = axes.place(0, 0), axes.place(1, 1)
-    parts.append(f'<line class="reference" {_ends(start, end)}/>')
+    middle_x, middle_y = (_LEFT + _RIGHT) / 2, (_TOP + _BOTTOM) / 2
+    parts = [
+        f'<text x="{middle_x}" y="{_HEIGHT - 4}" class="middle">confidence</text>',
+        f'<text class="middle" transform="translate(10 {middle_y}) rotate(-90)">accuracy</text>',
+    ]
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x, y = _point(tick, tick)
+        parts += [
+            f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{_RIGHT}" y2="{y:.1f}"/>',
+            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" class="end">{tick:g}</text>',
+            f'<text x="{x:.1f}" y="{_BOTTOM + 15}" class="middle">{tick:g}</text>',
+        ]
+    parts.append(f'<line class="reference" x1="{_LEFT}" y1="{_BOTTOM}" x2="{_RIGHT}" y2="{_TOP}"/>')
     for name in ("before", "after"):
         bins = [
             each
             for each in (calibration.get(name) or {}).get("bins") or []
             if each.get("tracks") and _finite(each.get("confidence"), each.get("accuracy"))
         ]
-        places = [axes.place(each["confidence"], each["accuracy"]) for each in bins]
-        parts.append(_line(places, f"line-{name}"))
+        points = [_point(each["confidence"], each["accuracy"]) for each in bins]
+        if len(points) > 1:
+            line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+            parts.append(f'<polyline class="line-{name}" points="{line}"/>')
         most = max((each["tracks"] for each in bins), default=1)
         parts += [
             f'<circle class="dot-{name}" cx="{x:.1f}" cy="{y:.1f}" '
             f'r="{3 + 4 * math.sqrt(each["tracks"] / most):.1f}"/>'
-            for (x, y), each in zip(places, bins, strict=True)
+            for (x, y), each in zip(points, bins, strict=True)
         ]
-    return _chart(parts, label=label)
+    return _svg(parts, label=label, attributes=f'class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}"')
 
 
-def curves(
-    epochs: Mapping[str, Sequence[float]],
-    names: Sequence[str],
-    *,
-    best_epoch: int,
-    y_label: str,
-    label: str,
-) -> Markup:
-    """Draws metrics by epoch, each with its own class (`curve-0`, `curve-1`, …).
-
-    Args:
-      epochs: Values by name, one an epoch.
-      names: Which to draw; those that are missing are skipped.
-      best_epoch: Zero-based epoch whose weights were kept; marked.
-      y_label: The unit; the axis of "accuracy" ends at 1.
-      label: What it shows, for those who do not see it.
-    """
-    values = {name: list(epochs.get(name) or []) for name in names}
-    finite = [value for line in values.values() for value in line if _finite(value)]
-    highest = 1.0 if y_label == "accuracy" else max(finite, default=1.0) * 1.05 or 1.0
-    last = max((len(line) for line in values.values()), default=1)
-    axes = _Axes((1.0, max(last, 2)), (0.0, highest), x_label="epoch", y_label=y_label)
-    ticks_y = _shares() if y_label == "accuracy" else _nice(highest)
-    parts = axes.frame(ticks_x=_epochs(last), ticks_y=ticks_y)
-    if 0 <= best_epoch < last:
-        start, end = axes.place(best_epoch + 1, 0), axes.place(best_epoch + 1, highest)
-        parts.append(f'<line class="reference" {_ends(start, end)}/>')
-    for index, line in enumerate(values.values()):
-        places = [axes.place(epoch, value) for epoch, value in enumerate(line, 1) if _finite(value)]
-        parts.append(_line(places, f"curve-{index}"))
-        if len(places) == 1:
-            (x, y), *_ = places
-            parts.append(f'<circle class="curve-{index}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
-    return _chart(parts, label=label)
-
-
-class _Axes:
-    """The place of values in a chart, and its frame."""
-
-    def __init__(
-        self, x: tuple[float, float], y: tuple[float, float], *, x_label: str, y_label: str
-    ) -> None:
-        self._x, self._y = x, y
-        self._labels = x_label, y_label
-
-    def place(self, x: float, y: float) -> tuple[float, float]:
-        across = (x - self._x[0]) / (self._x[1] - self._x[0])
-        up = (y - self._y[0]) / (self._y[1] - self._y[0])
-        return (
-            _LEFT + across * (_WIDTH - _LEFT - _RIGHT),
-            _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM),
-        )
-
-    def frame(self, *, ticks_x: Sequence[float], ticks_y: Sequence[float]) -> list[str]:
-        parts = []
-        for tick in ticks_y:
-            (left, y), (right, _) = self.place(self._x[0], tick), self.place(self._x[1], tick)
-            parts.append(f'<line class="grid" {_ends((left, y), (right, y))}/>')
-            parts.append(f'<text x="{left - 6:.1f}" y="{y + 4:.1f}" class="end">{tick:g}</text>')
-        bottom = _HEIGHT - _BOTTOM
-        for tick in ticks_x:
-            x, _ = self.place(tick, self._y[0])
-            parts.append(f'<text x="{x:.1f}" y="{bottom + 15}" class="middle">{tick:g}</text>')
-        middle = (_LEFT + _WIDTH - _RIGHT) / 2
-        height = (_TOP + bottom) / 2
-        parts.append(
-            f'<text x="{middle}" y="{_HEIGHT - 4}" class="middle">{self._labels[0]}</text>'
-        )
-        parts.append(
-            f'<text class="middle" transform="translate(10 {height}) rotate(-90)">'
-            f"{self._labels[1]}</text>"
-        )
-        return parts
-
-
-def _shares() -> list[float]:
-    return [0.0, 0.25, 0.5, 0.75, 1.0]
-
-
-def _nice(highest: float) -> list[float]:
-    """About four round numbers from 0 up."""
-    step = 10.0 ** math.floor(math.log10(highest / 2))
-    while highest / step > 5:
-        step *= 2
-    return [round(step * index, 10) for index in range(int(highest / step) + 1)]
-
-
-def _epochs(last: int) -> list[float]:
-    step = max(1, math.ceil(last / 6))
-    return [float(epoch) for epoch in range(1, last + 1, step)]
+def _point(confidence: float, accuracy: float) -> tuple[float, float]:
+    return _LEFT + confidence * (_RIGHT - _LEFT), _BOTTOM - accuracy * (_BOTTOM - _TOP)
 
 
 def _finite(*values: Any) -> bool:
@@ -195,19 +118,6 @@ def _finite(*values: Any) -> bool:
 
 def _percent(share: float | None) -> str:
     return f"{100 * min(max(share or 0.0, 0.0), 1.0):.1f}%"
-
-
-def _ends(start: tuple[float, float], end: tuple[float, float]) -> str:
-    return f'x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}"'
-
-
-def _line(places: Sequence[tuple[float, float]], name: str) -> str:
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    return f'<polyline class="{name}" points="{points}"/>' if len(places) > 1 else ""
-
-
-def _chart(parts: Sequence[str], *, label: str) -> Markup:
-    return _svg(parts, label=label, attributes=f'class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}"')
 
 
 def _svg(parts: Sequence[str], *, label: str, attributes: str) -> Markup:

@@ -32,7 +32,6 @@ class ReleaseReport(base_component.BaseComponent):
         judgement: BaseChannel,
         selection: BaseChannel,
         answers: Mapping[str, BaseChannel],
-        model_runs: Mapping[str, BaseChannel],
         examples: BaseChannel,
         ingest_report: BaseChannel,
         facts: Mapping[str, Any],
@@ -45,7 +44,6 @@ class ReleaseReport(base_component.BaseComponent):
           judgement: Gate's report.
           selection: ModelSelector's report.
           answers: By catalog name, each branch's answers for the test tracks.
-          model_runs: The same names, `ModelRun` channels.
           examples: Raw examples; the sound of the worst mistakes is read from the test split.
           ingest_report: GtzanExampleGen's report.
           facts: Of the run: data, split, seeds, code version.
@@ -68,7 +66,7 @@ class ReleaseReport(base_component.BaseComponent):
                 "selection": selection,
                 "examples": examples,
                 "ingest_report": ingest_report,
-                **by_model(answers=answers, model_run=model_runs),
+                **by_model(answers=answers),
             },
             outputs={"report": Report},
         )

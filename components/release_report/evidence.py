@@ -15,8 +15,6 @@ class Evidence:
     Attributes:
       judgement: The gate's `report.json`; any figure in it may be None.
       chosen: The model that ModelSelector picked, or None.
-      validation: By model, its validation figures as ModelSelector read them.
-      histories: By model, `history.json` of its training; an ensemble has none.
       mistakes: By model, its worst ones on the test split.
       sounds: By track id, what is heard and seen of the tracks of the shown model's mistakes.
       ingest: GtzanExampleGen's `report.json`.
@@ -26,8 +24,6 @@ class Evidence:
 
     judgement: Mapping[str, Any]
     chosen: str | None
-    validation: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    histories: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     mistakes: Mapping[str, Sequence[Mistake]] = dataclasses.field(default_factory=dict)
     sounds: Mapping[str, Sound] = dataclasses.field(default_factory=dict)
     ingest: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
@@ -36,11 +35,7 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Writes the report.
 
-        Args:
-          input_dict: `judgement`, `selection`, `examples`, `ingest_report`, and for each model
-            `answers_<name>` and `model_run_<name>`.
-          output_dict: `report`, a `Report` with `index.html`, `report.json` and `model_card.md`.
-          exec_properties: `run` (JSON: `models`, `facts` and `audio`) and `data_fingerprint`.
+        Inputs, outputs and parameters are those of `component.ReleaseReport`.
         """
         runtime.prepare(input_dict, output_dict, exec_properties)
         run = json.loads(exec_properties["run"])
@@ -65,32 +60,19 @@ def _evidence(
     input_dict: dict[str, list[Artifact]], run: Mapping[str, Any], audio: AudioSettings
 ) -> Evidence:
     judgement = _json(input_dict, "judgement", "report.json")
-    selection = _json(input_dict, "selection", "selection.json")
-    chosen = selection.get("chosen")
+    chosen = _json(input_dict, "selection", "selection.json")["chosen"]
     mistakes = {
         model: _mistakes(input_dict[f"answers_{model}"], judgement["genres"])
         for model in run["models"]
     }
     shown = chosen or best_by_validation(judgement)
     heard = [mistake.track_id for mistake in mistakes.get(shown, [])]
-    examples = artifact_utils.get_single_instance(input_dict["examples"])
+    examples = artifact_utils.get_single_uri(input_dict["examples"])
     return Evidence(
         judgement=judgement,
         chosen=chosen,
-        validation={
-            candidate["model"]: {
-                "accuracy": candidate.get("validation_accuracy"),
-                "loss": candidate.get("validation_loss"),
-            }
-            for candidate in selection.get("candidates") or []
-        },
-        histories={
-            model: history
-            for model in run["models"]
-            if (history := _json(input_dict, f"model_run_{model}", "history.json"))
-        },
         mistakes=mistakes,
-        sounds=sounds.read(examples.uri, heard, audio),
+        sounds=sounds.read(examples, heard, audio),
         ingest=_json(input_dict, "ingest_report", "report.json"),
         facts=run["facts"],
         libraries={
@@ -110,9 +92,6 @@ def _mistakes(artifacts: list[Artifact], genres: list[str]) -> list[Mistake]:
 
 
 def _json(input_dict: dict[str, list[Artifact]], key: str, name: str) -> dict[str, Any]:
-    """Reads a JSON file of an input; empty if there is none."""
-    path = f"{artifact_utils.get_single_uri(input_dict[key])}/{name}"
-    if not fileio.exists(path):
-        return {}
-    content: dict[str, Any] = json.loads(io_utils.read_string_file(path))
+    folder = artifact_utils.get_single_uri(input_dict[key])
+    content: dict[str, Any] = json.loads(io_utils.read_string_file(f"{folder}/{name}"))
     return content

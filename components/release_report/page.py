@@ -26,7 +26,6 @@ _SECTIONS = (
     ("genres", "Genres"),
     ("calibration", "Calibration"),
     ("robustness", "Robustness"),
-    ("training", "Learning curves"),
     ("mistakes", "Worst mistakes"),
     ("data", "Data"),
     ("making", "How it was made"),
@@ -61,11 +60,10 @@ def render(evidence: Evidence, *, audio: AudioSettings) -> str:
         else [section for section in _SECTIONS if section[0] in ("models", "data")],
         synthetic=(judgement.get("release") or {}).get("synthetic"),
         few_tracks=0 < test_tracks < _FEW_TRACKS,
-        histories=evidence.histories,
         mistakes=evidence.mistakes,
         sounds=evidence.sounds,
         ingest=evidence.ingest,
-        leakage=_leakage(judgement.get("leakage") or evidence.ingest.get("leakage") or {}),
+        leakage=judgement.get("leakage"),
         facts=_rows(evidence.facts),
         settings=_rows(judgement.get("settings") or {}),
         libraries=evidence.libraries,
@@ -102,36 +100,30 @@ def _overview(evidence: Evidence) -> list[dict[str, Any]]:
                 "passed": bool(judged.get("blessed")),
                 "failed": listed(titles),
                 "unjudged": sum(gate.get("judged") is False for gate in judged.get("gates") or []),
-                "validation": judged.get("validation") or evidence.validation.get(name) or {},
+                "validation": judged.get("validation") or {},
                 "figures": _figures(judged),
                 "latency": judged.get("latency") or {},
             }
         )
-    baseline = judgement.get("baseline") or {}
+    baseline, production = judgement.get("baseline") or {}, judgement.get("production") or {}
     if baseline:
-        rows.append(
-            {
-                "name": "baseline",
-                "note": "logistic regression on clip descriptors",
-                "passed": None,
-                "validation": baseline.get("validation") or {},
-                "figures": _figures(baseline),
-                "latency": {},
-            }
-        )
-    production = judgement.get("production") or {}
+        rows.append(_peer("baseline", "logistic regression on clip descriptors", baseline))
     if production.get("version") is not None:
-        rows.append(
-            {
-                "name": f"production, version {production['version']}",
-                "note": _production_note(production),
-                "passed": None,
-                "validation": {},
-                "figures": _figures(production),
-                "latency": {},
-            }
-        )
+        title = f"production, version {production['version']}"
+        rows.append(_peer(title, _production_note(production), production))
     return rows
+
+
+def _peer(name: str, note: str, judged: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of what no gate judges."""
+    return {
+        "name": name,
+        "note": note,
+        "passed": None,
+        "validation": judged.get("validation") or {},
+        "figures": _figures(judged),
+        "latency": {},
+    }
 
 
 def _production_note(production: Mapping[str, Any]) -> str:
@@ -159,23 +151,6 @@ def _rows(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             rows.append((name, plain(value)))
     return rows
-
-
-def _leakage(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Divides what ingest says of leakage into single facts and tables."""
-    tables = [
-        (str(key).replace("_", " "), value)
-        for key, value in found.items()
-        if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value)
-    ]
-    named = {title for title, _ in tables}
-    facts = [
-        row
-        for key, value in found.items()
-        if str(key).replace("_", " ") not in named
-        for row in _rows({key: value})
-    ]
-    return {"facts": facts, "tables": tables} if found else {}
 
 
 def _strip(

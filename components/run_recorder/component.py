@@ -40,8 +40,8 @@ class RunRecorder(base_component.BaseComponent):
         tuner_results: Mapping[str, BaseChannel],
         selection: BaseChannel,
         pushed_model: BaseChannel,
-        judgement: BaseChannel | None = None,
-        report: BaseChannel | None = None,
+        judgement: BaseChannel,
+        report: BaseChannel,
         genres: tuple[str, ...],
         parameters: Mapping[str, Any],
         tags: Mapping[str, Any],
@@ -49,8 +49,8 @@ class RunRecorder(base_component.BaseComponent):
         tracking_uri: str,
         data_fingerprint: str | placeholder.Placeholder,
         run_id: str,
-        registered_model: str = "",
-        report_folder: str = "",
+        registered_model: str,
+        report_folder: str,
     ):
         """Creates the node.
 
@@ -61,8 +61,8 @@ class RunRecorder(base_component.BaseComponent):
           tuner_results: Names of the models that were searched, `TunerResults` channels.
           selection: ModelSelector's report.
           pushed_model: Pusher's output.
-          judgement: Gate's report; without it no version is registered.
-          report: ReleaseReport's; without it none is published.
+          judgement: Gate's report.
+          report: ReleaseReport's.
           genres: Names in label order.
           parameters: MLflow parameters of every run.
           tags: MLflow tags of every branch.
@@ -71,8 +71,8 @@ class RunRecorder(base_component.BaseComponent):
           data_fingerprint: Of the music, or the output of a `DataFingerprint`; an MLflow parameter
             of every run.
           run_id: Of this run of the pipeline.
-          registered_model: Name of MLflow's registered model; "" to register nothing.
-          report_folder: Where the report is published; "" for nowhere.
+          registered_model: Name of MLflow's registered model.
+          report_folder: Where the report is published.
         """
         run = {
             "models": list(models),
@@ -80,17 +80,6 @@ class RunRecorder(base_component.BaseComponent):
             "parameters": dict(parameters),
             "tags": dict(tags),
         }
-        inputs = {"selection": selection, "pushed_model": pushed_model}
-        if judgement is not None:
-            inputs["judgement"] = judgement
-        if report is not None:
-            inputs["report"] = report
-        inputs |= by_model(
-            model=models,
-            model_run=model_runs,
-            evaluation=evaluations,
-            tuner_results=tuner_results,
-        )
         spec = component_spec(
             "RunRecorderSpec",
             parameters={
@@ -102,7 +91,18 @@ class RunRecorder(base_component.BaseComponent):
                 "registered_model": registered_model,
                 "report_folder": report_folder,
             },
-            inputs=inputs,
+            inputs={
+                "selection": selection,
+                "pushed_model": pushed_model,
+                "judgement": judgement,
+                "report": report,
+                **by_model(
+                    model=models,
+                    model_run=model_runs,
+                    evaluation=evaluations,
+                    tuner_results=tuner_results,
+                ),
+            },
             outputs={"record": Report},
         )
         self.SPEC_CLASS = type(spec)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -12,12 +12,14 @@ from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
 from components.common import published_report, runtime, tracking
+from components.common.tracking import PipelineRuns
 from components.run_recorder import registry, verdict
 from components.run_recorder.outcome import Outcome
 from components.run_recorder.record import Branch, record
 
 RECORD_FILE = "record.json"
 _REPORT_ARTIFACTS = "report"
+_DATA = ("data", "data_synthetic")  # parameters that are tags of versions, too
 
 
 class Executor(base_executor.BaseExecutor):
@@ -31,42 +33,28 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Records. A store that is down is a warning: the run ends as its gate said.
 
-        Args:
-          input_dict: For each model `model_<name>`, `model_run_<name>` and `evaluation_<name>`, for
-            searched ones `tuner_results_<name>`; `selection` and `pushed_model`; where there are
-            a gate and a report, `judgement` and `report`.
-          output_dict: `record`, a `Report` with `record.json`.
-          exec_properties: `run` (JSON: `models`, `genres`, `parameters`, `tags`), `experiment`,
-            `tracking_uri`, `data_fingerprint`, `run_id`, `registered_model` and
-            `report_folder`.
+        Inputs, outputs and parameters are those of `component.RunRecorder`.
         """
         runtime.prepare(input_dict, output_dict, exec_properties)
         run_id = exec_properties["run_id"]
-        outcome = _outcome(input_dict)
-        unpublished = _publish(input_dict, exec_properties["report_folder"], outcome)
-        missing, problem = _track(input_dict, exec_properties, outcome)
+        judgement = _json(input_dict, "judgement", "report.json")
+        outcome = _outcome(input_dict, judgement)
+        report = artifact_utils.get_single_uri(input_dict["report"])
+        unpublished = _publish(report, exec_properties["report_folder"], outcome)
+        steps = _steps(input_dict, exec_properties, judgement, outcome)
+        missing, problem = _track(exec_properties, steps)
         if problem:
             logging.warning("MLflow has no complete record of the run %s: %s", run_id, problem)
         artifact = artifact_utils.get_single_instance(output_dict["record"])
-        artifact.set_string_custom_property("missing", "\n".join(missing))
-        artifact.set_string_custom_property("error", problem)
-        artifact.set_string_custom_property("unpublished", unpublished)
-        artifact.set_string_custom_property("outcome", outcome.sentence())
-        content = {
-            "run_id": run_id,
-            "outcome": outcome.sentence(),
-            "missing": missing,
-            "error": problem,
-            "unpublished": unpublished,
-        }
+        content = {"outcome": outcome.sentence(), "error": problem, "unpublished": unpublished}
+        for name, text in {**content, "missing": "\n".join(missing)}.items():
+            artifact.set_string_custom_property(name, text)
+        content |= {"run_id": run_id, "missing": missing}
         io_utils.write_string_file(f"{artifact.uri}/{RECORD_FILE}", json.dumps(content, indent=2))
 
 
-def _publish(input_dict: dict[str, list[Artifact]], folder: str, outcome: Outcome) -> str:
+def _publish(report: str, folder: str, outcome: Outcome) -> str:
     """Publishes the report; says why if that was not possible, else ""."""
-    if not folder or not input_dict.get("report"):
-        return ""
-    report = artifact_utils.get_single_uri(input_dict["report"])
     try:
         published_report.publish(report, folder, outcome.sentence())
     except (OSError, tf.errors.OpError) as error:
@@ -76,8 +64,51 @@ def _publish(input_dict: dict[str, list[Artifact]], folder: str, outcome: Outcom
     return ""
 
 
+def _steps(
+    input_dict: dict[str, list[Artifact]],
+    exec_properties: Mapping[str, Any],
+    judgement: Mapping[str, Any],
+    outcome: Outcome,
+) -> dict[str, Callable[[PipelineRuns], list[str] | None]]:
+    """What is written to MLflow, by name; a step may return what was not tracked live."""
+    run = json.loads(exec_properties["run"])
+    name = exec_properties["registered_model"]
+    fingerprint = {"data_fingerprint": exec_properties["data_fingerprint"]}
+    data = {key: value for key, value in run["parameters"].items() if key in _DATA}
+
+    def record_runs(runs: PipelineRuns) -> list[str]:
+        return record(
+            runs,
+            [_branch(model, input_dict, runs.run_id) for model in run["models"]],
+            outcome,
+            genres=tuple(run["genres"]),
+            parameters=run["parameters"] | fingerprint,
+            tags=run["tags"],
+        )
+
+    def add_report(runs: PipelineRuns) -> None:
+        report = artifact_utils.get_single_uri(input_dict["report"])
+        for file, text in published_report.contents(report, outcome.sentence()).items():
+            runs.client.log_text(runs.pipeline_run(), text, f"{_REPORT_ARTIFACTS}/{file}")
+
+    def register(runs: PipelineRuns) -> None:
+        sources = {
+            model: artifact_utils.get_single_uri(input_dict[f"model_{model}"])
+            for model in judgement["models"]
+        }
+        registry.register(runs, name, judgement, outcome, sources=sources, tags=data)
+
+    return {
+        "the runs of the pipeline and its branches": record_runs,
+        "the release report": add_report,
+        "the gate's verdicts": lambda runs: verdict.record(runs, judgement),
+        f"versions of the registered model {name} and its alias": register,
+    }
+
+
 def _track(
-    input_dict: dict[str, list[Artifact]], exec_properties: dict[str, Any], outcome: Outcome
+    exec_properties: Mapping[str, Any],
+    steps: Mapping[str, Callable[[PipelineRuns], list[str] | None]],
 ) -> tuple[list[str], str]:
     """Writes to MLflow's store.
 
@@ -87,79 +118,18 @@ def _track(
     uri = exec_properties["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
         return [], "no store is named: neither tracking_uri nor MLFLOW_TRACKING_URI is set"
-    steps = _steps(input_dict, exec_properties, outcome)
     missing: list[str] = []
-    done = 0
+    left = dict(steps)
     try:
-        runs = tracking.PipelineRuns(
+        runs = PipelineRuns(
             uri, experiment=exec_properties["experiment"], run_id=exec_properties["run_id"]
         )
-        for _, step in steps:
-            missing += step(runs)
-            done += 1
+        for name, step in steps.items():
+            missing += step(runs) or []
+            del left[name]
     except tracking.store_errors() as error:
-        missing += [name for name, _ in steps[done:]]
-        return missing, str(error).partition("\n")[0]
+        return [*missing, *left], str(error).partition("\n")[0]
     return missing, ""
-
-
-def _steps(
-    input_dict: dict[str, list[Artifact]], exec_properties: dict[str, Any], outcome: Outcome
-) -> list[tuple[str, Callable[[tracking.PipelineRuns], list[str]]]]:
-    """What is written to the store, by name; each step returns what was not tracked live."""
-    run = json.loads(exec_properties["run"])
-    name = exec_properties["registered_model"]
-
-    def record_runs(runs: tracking.PipelineRuns) -> list[str]:
-        return record(
-            runs,
-            [_branch(model, input_dict, runs.run_id) for model in run["models"]],
-            outcome,
-            genres=tuple(run["genres"]),
-            parameters={
-                **run["parameters"],
-                "data_fingerprint": exec_properties["data_fingerprint"],
-            },
-            tags=run["tags"],
-        )
-
-    def keep_report(runs: tracking.PipelineRuns) -> list[str]:
-        report = artifact_utils.get_single_uri(input_dict["report"])
-        for file, text in published_report.contents(report, outcome.sentence()).items():
-            runs.client.log_text(runs.pipeline_run(), text, f"{_REPORT_ARTIFACTS}/{file}")
-        return []
-
-    def record_verdicts(runs: tracking.PipelineRuns) -> list[str]:
-        verdict.record(runs, _judgement(input_dict))
-        return []
-
-    def register(runs: tracking.PipelineRuns) -> list[str]:
-        judgement = _judgement(input_dict)
-        sources = {
-            model: artifact_utils.get_single_uri(input_dict[f"model_{model}"])
-            for model in judgement["models"]
-        }
-        parameters = run["parameters"]
-        registry.register(
-            runs,
-            name,
-            registry.from_judgement(judgement, sources),
-            outcome,
-            production=(judgement.get("production") or {}).get("checksum") or "",
-            tags={key: parameters[key] for key in ("data", "data_synthetic") if key in parameters},
-        )
-        return []
-
-    steps: list[tuple[str, Callable[[tracking.PipelineRuns], list[str]]]] = [
-        ("the runs of the pipeline and its branches", record_runs)
-    ]
-    if input_dict.get("report"):
-        steps.append(("the release report", keep_report))
-    if input_dict.get("judgement"):
-        steps.append(("the gate's verdicts", record_verdicts))
-    if name and input_dict.get("judgement"):
-        steps.append((f"versions of the registered model {name} and its aliases", register))
-    return steps
 
 
 def _branch(name: str, input_dict: dict[str, list[Artifact]], run_id: str) -> Branch:
@@ -176,24 +146,20 @@ def _branch(name: str, input_dict: dict[str, list[Artifact]], run_id: str) -> Br
     )
 
 
-def _judgement(input_dict: dict[str, list[Artifact]]) -> dict[str, Any]:
-    folder = artifact_utils.get_single_uri(input_dict["judgement"])
-    judgement: dict[str, Any] = json.loads(io_utils.read_string_file(f"{folder}/report.json"))
-    return judgement
-
-
-def _outcome(input_dict: dict[str, list[Artifact]]) -> Outcome:
-    folder = artifact_utils.get_single_uri(input_dict["selection"])
-    selection = json.loads(io_utils.read_string_file(f"{folder}/selection.json"))
+def _outcome(input_dict: dict[str, list[Artifact]], judgement: Mapping[str, Any]) -> Outcome:
     pushed = artifact_utils.get_single_instance(input_dict["pushed_model"])
-    production: Any = None
-    if input_dict.get("judgement"):
-        production = (_judgement(input_dict).get("production") or {}).get("version")
+    production = judgement["production"].get("version")
     return Outcome(
-        chosen=selection["chosen"] or "none",
+        chosen=_json(input_dict, "selection", "selection.json")["chosen"] or "none",
         pushed_to=pushed.get_string_custom_property("pushed_destination") or "none",
         version=pushed.get_string_custom_property("pushed_version"),
         written=bool(pushed.get_int_custom_property("written")),
         reason=pushed.get_string_custom_property("reason"),
         production="" if production is None else str(production),
     )
+
+
+def _json(input_dict: dict[str, list[Artifact]], key: str, name: str) -> dict[str, Any]:
+    folder = artifact_utils.get_single_uri(input_dict[key])
+    content: dict[str, Any] = json.loads(io_utils.read_string_file(f"{folder}/{name}"))
+    return content

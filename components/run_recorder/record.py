@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from sklearn.metrics import ConfusionMatrixDisplay
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from components.common import answers, calibration, evaluator_figures, metrics, remarks, temperature
+from components.common import calibration, evaluator_figures, metrics, remarks
 from components.common.node_ids import node_id
 from components.common.settings_errors import flat
 from components.common.tracking import PipelineRuns
-from components.run_recorder import pictures
 from components.run_recorder.outcome import Outcome
 
 _SCORE = "best_val_track_accuracy"
@@ -72,17 +73,12 @@ def record(
     missing: list[str] = []
     for branch in branches:
         missing += _record_branch(runs, branch, genres=genres, parameters=parameters, tags=tags)
-    runs.log_tags(
-        parent,
-        {
-            "chosen": outcome.chosen,
-            "pushed_to": outcome.pushed_to,
-            "outcome": outcome.sentence(),
-        },
-    )
-    if missing:
-        runs.log_tags(parent, {"tracking.missing": "; ".join(missing)})
-    runs.client.set_terminated(parent)
+    result = {
+        "chosen": outcome.chosen,
+        "pushed_to": outcome.pushed_to,
+        "outcome": outcome.sentence(),
+    }
+    _end(runs, parent, result, missing)
     return missing
 
 
@@ -96,31 +92,29 @@ def _record_branch(
 ) -> list[str]:
     run = runs.branch_run(branch.model)
     runs.log_params(run, {"model": branch.model, **parameters, **_training_settings(branch)})
-    runs.log_tags(
-        run,
-        {
-            "mlflow.parentRunId": runs.pipeline_run(),
-            "tfx.node": node_id("Trainer", branch.model),
-            "cached": _UNKNOWN if branch.cached is None else branch.cached,
-            "tfx.model": branch.model_uri,
-            "tfx.model_run": branch.model_run_uri,
-            "tfx.evaluation": branch.evaluation_uri,
-            **tags,
-        },
-    )
-    sentences = remarks.read(branch.model_run_uri)
-    if sentences:
-        runs.log_tags(run, {"remarks": "; ".join(sentences)})
-    missing = []
-    if branch.tuner_results_uri:
-        missing += _record_search(runs, run, branch)
+    facts = {
+        "mlflow.parentRunId": runs.pipeline_run(),
+        "tfx.node": node_id("Trainer", branch.model),
+        "cached": _UNKNOWN if branch.cached is None else branch.cached,
+        "tfx.model": branch.model_uri,
+        "tfx.model_run": branch.model_run_uri,
+        "tfx.evaluation": branch.evaluation_uri,
+        **tags,
+    }
+    if sentences := remarks.read(branch.model_run_uri):
+        facts["remarks"] = "; ".join(sentences)
+    missing = _record_search(runs, run, branch) if branch.tuner_results_uri else []
     missing += _record_training(runs, run, branch)
-    if missing:
-        runs.log_tags(run, {"tracking.missing": "; ".join(missing)})
     _record_calibration(runs, run, branch)
     _record_judgement(runs, run, branch, genres)
-    runs.client.set_terminated(run)
+    _end(runs, run, facts, missing)
     return missing
+
+
+def _end(runs: PipelineRuns, run: str, tags: Mapping[str, Any], missing: Sequence[str]) -> None:
+    late = {"tracking.missing": "; ".join(missing)} if missing else {}
+    runs.log_tags(run, {**tags, **late})
+    runs.client.set_terminated(run)
 
 
 def _record_search(runs: PipelineRuns, run: str, branch: Branch) -> list[str]:
@@ -164,10 +158,9 @@ def _record_training(runs: PipelineRuns, run: str, branch: Branch) -> list[str]:
     epochs, best = history["epochs"], history["best_epoch"]
     untracked = {}
     for name, values in epochs.items():
-        steps = {point.step for point in runs.client.get_metric_history(run, name)}
-        untracked[name] = {
-            step: value for step, value in enumerate(values, start=1) if step not in steps
-        }
+        tracked = {point.step for point in runs.client.get_metric_history(run, name)}
+        steps = enumerate(values, start=1)
+        untracked[name] = {step: value for step, value in steps if step not in tracked}
     runs.log_curves(run, untracked)
     finals = {
         f"best_{name}": values[best]
@@ -183,7 +176,7 @@ def _record_training(runs: PipelineRuns, run: str, branch: Branch) -> list[str]:
 
 
 def _record_calibration(runs: PipelineRuns, run: str, branch: Branch) -> None:
-    """Adds the temperature, and how reliable the validation answers were before and are after."""
+    """Adds the temperature, and how good the validation answers were before it and are after."""
     fitted = calibration.read(branch.model_run_uri)
     if fitted is None:
         return
@@ -194,19 +187,6 @@ def _record_calibration(runs: PipelineRuns, run: str, branch: Branch) -> None:
         if value == value  # not NaN
     }
     runs.log_metrics(run, {"temperature": fitted.temperature, **figures})
-    validated = answers.read(branch.model_run_uri, answers.VALIDATION)
-    if not validated.answered.all():
-        return
-    diagrams = {
-        name: metrics.reliability(probabilities, validated.labels)
-        for name, probabilities in (
-            ("before", temperature.unscaled(validated.probabilities, validated.temperature)),
-            ("after", validated.probabilities),
-        )
-    }
-    title = f"{branch.model}: validation tracks, temperature {fitted.temperature:.2f}"
-    figure = pictures.reliability(diagrams, title=title)
-    runs.client.log_figure(run, figure, "reliability.png")
 
 
 def _record_judgement(
@@ -229,8 +209,15 @@ def _record_judgement(
     ):
         figures |= dict(zip((f"{name}_low", f"{name}_high"), interval, strict=True))
     runs.log_metrics(run, {f"test_track_{name}": value for name, value in figures.items()})
-    figure = pictures.confusion_matrix(counts, genres, title=f"{branch.model}: test tracks")
-    runs.client.log_figure(run, figure, "confusion_matrix.png")
+    runs.client.log_figure(run, _confusions(counts, genres), "confusion_matrix.png")
+
+
+def _confusions(counts: np.ndarray, genres: Sequence[str]) -> Figure:
+    figure = Figure(figsize=(6.5, 5.8), layout="constrained")
+    ConfusionMatrixDisplay(counts, display_labels=genres).plot(
+        ax=figure.subplots(), cmap="Blues", colorbar=False, xticks_rotation="vertical"
+    )
+    return figure
 
 
 def _training_settings(branch: Branch) -> dict[str, Any]:
@@ -242,9 +229,5 @@ def _training_settings(branch: Branch) -> dict[str, Any]:
 
 
 def _metric_name(genre: str) -> str:
-    """A genre's name with the characters that MLflow takes in names of metrics.
-
-    MLflow takes letters of any alphabet, digits and `_-.:/` and space, but a name must be a clean
-    path, without `..` or a slash at an end.
-    """
+    """A genre's name with characters that MLflow takes in names of metrics, which are paths."""
     return re.sub(r"[^\w\- ]", "_", genre)

@@ -12,7 +12,6 @@ _MODULES = (
     "components.example_gen.component",
     "components.gate.component",
     "components.run_recorder.component",
-    "components.run_recorder.pictures",
     "components.trainer.executor",
     "components.trainer.release.ensemble",
     "components.trainer.trainer",

@@ -1,7 +1,7 @@
 """What a serving folder holds: its versions, its log, and what follows from both.
 
-The versions are the truth. The log repeats what they say in one file; a line that no version bears
-out changes nothing, and `faults.log_faults` names it.
+The versions are the truth. The log repeats what they say in one file, and remembers those whose
+folders are gone.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from components.common.releases.records import (
     Release,
     checksums,
     model_checksum,
-    parse_changes,
+    parse_line,
     read_release,
 )
 
@@ -34,7 +34,7 @@ class Row:
     """One version in the history of a serving folder.
 
     Attributes:
-      change: How it came into production; "" as the action for versions older than the log.
+      change: How it came into production; "" as the action where nothing says it.
       release: What it says of itself.
       until: When the next one replaced it, in UTC; "" while it is in production.
       in_production: Whether servers answer with it: it is the newest that is there.
@@ -56,7 +56,7 @@ class Contents:
     Attributes:
       base: The folder.
       log: The bytes of its log; None without one.
-      changes: The log's lines; None for each that cannot be read.
+      lines: The log's lines; None for each that cannot be read.
     """
 
     def __init__(self, base: str) -> None:
@@ -73,8 +73,7 @@ class Contents:
             self.log = files.read_bytes(path, foreign_json.MAX_BYTES + 1)
             if len(self.log) > foreign_json.MAX_BYTES:
                 raise UserError(f"{path} is larger than {foreign_json.MAX_BYTES >> 20} MiB")
-        lines = (self.log or b"").splitlines()
-        self.changes = list(parse_changes(_parsed(line) for line in lines))
+        self.lines = [parse_line(line) for line in (self.log or b"").splitlines()]
         self._read = functools.cache(lambda version: read_release(self.folder(version), version))
 
     @functools.cached_property
@@ -103,6 +102,36 @@ class Contents:
         """The highest of `versions`; None if there is none."""
         return next(filter(self._is_version, reversed(self.folders)), None)
 
+    @functools.cached_property
+    def changes(self) -> dict[int, Change]:
+        """The change that published each version, by its number, in order.
+
+        A version's own line counts, and the log's where the version is gone or unreadable.
+        """
+        changes: dict[int, Change] = {}
+        for change in filter(None, self.lines):
+            changes.setdefault(change.version, change)
+        for version in self.versions:
+            if (own := self.release(version).change) is not None:
+                changes[version] = own
+        return dict(sorted(changes.items()))
+
+    @property
+    def unlogged(self) -> list[Change]:
+        """Changes that the log lacks; one if a push was killed before it was logged."""
+        return [change for change in self.changes.values() if change not in self.lines]
+
+    @functools.cached_property
+    def withdrawn(self) -> dict[str, int]:
+        """Models that no run may push: the versions that held them, by checksum."""
+        models: dict[str, int] = {}
+        for change in self.changes.values():
+            if change.action in (ROLLBACK, PROMOTE):
+                models.pop(change.checksum, None)
+            if change.withdraws:
+                models[change.withdraws] = change.replaces or 0
+        return models
+
     def folder(self, version: int) -> str:
         """The folder of a version."""
         return f"{self.base}/{version}"
@@ -111,39 +140,11 @@ class Contents:
         """What a version says of itself."""
         return self._read(version)
 
-    def change(self, version: int) -> Change | None:
-        """The change that published a version; the log is asked only if its release is unreadable
-        or gone.
-        """
-        if version in self.folders and not self.release(version).problem:
-            return self.release(version).change
-        logged = [change for change in self.changes if change and change.version == version]
-        return logged[0] if logged else None
-
-    @property
-    def unlogged(self) -> list[Change]:
-        """Changes at the end of the history that the log lacks, the oldest first.
-
-        All of them if the log is missing; the last one if a push was killed before it was logged.
-        """
-        missing: list[Change] = []
-        for version in reversed(self.versions):
-            change = self.release(version).change
-            if change is not None and change in self.changes:
-                break
-            missing = [change, *missing] if change is not None else missing
-        return missing
-
     def identity(self, version: int) -> Change:
-        """What is known of a version, even of one that was altered since or is older than the log.
-
-        Its checksum is that of the files that were released, if anything says it.
-        """
-        change = self.change(version)
-        if change is not None:
-            return change
+        """The change that published a version, or what its files say where none is known."""
+        if version in self.changes:
+            return self.changes[version]
         release = self.release(version)
-        digests = release.files or checksums(self.folder(version))
         return Change(
             time=release.pushed_at,
             action="",
@@ -152,34 +153,14 @@ class Contents:
             source=None,
             run_id=release.run_id,
             model=release.network,
-            checksum=model_checksum(digests),
+            checksum=model_checksum(release.files or checksums(self.folder(version))),
             evidence="",
         )
 
-    @functools.cached_property
-    def withdrawn(self) -> dict[str, int]:
-        """Models that no run may push: the versions that held them, by checksum.
-
-        The newest version that lists them counts, and the changes since.
-        """
-        since: list[Change] = []
-        models: dict[str, int] = {}
-        for version in reversed(self.versions):
-            listed = self.release(version).withdrawn
-            if listed is not None:
-                models = dict(listed)
-                break
-            if (change := self.change(version)) is not None:
-                since.append(change)
-        for change in reversed(since):
-            models = withdrawn_after(change, models)
-        return models
-
     def history(self) -> list[Row]:
         """Every version that is there or that the log names, the oldest first."""
-        logged = {change.version for change in self.changes if change}
-        numbers = sorted({*self.versions, *(logged - {*self.folders})})
-        known = [self.identity(number) for number in numbers]
+        gone = self.changes.keys() - {*self.folders}
+        known = [self.identity(number) for number in sorted({*self.versions, *gone})]
         ends = [*(change.time for change in known[1:]), ""]
         return [
             Row(
@@ -212,21 +193,4 @@ class Contents:
         if any(files.exists(f"{self.folder(number)}/{name}") for name in _LOADABLE):
             return True
         change = self.release(number).change
-        return change is not None and change in self.changes
-
-
-def withdrawn_after(change: Change, models: dict[str, int]) -> dict[str, int]:
-    """The models that are withdrawn once a change has happened (see `Contents.withdrawn`)."""
-    after = dict(models)
-    if change.action in (ROLLBACK, PROMOTE):
-        after.pop(change.checksum, None)
-    if change.withdraws:
-        after[change.withdraws] = change.replaces or 0
-    return after
-
-
-def _parsed(line: bytes) -> object:
-    try:
-        return foreign_json.parse(line)
-    except foreign_json.ForeignJsonError:
-        return None
+        return change is not None and change in self.lines

@@ -1,7 +1,7 @@
-"""What is wrong with a serving folder: files that were altered, lines that no version bears out."""
+"""What is wrong with a serving folder: altered files, and a log that the versions contradict."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from components.common import files, foreign_json
 from components.common.releases.contents import Contents
@@ -38,6 +38,12 @@ class Verification:
         return [*(text for texts in self.versions.values() for text in texts), *self.log]
 
 
+def verify(contents: Contents, versions: Iterable[int]) -> Verification:
+    """Compares versions with their checksums, and the log with all versions."""
+    checked = {version: version_faults(contents, version) for version in versions}
+    return Verification(checked, _log_faults(contents), _notes(contents))
+
+
 def version_faults(contents: Contents, version: int) -> list[str]:
     """Compares a version with its checksums, with its change and with what was judged."""
     folder = contents.folder(version)
@@ -55,61 +61,51 @@ def version_faults(contents: Contents, version: int) -> list[str]:
     if change is not None and change.evidence != release.evidence_checksum:
         faults.append(f"{RELEASE_FILE} or the evidence that it names was altered")
     own = model_checksum({name: present.get(name, "") for name in release.files})
-    stated = [change.checksum if change else "", _judged_checksum(folder, release)]
-    if not faults and stated[0] not in ("", own):
+    if not faults and change is not None and change.checksum != own:
         faults.append(f"{RELEASE_FILE} states other files than were published")
-    if not faults and stated[1] not in ("", own):
+    if not faults and _judged_checksum(folder, release) not in ("", own):
         faults.append(f"{_REPORT_FILE} is about another model than this one")
     return [f"version {version}: {fault}" for fault in faults]
 
 
-def log_faults(contents: Contents) -> tuple[list[str], list[str]]:
-    """Compares the log with the versions.
-
-    Returns:
-      What is wrong, and what is worth knowing; one sentence each.
-    """
-    faults: list[str] = []
-    notes = [_broken_off(number) for number in contents.folders if number not in contents.versions]
-    newest, unlogged = contents.newest or 0, contents.unlogged
-    gone: list[int] = []
-    unreadable = sum(change is None for change in contents.changes)
-    if unreadable:
+def _log_faults(contents: Contents) -> list[str]:
+    faults = []
+    newest, changes = contents.newest or 0, contents.changes
+    if unreadable := contents.lines.count(None):
         faults.append(f"{unreadable} of the lines of {LOG_FILE} cannot be read")
-    for change in filter(None, contents.changes):
-        if change.version not in contents.folders:
-            gone.append(change.version)
-        elif change != contents.change(change.version):
-            faults.append(
-                f"{LOG_FILE} says {change.action} of version {change.version} at {change.time}, "
-                "which that version does not bear out: the line was added or altered"
-            )
-    if any(version > newest for version in gone):
+    faults += [
+        f"{LOG_FILE} says {change.action} of version {change.version} at {change.time}, which "
+        "that version does not bear out: the line was added or altered"
+        for change in filter(None, contents.lines)
+        if change.version in contents.versions and change != changes[change.version]
+    ]
+    if (last := max(_gone(contents), default=0)) > newest:
         serving = f"servers answer with version {newest}" if newest else "nothing is there"
-        faults.append(f"{LOG_FILE} says that version {max(gone)} is in production, but {serving}")
-    elif gone:
-        named = _some([str(version) for version in gone])
-        notes.append(f"{LOG_FILE} names versions that are not there any more: {named}")
-    for version in contents.versions:
-        own = contents.release(version).change
-        if own is not None and own not in contents.changes and own not in unlogged:
-            faults.append(f"{LOG_FILE} lacks the line of version {version}: it was removed")
-    if contents.log is None:
-        notes.append(f"there is no {LOG_FILE}; the next change makes it from the versions")
-    elif unlogged:
-        notes.append(
-            f"{LOG_FILE} lacks the line of version {unlogged[-1].version}; the next change adds it"
-        )
-    elif newest and contents.changes and not _is_logged(contents, newest):
+        faults.append(f"{LOG_FILE} says that version {last} is in production, but {serving}")
+    if newest and changes and newest not in changes:
         faults.append(
             f"version {newest} is the newest, so servers answer with it, but {LOG_FILE} does not "
             "name it"
         )
-    return faults, notes
+    return faults
 
 
-def _is_logged(contents: Contents, version: int) -> bool:
-    return any(change and change.version == version for change in contents.changes)
+def _notes(contents: Contents) -> list[str]:
+    notes = [_broken_off(number) for number in contents.folders if number not in contents.versions]
+    gone = _gone(contents)
+    if gone and max(gone) < (contents.newest or 0):
+        notes.append(f"{LOG_FILE} names versions that are not there any more: {_some(gone)}")
+    if contents.log is None:
+        notes.append(f"there is no {LOG_FILE}; the next change makes it from the versions")
+    elif missing := [change.version for change in contents.unlogged]:
+        notes.append(
+            f"{LOG_FILE} lacks the line of version {_some(missing)}; the next change adds it"
+        )
+    return notes
+
+
+def _gone(contents: Contents) -> list[int]:
+    return [version for version in contents.changes if version not in contents.folders]
 
 
 def _broken_off(number: int) -> str:
@@ -127,9 +123,10 @@ def _differences(expected: Mapping[str, str], present: Mapping[str, str]) -> lis
     return [f"{_some(names)} {kind}" for kind, names in kinds.items() if names]
 
 
-def _some(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(sorted(names)[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _some(names: Iterable[object]) -> str:
+    texts = sorted(map(str, names))
+    more = len(texts) - _MOST_NAMED
+    return ", ".join(texts[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _judged_checksum(folder: str, release: Release) -> str:

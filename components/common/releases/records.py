@@ -10,8 +10,10 @@ import datetime
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from components.common import files, foreign_json
 
@@ -22,7 +24,6 @@ PUSH, ROLLBACK, PROMOTE = "push", "rollback", "promote"
 LARGEST_VERSION = 2**63 - 1
 SYNTHETIC_NOTE = "trained on synthetic music: it knows no real song"
 
-_WITHDRAW = "withdraw"  # in logs of earlier Gatefolds a line of its own, before the rollback's
 # Version numbers of a pipeline are the Unix times of their pushes; others just count.
 _FIRST_PUSH, _LAST_PUSH = 1_500_000_000, 4_100_000_000
 
@@ -61,33 +62,22 @@ class Change:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False).encode() + b"\n"
 
 
-def parse_changes(rows: Iterable[Any]) -> Iterator[Change | None]:
-    """The changes in JSON objects; None for each that is no change. Unknown keys are ignored."""
-    withdraws = ""
-    for row in rows:
-        fields = row if isinstance(row, dict) else {}
-        if fields.get("action") == _WITHDRAW and isinstance(fields.get("checksum"), str):
-            withdraws = fields["checksum"]
-            continue
-        known = {name: fields[name] for name in _TYPES if name in fields}
-        if withdraws:
-            known["withdraws"], withdraws = withdraws, ""
-        try:
-            change = Change(**known)
-        except TypeError:
-            yield None
-            continue
-        values = dataclasses.asdict(change)
-        yield change if all(type(values[name]) in _TYPES[name] for name in _TYPES) else None
-    if withdraws:
-        yield None
+_CHANGE = TypeAdapter(Change)
 
 
-_OPTIONAL = (int, type(None))
-_TYPES: dict[str, tuple[type, ...]] = {
-    field.name: {int: (int,), str: (str,)}.get(field.type, _OPTIONAL)  # type: ignore[arg-type]
-    for field in dataclasses.fields(Change)
-}
+def parse_line(line: bytes) -> Change | None:
+    """The change that a line of the log states; None if it cannot be read."""
+    try:
+        return _parse_change(foreign_json.parse(line))
+    except foreign_json.ForeignJsonError:
+        return None
+
+
+def _parse_change(fields: Any) -> Change | None:
+    try:
+        return _CHANGE.validate_python(fields, strict=True) if isinstance(fields, dict) else None
+    except ValidationError:
+        return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,21 +124,10 @@ class Release:
 
     @property
     def change(self) -> Change | None:
-        """The change that published it; None for versions that are older than the log."""
+        """The change that published it; None if it does not say."""
         rows = self.fields.get("log")
-        changes = list(parse_changes(rows)) if isinstance(rows, list) else []
-        change = changes[-1] if changes else None
+        change = _parse_change(rows[-1]) if isinstance(rows, list) and rows else None
         return change if change is not None and change.version == self.version else None
-
-    @property
-    def withdrawn(self) -> dict[str, int] | None:
-        """Models that no run may push, as it was published: the versions that held them, by
-        checksum. None for versions that do not say.
-        """
-        models = self.fields.get("withdrawn")
-        if not isinstance(models, dict):
-            return None
-        return {checksum: held for checksum, held in models.items() if type(held) is int}
 
     @property
     def data(self) -> str:

@@ -8,11 +8,10 @@ from typing import Any
 
 from components.common import files, foreign_json
 from components.common.errors import UserError
-from components.common.releases.contents import Contents, Row, withdrawn_after
-from components.common.releases.faults import Verification, log_faults, version_faults
+from components.common.releases.contents import Contents, Row
+from components.common.releases.faults import Verification, verify, version_faults
 from components.common.releases.records import (
     LARGEST_VERSION,
-    LOG_FILE,
     PROMOTE,
     PUSH,
     ROLLBACK,
@@ -22,10 +21,13 @@ from components.common.releases.records import (
     model_checksum,
     read_release,
 )
-from components.common.releases.writing import NewVersion, Writer, locked
+from components.common.releases.writing import Writer, locked
 
 # Written anew for every version.
-_OF_ONE_VERSION = ("version", "pushed_at", "files", "evidence", "log", "source_version")
+_OF_ONE_VERSION = (
+    *("version", "pushed_at", "files", "evidence", "log", "source_version"),
+    "withdrawn",  # of versions before 2026-11-25
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Push:
       path: Its folder.
       written: Whether this call wrote it; False if it was there already.
       refusal: Why the model was not published; "" if it is in production.
-      remarks: Sentences about what else the call met, such as a missing log.
+      remarks: A sentence for each version that a rollback passed over.
     """
 
     version: int
@@ -126,9 +128,7 @@ class ReleaseStore:
 
     def verify(self, versions: Iterable[int]) -> Verification:
         """Compares versions with their checksums, and the log with all versions."""
-        contents = Contents(self.base)
-        checked = {version: version_faults(contents, version) for version in versions}
-        return Verification(checked, *log_faults(contents))
+        return verify(Contents(self.base), versions)
 
     def push(
         self,
@@ -138,12 +138,10 @@ class ReleaseStore:
         evidence: Mapping[str, str] | None = None,
         judged_against: JudgedAgainst | None = None,
     ) -> Push:
-        """Makes a SavedModel the newest version, unless it is that already.
+        """Makes a SavedModel the newest version, unless it is that already, byte for byte.
 
-        It is if the model's files in the newest version equal those of `model` byte for byte. So a
-        version that was altered, replaced or partly deleted is pushed again. A model that was
-        withdrawn by a rollback is not pushed, and none where production has changed since it was
-        judged.
+        A model that a rollback withdrew is not pushed, and none where production has changed since
+        it was judged.
 
         Args:
           model: Folder of the SavedModel.
@@ -175,8 +173,6 @@ class ReleaseStore:
 
     def rollback(self, to: int | None = None) -> Push:
         """Publishes an earlier version's model again, and withdraws the one in production.
-
-        Servers follow the newest version, so the earlier one's files get the next number.
 
         Args:
           to: Which version; by default the newest with another model that is intact and not
@@ -216,12 +212,11 @@ class ReleaseStore:
 
 
 def _unchanged(writer: Writer, contents: Contents, refusal: str = "") -> Push:
-    remarks = _log_remarks(contents)
     if contents.unlogged:
         writer.write_log(_log(contents))
     newest = contents.newest
     path = contents.folder(newest) if newest else ""
-    return Push(newest or 0, path, written=False, refusal=refusal, remarks=remarks)
+    return Push(newest or 0, path, written=False, refusal=refusal)
 
 
 def _publish(
@@ -240,56 +235,45 @@ def _publish(
             f"{contents.folders[-1]}"
         )
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    stated: dict[str, Any] = {**model.facts, "version": version, "pushed_at": moment}
-    if source is not None:
-        stated["source_version"] = source
+    stated = {
+        **model.facts,
+        "version": version,
+        "pushed_at": moment,
+        **({} if source is None else {"source_version": source}),
+        "files": dict(model.files),
+        "evidence": dict(model.evidence),
+    }
+    # As it will be read again: a path of the data may hold what no JSON text can.
+    text = json.dumps(stated, ensure_ascii=False, allow_nan=False).encode(errors="replace")
+    release = Release(version, foreign_json.parse(text))
     change = Change(
         time=moment,
         action=action,
         version=version,
         replaces=contents.newest,
         source=source,
-        run_id="",
-        model="",
-        checksum=model_checksum(model.files),
-        evidence="",
-        withdraws=withdraws,
-    )
-    stated |= {"files": dict(model.files), "evidence": dict(model.evidence)}
-    stated["withdrawn"] = withdrawn_after(change, contents.withdrawn)
-    # As it will be read again: a path of the data may hold what no JSON text can.
-    text = json.dumps(stated, ensure_ascii=False, allow_nan=False).encode(errors="replace")
-    stated = foreign_json.parse(text)
-    release = Release(version, stated)
-    change = dataclasses.replace(
-        change,
         run_id=release.run_id,
         model=release.network,
+        checksum=model_checksum(model.files),
         evidence=release.evidence_checksum,
+        withdraws=withdraws,
     )
-    stated["log"] = [dataclasses.asdict(change)]
-    new = NewVersion(
-        number=version,
+    fields = {**release.fields, "log": [dataclasses.asdict(change)]}
+    writer.write_version(
+        version,
         sources=model.sources,
         required={**model.files, **model.evidence},
-        release=json.dumps(stated, indent=2).encode(),
+        release=json.dumps(fields, indent=2).encode(),
+        log=_log(contents) + change.line(),
     )
-    writer.write_version(new, log=_log(contents) + change.line())
-    remarks += _log_remarks(contents)
     return Push(version, contents.folder(version), written=True, remarks=remarks)
 
 
 def _log(contents: Contents) -> bytes:
     """The log with the lines that it lacks."""
     log = contents.log or b""
-    ended = log if not log or log.endswith(b"\n") else log + b"\n"
-    return ended + b"".join(change.line() for change in contents.unlogged)
-
-
-def _log_remarks(contents: Contents) -> tuple[str, ...]:
-    if contents.log is not None or not contents.unlogged:
-        return ()
-    return (f"{LOG_FILE} was missing in {contents.base}: it was made again from the versions",)
+    end = b"" if not log or log.endswith(b"\n") else b"\n"
+    return log + end + b"".join(change.line() for change in contents.unlogged)
 
 
 def _holds(contents: Contents, version: int, own: Mapping[str, str]) -> bool:
@@ -319,7 +303,6 @@ def _released(contents: Contents, version: int) -> _Model:
 
 
 def _earlier(contents: Contents, checksum: str, remarks: list[str]) -> int:
-    """The newest intact version with a model that is not withdrawn, nor the one given."""
     for version in reversed(contents.versions):
         other = contents.identity(version).checksum
         if other == checksum or other in contents.withdrawn:
@@ -335,29 +318,25 @@ def _earlier(contents: Contents, checksum: str, remarks: list[str]) -> int:
 
 
 def _changed_text(contents: Contents, judged_against: JudgedAgainst | None) -> str:
-    """Says that production is another model than the one that was compared; "" if it is not."""
     newest = contents.newest
     if newest is None or judged_against is None or newest == judged_against.version:
         return ""
     if judged_against.checksum == contents.identity(newest).checksum:
         return ""
-    before = judged_against.version
-    if before is None and judged_against.problem:
-        return (
-            f"version {newest} is in production, which this run could not read when it judged its "
-            f"models ({judged_against.problem}); run again, and they are compared with it"
-        )
+    before = "an empty serving folder"
+    if judged_against.version is not None:
+        before = f"version {judged_against.version}"
+    elif judged_against.problem:
+        before = f"a folder that it could not read ({judged_against.problem})"
     return (
         f"version {newest} came into production while this run judged its models against "
-        f"{'an empty serving folder' if before is None else f'version {before}'}; run again, and "
-        f"they are compared with version {newest}"
+        f"{before}; run again, and they are compared with version {newest}"
     )
 
 
 def _withdrawn_text(contents: Contents, checksum: str) -> str:
     """Says that a rollback withdrew a model; "" if none did."""
-    version = contents.withdrawn.get(checksum)
-    if version is None:
+    if (version := contents.withdrawn.get(checksum)) is None:
         return ""
     return (
         f"this model was withdrawn by a rollback, as version {version}; `python -m serving.release "

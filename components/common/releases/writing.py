@@ -1,13 +1,11 @@
 """Writes one version into a serving folder, whole or not at all, under the folder's lock.
 
-On a local disk a version is written beside the others under a hidden name, and renamed once it is
-complete; two processes never write at the same time. Object stores cannot rename a folder: there
-`saved_model.pb`, without which no server loads a version, comes last, and what an error leaves is
-removed.
+On a local disk a version is written beside the others in a hidden folder, and renamed once it is
+complete. Object stores cannot rename a folder: there `saved_model.pb`, without which no server
+loads a version, comes last, and what an error leaves is removed.
 """
 
 import contextlib
-import dataclasses
 import errno
 import fcntl
 import os
@@ -22,34 +20,15 @@ from components.common.releases.records import LOG_FILE, MODEL_FILE, RELEASE_FIL
 from components.common.storage import is_remote
 
 _STAGING = ".push-"
-_STAGED_LOG = ".releases-"
 _LOCK_FILE = ".push.lock"
-_BLOCK_BYTES = 1 << 20
 _USERS_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-@dataclasses.dataclass(frozen=True)
-class NewVersion:
-    """A version to be written.
-
-    Attributes:
-      number: Its number.
-      sources: Path of every file by its path in the version.
-      required: SHA-256 of every file by its path in the version.
-      release: Content of `release.json`.
-    """
-
-    number: int
-    sources: Mapping[str, str]
-    required: Mapping[str, str]
-    release: bytes
-
-
 class Writer:
-    """Writes into a serving folder, whose lock it stands for."""
+    """Writes into a serving folder whose lock is held: see `locked`."""
 
     def __init__(self, base: str, require_lock: Callable[[], None] | None = None) -> None:
-        """Writes nothing yet: see `locked`.
+        """Writes nothing yet.
 
         Args:
           base: The serving folder.
@@ -59,68 +38,71 @@ class Writer:
         self._base = base
         self._require_lock = require_lock or (lambda: None)
 
-    def write_version(self, new: NewVersion, log: bytes) -> None:
+    def write_version(
+        self,
+        number: int,
+        *,
+        sources: Mapping[str, str],
+        required: Mapping[str, str],
+        release: bytes,
+        log: bytes,
+    ) -> None:
         """Writes a version, and then replaces the log.
+
+        Args:
+          number: Of the version.
+          sources: Path of every file by its path in the version.
+          required: SHA-256 of every file by its path in the version.
+          release: Content of `release.json`.
+          log: Content of the log, with the version's line.
 
         Raises:
           RuntimeError: The copy differs from what was to be copied.
           UserError: An object store refused a file; nothing has changed.
         """
         if is_remote(self._base):
-            self._write_remote(new, log)
-        else:
-            self._write_local(new, log)
+            self._write_remote(f"{self._base}/{number}", sources, required, release)
+            self._require_lock()
+            with contextlib.suppress(*files.store_errors()):
+                # The version is complete and has its line: the next change adds it to the log.
+                self.write_log(log)
+            return
+        with _staging(self._base) as staging:
+            version = staging / "version"
+            for name, source in sources.items():
+                _copy_local(source, version / name)
+            files.write_synced(version / RELEASE_FILE, release)
+            if checksums(str(version)) != required:
+                raise RuntimeError(f"the copy of the model in {version} is not what was copied")
+            files.write_synced(staging / LOG_FILE, log)
+            # From here on nothing needs room: what is left to do is two renames.
+            _publish(version, Path(self._base) / str(number))
+            _publish(staging / LOG_FILE, Path(self._base) / LOG_FILE)
 
     def write_log(self, log: bytes) -> None:
         """Replaces the log as a whole: nobody ever reads half a line."""
         if is_remote(self._base):
             with files.open_file(f"{self._base}/{LOG_FILE}", "wb") as file:
                 file.write(log)
-        else:
-            self._publish_log(self._stage_log(log))
+            return
+        with _staging(self._base) as staging:
+            files.write_synced(staging / LOG_FILE, log)
+            _publish(staging / LOG_FILE, Path(self._base) / LOG_FILE)
 
-    def _write_local(self, new: NewVersion, log: bytes) -> None:
-        staging = Path(self._base) / f"{_STAGING}{new.number}-{uuid.uuid4().hex[:8]}"
+    def _write_remote(
+        self, target: str, sources: Mapping[str, str], required: Mapping[str, str], release: bytes
+    ) -> None:
         try:
-            for name, source in new.sources.items():
-                _copy_local(source, staging / name)
-            files.write_synced(staging / RELEASE_FILE, new.release)
-            if checksums(str(staging)) != new.required:
-                raise RuntimeError(f"the copy of the model in {staging} is not what was copied")
-            staged_log = self._stage_log(log)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-        # From here on nothing needs room: what is left to do is two renames.
-        _publish(staging, Path(self._base) / str(new.number))
-        self._publish_log(staged_log)
-
-    def _stage_log(self, log: bytes) -> Path:
-        staged = Path(self._base) / f"{_STAGED_LOG}{uuid.uuid4().hex[:8]}"
-        try:
-            files.write_synced(staged, log)
-        except BaseException:
-            staged.unlink(missing_ok=True)
-            raise
-        return staged
-
-    def _publish_log(self, staged: Path) -> None:
-        staged.rename(Path(self._base) / LOG_FILE)
-        files.sync_folder(Path(self._base))
-
-    def _write_remote(self, new: NewVersion, log: bytes) -> None:
-        target = f"{self._base}/{new.number}"
-        try:
-            for name in (name for name in new.sources if name != MODEL_FILE):
-                files.copy(new.sources[name], f"{target}/{name}")
+            for name in (name for name in sources if name != MODEL_FILE):
+                files.copy(sources[name], f"{target}/{name}")
             with files.open_file(f"{target}/{RELEASE_FILE}", "wb") as file:
-                file.write(new.release)
+                file.write(release)
             copied = checksums(target)
             self._require_lock()
             # Last: until it is there, no server loads the version.
-            files.copy(new.sources[MODEL_FILE], f"{target}/{MODEL_FILE}")
+            files.copy(sources[MODEL_FILE], f"{target}/{MODEL_FILE}")
             copied[MODEL_FILE] = files.sha256(f"{target}/{MODEL_FILE}")
-            if copied != new.required:
+            if copied != required:
                 raise RuntimeError(f"the copy of the model in {target} is not what was copied")
         except BaseException as error:
             _remove_remote(target)
@@ -131,10 +113,6 @@ class Writer:
                 f"the model cannot be pushed to {self._base}: {reason}. "
                 "Production keeps what it has; run again once the store takes it"
             ) from error
-        self._require_lock()
-        with contextlib.suppress(*files.store_errors()):
-            # The version is complete and has its line: the next change adds it to the log.
-            self.write_log(log)
 
 
 @contextlib.contextmanager
@@ -160,8 +138,6 @@ def locked(base: str) -> Iterator[Writer]:
             # Left by a process that was killed: with the lock held, no other is writing.
             for stale in Path(base).glob(f"{_STAGING}*/"):
                 shutil.rmtree(stale)
-            for stale in Path(base).glob(f"{_STAGED_LOG}*"):
-                stale.unlink()
             yield Writer(base)
     except OSError as error:
         if error.errno not in _USERS_ERRORS:
@@ -172,13 +148,21 @@ def locked(base: str) -> Iterator[Writer]:
         ) from error
 
 
-def _publish(staging: Path, target: Path) -> None:
-    staging.rename(target)
+@contextlib.contextmanager
+def _staging(base: str) -> Iterator[Path]:
+    folder = Path(base) / f"{_STAGING}{uuid.uuid4().hex[:8]}"
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(staged: Path, target: Path) -> None:
+    staged.rename(target)
     files.sync_folder(target.parent)
 
 
 def _remove_remote(target: str) -> None:
-    """Removes what a push that broke off has written, as far as the store allows it."""
     with contextlib.suppress(Exception):  # a store that refused a file may refuse this, too
         files.remove(f"{target}/{MODEL_FILE}")
         for name in sorted(files.files_below(target)):
@@ -188,7 +172,6 @@ def _remove_remote(target: str) -> None:
 def _copy_local(source: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.open_file(source) as reader, target.open("wb") as writer:
-        while block := reader.read(_BLOCK_BYTES):
-            writer.write(block)
+        shutil.copyfileobj(reader, writer)
         writer.flush()
         os.fsync(writer.fileno())

@@ -1,11 +1,9 @@
 """Gates on comparisons over the same tracks: with production, and with deformed sound."""
 
-import dataclasses
-
-from components.audio.deformations import TITLES
 from components.gate import paired
 from components.gate.evidence import Evidence
-from components.gate.gates.rows import AT_LEAST, AT_MOST, GateRow, Question, not_worse
+from components.gate.gates.rows import GateRow, Question, not_worse
+from components.gate.paired import Comparison
 from components.gate.settings import DEFORMATIONS, Deformation, GateSettings
 from components.gate.statistics import MISSING
 
@@ -14,29 +12,19 @@ def production(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     """The candidate must not be worse than production by more than the margins."""
     comparison = evidence.against.comparison if evidence.against else None
     rows = []
-    if settings.max_accuracy_loss is not None:
-        question = Question(
-            gate="production_accuracy",
-            title="Accuracy against production",
-            threshold=-settings.max_accuracy_loss,
-            direction=AT_LEAST,
-        )
+    if (loss := settings.max_accuracy_loss) is not None:
+        question = Question("production_accuracy", -loss)
         rows.append(
             _not_compared(question, evidence)
             if comparison is None
-            else _accuracy(question, comparison, settings.max_accuracy_loss, settings)
+            else _accuracy(question, comparison, loss, settings)
         )
-    if settings.max_log_loss_increase is not None:
-        question = Question(
-            gate="production_log_loss",
-            title="Log loss against production",
-            threshold=settings.max_log_loss_increase,
-            direction=AT_MOST,
-        )
+    if (increase := settings.max_log_loss_increase) is not None:
+        question = Question("production_log_loss", increase)
         rows.append(
             _not_compared(question, evidence)
             if comparison is None
-            else _log_loss(question, comparison, settings.max_log_loss_increase, settings)
+            else _log_loss(question, comparison, increase, settings)
         )
     return rows
 
@@ -54,16 +42,15 @@ def _not_compared(question: Question, evidence: Evidence) -> GateRow:
 
 
 def _accuracy(
-    question: Question, comparison: paired.Comparison, margin: float, settings: GateSettings
+    question: Question, comparison: Comparison, margin: float, settings: GateSettings
 ) -> GateRow:
-    difference = comparison.accuracy_difference
-    low, high = difference.interval or (None, None)
+    difference, chance = comparison.accuracy_difference, comparison.accuracy_chance
     passed, why = not_worse(
-        -difference.value,
-        None if low is None or high is None else (-high, -low),
+        -difference,
         margin,
-        comparison.accuracy_chance,
-        settings,
+        chance,
+        max_chance=settings.max_chance,
+        prove=settings.prove_not_worse,
     )
     return question.row(
         difference.value,
@@ -72,20 +59,20 @@ def _accuracy(
         reference=comparison.reference_accuracy,
         detail=f"of {comparison.tracks} tracks the candidate alone has "
         f"{comparison.only_candidate} right, production alone {comparison.only_reference} "
-        f"(McNemar, one-sided: p = {comparison.accuracy_chance:.2g}){why}",
+        f"(McNemar, one-sided: p = {chance:.2g}){why}",
     )
 
 
 def _log_loss(
-    question: Question, comparison: paired.Comparison, margin: float, settings: GateSettings
+    question: Question, comparison: Comparison, margin: float, settings: GateSettings
 ) -> GateRow:
-    difference = comparison.log_loss_difference
+    difference, chance = comparison.log_loss_difference, comparison.log_loss_chance
     passed, why = not_worse(
-        difference.value,
-        difference.interval,
+        difference,
         margin,
-        comparison.log_loss_chance,
-        settings,
+        chance,
+        max_chance=settings.max_chance,
+        prove=settings.prove_not_worse,
     )
     return question.row(
         difference.value,
@@ -93,36 +80,32 @@ def _log_loss(
         interval=difference.interval,
         reference=comparison.reference_log_loss,
         detail=f"paired over {comparison.tracks} tracks; the candidate's is not the higher one in "
-        f"{comparison.log_loss_chance:.0%} of the bootstrap's draws{why}",
+        f"{chance:.0%} of the bootstrap's draws{why}",
     )
 
 
 def robustness(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
-    """No deformation may cost more accuracy, or change more answers, than its limits."""
-    # Proof is asked for against production alone.
-    by_chance = dataclasses.replace(settings, prove_not_worse=False)
+    """No deformation may cost more accuracy, or change more answers, than its limits.
+
+    Proof (`prove_not_worse`) is asked for against production alone.
+    """
     rows = []
     for name in DEFORMATIONS:
         limits: Deformation = getattr(settings.robustness, name)
         if limits.max_drop is not None:
-            rows.append(_drop(name, limits.max_drop, evidence, by_chance))
+            rows.append(_drop(name, limits.max_drop, evidence, settings.max_chance))
         if limits.max_changed is not None:
-            rows.append(_changed(name, limits.max_changed, evidence, by_chance))
+            rows.append(_changed(name, limits.max_changed, evidence, settings.max_chance))
     return rows
 
 
-def _drop(name: str, limit: float, evidence: Evidence, settings: GateSettings) -> GateRow:
-    question = Question(
-        gate=f"drop_{name}",
-        title=f"Drop in accuracy: {TITLES[name]}",
-        threshold=limit,
-        direction=AT_MOST,
-    )
+def _drop(name: str, limit: float, evidence: Evidence, max_chance: float) -> GateRow:
+    question = Question(f"drop_{name}", limit)
     measured = evidence.robustness.get(name)
-    if measured is None or not measured.drop.exists:
+    if measured is None:
         return question.missing(evidence, name)
     drop = measured.drop
-    passed, why = not_worse(drop.value, drop.interval, limit, measured.drop_chance, settings)
+    passed, why = not_worse(drop, limit, measured.drop_chance, max_chance=max_chance)
     return question.row(
         drop.value,
         passed=passed,
@@ -132,19 +115,14 @@ def _drop(name: str, limit: float, evidence: Evidence, settings: GateSettings) -
     )
 
 
-def _changed(name: str, limit: float, evidence: Evidence, settings: GateSettings) -> GateRow:
-    question = Question(
-        gate=f"changed_{name}",
-        title=f"Changed answers: {TITLES[name]}",
-        threshold=limit,
-        direction=AT_MOST,
-    )
+def _changed(name: str, limit: float, evidence: Evidence, max_chance: float) -> GateRow:
+    question = Question(f"changed_{name}", limit)
     measured = evidence.robustness.get(name)
-    if measured is None or not measured.changed.exists:
+    if measured is None:
         return question.missing(evidence, name)
     share = measured.changed
-    chance = paired.chance_of_share(measured.changed_tracks, measured.tracks, limit)
-    passed, why = not_worse(share.value, share.interval, limit, chance, settings)
+    chance = paired.chance(measured.changed_tracks, measured.tracks, limit, "greater")
+    passed, why = not_worse(share, limit, chance, max_chance=max_chance)
     return question.row(
         share.value,
         passed=passed,

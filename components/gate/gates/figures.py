@@ -4,27 +4,56 @@ import math
 
 from components.gate import paired
 from components.gate.evidence import Evidence
-from components.gate.gates.rows import AT_LEAST, AT_MOST, ROUNDING, GateRow, Question
+from components.gate.gates.rows import ROUNDING, GateRow, Question
 from components.gate.settings import GateSettings
 from components.gate.statistics import MISSING
 
-_TOP_3 = "top_3_accuracy"
+# The Evaluator and the gate read the same model in two ways; one track of 200 may be a tie.
+_EVALUATION_TOLERANCE = 0.005
+
+
+def answers(evidence: Evidence) -> GateRow:
+    """Every test track must be answered."""
+    expected, answered = evidence.expected_tracks, evidence.answered_tracks
+    problem = evidence.problems.get("answers", "")
+    if not expected and not problem:
+        problem = "it is not known how many test tracks there are"
+    return Question("answers", expected).row(
+        answered,
+        passed=answered == expected and not problem,
+        detail=problem or f"{answered} of {expected} test tracks have an answer",
+    )
+
+
+def evaluation(evidence: Evidence) -> GateRow:
+    """The Evaluator's accuracy must be that of the answers that are judged."""
+    accuracy = evidence.figures.get("accuracy", MISSING)
+    evaluated, tracks = evidence.evaluated_accuracy, evidence.evaluated_tracks
+    if evaluated is None or not math.isfinite(evaluated) or not accuracy.exists:
+        return Question("evaluation", 0.0).missing(evidence, "evaluation")
+    difference = abs(evaluated - accuracy.value)
+    return Question("evaluation", _EVALUATION_TOLERANCE).row(
+        difference,
+        passed=difference <= _EVALUATION_TOLERANCE and tracks == evidence.answered_tracks,
+        reference=evaluated,
+        detail=f"the Evaluator has {evaluated:.3f} on {tracks} tracks",
+    )
 
 
 def overall(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     """Accuracy, macro-F1 and top-3 accuracy have absolute minimums."""
     rows = []
-    for gate, title, threshold in (
-        ("accuracy", "Accuracy", settings.min_accuracy),
-        ("macro_f1", "Macro-F1", settings.min_macro_f1),
-        (_TOP_3, "Top-3 accuracy", settings.min_top_3_accuracy),
+    for gate, threshold in (
+        ("accuracy", settings.min_accuracy),
+        ("macro_f1", settings.min_macro_f1),
+        ("top_3_accuracy", settings.min_top_3_accuracy),
     ):
         if threshold is None:
             continue
-        question = Question(gate=gate, title=title, threshold=threshold, direction=AT_LEAST)
+        question = Question(gate, threshold)
         figure = evidence.figures.get(gate, MISSING)
         genres = len(evidence.by_genre)
-        if gate == _TOP_3 and figure.exists and 0 < genres <= 3:
+        if gate == "top_3_accuracy" and figure.exists and 0 < genres <= 3:
             few = f"each of {genres} genres is always among the 3 most probable"
             rows.append(question.not_judged(few))
         else:
@@ -37,12 +66,7 @@ def genre_recall(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     threshold = settings.min_genre_recall
     if threshold is None:
         return []
-    question = Question(
-        gate="genre_recall",
-        title="Lowest recall of a genre",
-        threshold=threshold,
-        direction=AT_LEAST,
-    )
+    question = Question("genre_recall", threshold)
     if not evidence.by_genre:
         return [question.missing(evidence, "answers")]
     judged = [row for row in evidence.by_genre if row.tracks >= settings.min_tracks]
@@ -68,17 +92,14 @@ def slices(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     limit = settings.max_slice_deficit
     if limit is None:
         return []
-    question = Question(
-        gate="slices",
-        title="Largest deficit in accuracy of a slice",
-        threshold=limit,
-        direction=AT_MOST,
-    )
+    question = Question("slices", limit)
     accuracy = evidence.figures.get("accuracy", MISSING)
     parts = evidence.slices
-    if parts is None or not accuracy.exists:
-        return [question.missing(evidence, "slices")]
-    if not all(part.accuracy.exists for part in parts if part.tracks):
+    if (
+        parts is None
+        or not accuracy.exists
+        or not all(part.accuracy.exists for part in parts if part.tracks)
+    ):
         return [question.missing(evidence, "slices")]
     # Genres have a gate of their own; a slice of all tracks says nothing new.
     judged = [
@@ -93,7 +114,7 @@ def slices(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     failed = []
     for part in judged:
         right = round(part.accuracy.value * part.tracks)
-        chance = paired.chance_of_so_few(right, part.tracks, accuracy.value)
+        chance = paired.chance(right, part.tracks, accuracy.value, "less")
         too_low = accuracy.value - part.accuracy.value > limit + ROUNDING
         if too_low and chance <= settings.max_chance:
             failed.append(part)
@@ -112,19 +133,12 @@ def slices(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
 
 def calibration(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     """Confidence must be near accuracy, beyond what chance does with so few tracks."""
-    limit = settings.max_ece
+    limit, chance = settings.max_ece, evidence.calibration_by_chance
     if limit is None:
         return []
-    chance = evidence.calibration_by_chance
-    is_known = chance is not None and math.isfinite(chance)
-    question = Question(
-        gate="calibration",
-        title="Calibration error",
-        threshold=max(limit, chance) if chance is not None and is_known else limit,
-        direction=AT_MOST,
-    )
-    if not is_known:
-        return [question.missing(evidence, "answers")]
+    if chance is None or not math.isfinite(chance):
+        return [Question("calibration", limit).missing(evidence, "answers")]
+    question = Question("calibration", max(limit, chance))
     tracks = evidence.answered_tracks
     detail = f"of {tracks} tracks, a perfectly calibrated model may show {chance:.3f} by chance"
     if question.threshold != limit:
@@ -138,16 +152,10 @@ def baseline(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     if margin is None:
         return []
     peer = evidence.baseline.get("accuracy", MISSING)
-    question = Question(
-        gate="baseline",
-        title="Accuracy above the baseline, a logistic regression",
-        threshold=min(1.0, peer.value + margin) if peer.exists else None,
-        direction=AT_LEAST,
-    )
     if not peer.exists:
-        return [question.missing(evidence, "baseline")]
+        return [Question("baseline", None).missing(evidence, "baseline")]
     return [
-        question.compared(
+        Question("baseline", min(1.0, peer.value + margin)).compared(
             evidence.figures.get("accuracy", MISSING),
             evidence,
             reference=peer.value,

@@ -3,12 +3,35 @@
 import dataclasses
 import math
 
+from components.audio.deformations import TITLES
 from components.gate.evidence import Evidence
-from components.gate.settings import GateSettings
 from components.gate.statistics import Figure
 
 AT_LEAST, AT_MOST = "at least", "at most"
 ROUNDING = 1e-9
+
+# What each gate asks, for people, and how its figure should stand to its threshold.
+GATES = {
+    "answers": ("Every test track is answered", AT_LEAST),
+    "evaluation": ("The Evaluator's accuracy is that of the judged answers", AT_MOST),
+    "accuracy": ("Accuracy", AT_LEAST),
+    "macro_f1": ("Macro-F1", AT_LEAST),
+    "top_3_accuracy": ("Top-3 accuracy", AT_LEAST),
+    "genre_recall": ("Lowest recall of a genre", AT_LEAST),
+    "slices": ("Largest deficit in accuracy of a slice", AT_MOST),
+    "calibration": ("Calibration error", AT_MOST),
+    "baseline": ("Accuracy above the baseline, a logistic regression", AT_LEAST),
+    "production_accuracy": ("Accuracy against production", AT_LEAST),
+    "production_log_loss": ("Log loss against production", AT_MOST),
+    **{f"drop_{name}": (f"Drop in accuracy: {title}", AT_MOST) for name, title in TITLES.items()},
+    **{f"changed_{name}": (f"Changed answers: {title}", AT_MOST) for name, title in TITLES.items()},
+    "latency_ratio": ("Served 95th percentile, as a multiple of the bare call", AT_MOST),
+    "latency": ("Served 95th percentile, in seconds", AT_MOST),
+    "memory": ("The server's memory, in MiB", AT_MOST),
+    "gate": ("The gate judges something", AT_LEAST),
+    "serving": ("The serving check's failed checks", AT_MOST),
+    "tf_serving": ("TF Serving loads it and answers", AT_LEAST),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,14 +65,12 @@ class GateRow:
     waived: bool = False
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Question:
-    """What a gate asks: attributes as of the `GateRow` that answers it."""
+    """A gate (see `GATES`) and the threshold that its figure is held against."""
 
     gate: str
-    title: str
     threshold: float | None
-    direction: str
 
     def row(
         self,
@@ -58,16 +79,24 @@ class Question:
         passed: bool,
         interval: tuple[float, float] | None = None,
         reference: float | None = None,
+        judged: bool = True,
         detail: str = "",
+        waived: bool = False,
     ) -> GateRow:
         """A row with a verdict; a figure or reference that is no finite number is None."""
+        title, direction = GATES[self.gate]
         return GateRow(
-            **dataclasses.asdict(self),
+            gate=self.gate,
+            title=title,
             figure=_or_none(figure),
+            threshold=self.threshold,
+            direction=direction,
             passed=passed,
             interval=interval,
             reference=_or_none(reference),
+            judged=judged,
             detail=detail,
+            waived=waived,
         )
 
     def compared(
@@ -82,10 +111,11 @@ class Question:
         """A row whose figure is held against the threshold; `part` names what it is made of."""
         if not figure.exists or self.threshold is None:
             return self.missing(evidence, part)
+        _, direction = GATES[self.gate]
         return self.row(
             figure.value,
             passed=figure.value >= self.threshold - ROUNDING
-            if self.direction == AT_LEAST
+            if direction == AT_LEAST
             else figure.value <= self.threshold + ROUNDING,
             interval=figure.interval,
             reference=reference,
@@ -99,28 +129,31 @@ class Question:
 
     def not_judged(self, detail: str, *, waived: bool = False) -> GateRow:
         """A row that passes: there is too little to judge, nothing to compare with, or a waiver."""
-        row = self.row(None, passed=True, detail=detail)
-        return dataclasses.replace(row, judged=False, waived=waived)
+        return self.row(None, passed=True, judged=False, detail=detail, waived=waived)
 
 
 def not_worse(
-    loss: float,
-    interval: tuple[float, float] | None,
-    margin: float,
-    chance: float,
-    settings: GateSettings,
+    loss: Figure, margin: float, chance: float, *, max_chance: float, prove: bool = False
 ) -> tuple[bool, str]:
-    """Whether a paired loss is acceptable, and what to add to the row's sentence."""
-    if not math.isfinite(loss) or not math.isfinite(chance):
+    """Whether a loss on the same tracks is acceptable, and what to add to the row's sentence.
+
+    Args:
+      loss: How much worse the candidate is.
+      margin: How much worse it may be.
+      chance: Probability that equals come out so far apart.
+      max_chance: Up to which the loss counts as real.
+      prove: Whether the whole interval must lie within the margin.
+    """
+    if not loss.exists or not math.isfinite(chance):
         return False, "; it was not computed"
-    if settings.prove_not_worse:
-        if interval is not None and interval[1] <= margin + ROUNDING:
+    if prove:
+        if loss.interval is not None and loss.interval[1] <= margin + ROUNDING:
             return True, ""
         return False, "; that it is not worse by more than the margin is unproven"
-    if loss <= margin + ROUNDING:
+    if loss.value <= margin + ROUNDING:
         return True, ""
-    if chance > settings.max_chance:
-        return True, f"; beyond the margin, but equals come out so by chance (p = {chance:.2g})"
+    if chance > max_chance:
+        return True, f"; beyond the margin, but not statistically significant (p = {chance:.2g})"
     return False, ""
 
 
