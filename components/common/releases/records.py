@@ -68,14 +68,7 @@ _CHANGE = TypeAdapter(Change)
 def parse_line(line: bytes) -> Change | None:
     """The change that a line of the log states; None if it cannot be read."""
     try:
-        return _parse_change(foreign_json.parse(line))
-    except foreign_json.ForeignJsonError:
-        return None
-
-
-def _parse_change(fields: Any) -> Change | None:
-    try:
-        return _CHANGE.validate_python(fields, strict=True) if isinstance(fields, dict) else None
+        return _CHANGE.validate_json(line, strict=True)
     except ValidationError:
         return None
 
@@ -126,7 +119,9 @@ class Release:
     def change(self) -> Change | None:
         """The change that published it; None if it does not say."""
         rows = self.fields.get("log")
-        change = _parse_change(rows[-1]) if isinstance(rows, list) and rows else None
+        change = (
+            parse_line(json.dumps(rows[-1]).encode()) if isinstance(rows, list) and rows else None
+        )
         return change if change is not None and change.version == self.version else None
 
     @property
