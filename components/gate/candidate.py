@@ -87,6 +87,7 @@ def read(
     )
     clean = part("answers", lambda: _clean_answers(uri("answers"), genres))
     if clean is None:
+        problems.update(dict.fromkeys(DEFORMATIONS, problems["answers"]))
         return known
     peer = {}
     if baseline is None:

@@ -44,6 +44,9 @@ class World:
         self.folder = folder
         self.examples = tone_world.write_examples(folder / "examples")
         self.ingest_report = tone_world.ingest_report(folder / "ingest")
+        self.statistics = artifact(standard_artifacts.ExampleStatistics, folder / "statistics")
+        (folder / "statistics" / "Split-train").mkdir()
+        (folder / "statistics" / "Split-train" / "FeatureStats.pb").touch()
         self.deformed = self._deformed_examples()
         self.baseline = self._baseline()
         self._good_check: dict | None = None

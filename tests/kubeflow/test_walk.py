@@ -256,7 +256,7 @@ def test_the_walk_leaves_the_record_that_a_local_run_leaves(world):
         assert bool(client.get_metric_history(tracked.info.run_id, "loss")) == trained
         assert "test_track_accuracy_low" in tracked.data.metrics
         pictures = {file.path for file in client.list_artifacts(tracked.info.run_id)}
-        assert pictures == {"confusion_matrix.png", "reliability.png"}
+        assert pictures == {"confusion_matrix.png"}
     record = run.output("runrecorder", "record")
     content = json.loads(Path(record.uri, "record.json").read_text())
     assert (content["run_id"], content["error"]) == (run.run_id, "")

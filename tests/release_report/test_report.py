@@ -12,14 +12,12 @@ import pytest
 import soundfile
 import yaml
 
-from components.common.published_report import MARKER
 from components.release_report import charts, formats, model_card, page, sounds
 from components.release_report.evidence import Evidence
 from components.release_report.mistakes import worst
-from components.release_report.model_card import escape_markdown
 from tests.conftest import chord
 from tests.release_report.conftest import waive
-from tests.release_report.world import AUDIO, GENRES, HOSTILE, MODELS, RUN, judge, make_answers
+from tests.release_report.world import AUDIO, GENRES, HOSTILE, MODELS, judge, make_answers
 
 MEGABYTE = 1 << 20
 
@@ -41,20 +39,12 @@ def test_the_report_is_a_page_a_json_and_a_card(released):
     )
 
 
-def test_the_page_has_its_place_for_the_outcome_once(released):
-    assert read(released).count(MARKER) == 1
-
-
 def test_names_are_shown_as_text(released):
     text = read(released)
     assert HOSTILE not in text and "onerror=alert(1)&gt;" in text
     assert "rock &#34;n&#34; roll" in text and "drum &amp; bass" in text
     card = read(released, "model_card.md")
     assert HOSTILE not in card and r"métal\|noir" in card
-
-
-def test_markdown_is_escaped():
-    assert escape_markdown("a|b [x](y)\n<b>") == r"a\|b \[x\]\(y\) &lt;b&gt;"
 
 
 def test_the_page_is_small_and_holds_no_address(released):
@@ -80,11 +70,6 @@ def test_six_sounds_of_a_whole_clip_leave_the_page_small():
     one = sounds.of_samples(chord(0, AUDIO), AUDIO)
     assert one.seconds == 30
     assert 6 * (len(one.mp3) + len(one.spectrogram)) < 2 * MEGABYTE
-
-
-def test_tracks_that_are_not_there_are_left_out(world):
-    read_sounds = sounds.read(f"{world.folder}/examples", ["blues.00000", "nobody.00000"], AUDIO)
-    assert set(read_sounds) == {"blues.00000"}
 
 
 def test_the_most_confident_mistake_comes_first():
@@ -219,7 +204,7 @@ def test_figures_have_three_digits_and_a_real_minus(value, text):
 
 def test_the_page_says_what_the_run_was_made_of(released):
     text = read(released)
-    for part in ("c9e6de4a1b2c", "tensorflow", "split seed", "acoustic fingerprint", "not audio"):
+    for part in ("c9e6de4a1b2c", "tensorflow", "split seed", "17 pairs", "not audio"):
         assert part in text
     assert "synthetic music" not in text
 
@@ -259,31 +244,3 @@ def test_points_of_the_reliability_diagram_are_where_their_figures_are():
     drawn = charts.reliability({"before": None, "after": {"bins": [one]}}, label="x")
     assert 'class="dot-after" cx="195.0" cy="10.0"' in drawn
     assert "dot-before" not in drawn
-
-
-def test_the_parameters_of_the_node_are_those_that_the_executor_reads():
-    from tfx.types import channel_utils, standard_artifacts
-
-    from components.common.artifacts import Report
-    from components.release_report.component import ReleaseReport
-
-    def channel(kind):
-        return channel_utils.as_channel([kind()])
-
-    node = ReleaseReport(
-        judgement=channel(Report),
-        selection=channel(Report),
-        answers={"cnn": channel(Report)},
-        model_runs={"cnn": channel(standard_artifacts.ModelRun)},
-        examples=channel(standard_artifacts.Examples),
-        ingest_report=channel(Report),
-        facts=RUN["facts"],
-        audio=AUDIO,
-        data_fingerprint="c0ffee",
-    )
-    assert set(node.inputs) == {
-        *("judgement", "selection", "examples", "ingest_report"),
-        *("answers_cnn", "model_run_cnn"),
-    }
-    run = json.loads(node.exec_properties["run"])
-    assert set(run) == set(RUN) and run["facts"] == RUN["facts"]

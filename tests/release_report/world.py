@@ -18,16 +18,12 @@ from components.audio.settings import AudioSettings
 from components.common import answers, raw_examples
 from components.common.artifacts import Report
 from components.common.calibration import Calibration, Figures
-from components.common.metrics import Scores
 from components.common.raw_examples import RawTrack
 from components.gate import paired, statistics
 from components.gate import report as gate_report
-from components.gate.candidate import Candidate
-from components.gate.comparison import Reference
 from components.gate.evidence import Against, Evidence, Slice
 from components.gate.gates.rows import AT_LEAST, AT_MOST, GateRow
 from components.gate.production import Production
-from components.gate.report import Judged
 from components.gate.settings import GateSettings
 from components.gate.statistics import Figure
 from components.release_report.executor import Executor
@@ -91,21 +87,29 @@ def _judgement(failing: tuple[tuple[str, tuple[str, ...]], ...], seed: int) -> s
         tracks={"train": 44, "validation": 14, "test": TRACKS},
         baseline=make_answers("lstm", seed=seed),
         baseline_validation=make_answers("ann", seed=seed),
-        base=Reference(
-            Production(1795, "/serving/1795", model="cnn", checksum="c" * 64, genres=GENRES),
-            make_answers("cnn", seed=seed),
+        production=Production(
+            version=1795,
+            path="/serving/1795",
+            model="cnn",
+            checksum="c" * 64,
+            genres=GENRES,
+            answers=make_answers("cnn", seed=seed),
         ),
         leakage={
-            "method": "acoustic fingerprint",
-            "pairs": [
-                {"track_id": "blues.00001", "other": f"{HOSTILE}.00005", "similarity": 0.97},
+            "pairs": 17,
+            "across_splits": 1,
+            "near_duplicates": [
+                {"first": "blues.00001", "second": f"{HOSTILE}.00005", "similarity": 0.97},
             ],
         },
     )
+    for name, skill in MODELS.items():
+        figures = {"accuracy": skill / 3, "loss": 2 - skill / 3, "tracks": 14}
+        content["models"][name]["validation"] = figures
     return json.dumps(content)
 
 
-def _judged(name: str, failing: tuple[str, ...], *, seed: int) -> Judged:
+def _judged(name: str, failing: tuple[str, ...], *, seed: int) -> tuple[Evidence, list[GateRow]]:
     evidence = _evidence(name, seed)
     figures = evidence.figures
     accuracy = figures["accuracy"]
@@ -125,15 +129,7 @@ def _judged(name: str, failing: tuple[str, ...], *, seed: int) -> Judged:
         "interval": None,
     }
     rows = [dataclasses.replace(row, **missed) if row.gate in failing else row for row in rows]
-    candidate = Candidate(
-        name,
-        checksum=name.encode().hex().ljust(64, "0"),
-        answers=make_answers(name, seed=seed),
-        validation=Scores(MODELS[name] / 3, MODELS[name] / 3, 2 - MODELS[name] / 3),
-        validation_tracks=14,
-        calibration=Calibration(0.62, 14, Figures(0.3, 1.2), Figures(0.2, 0.8)),
-    )
-    return Judged(candidate, evidence, rows, least_tracks=10)
+    return evidence, rows
 
 
 @functools.cache
@@ -142,6 +138,10 @@ def _evidence(name: str, seed: int) -> Evidence:
     figures = statistics.overall(clean.probabilities, clean.labels)
     loudness = Slice("loudness", "quiet (under -25 dBFS)", 5, Figure(0.6, (0.2, 0.9)))
     return Evidence(
+        name=name,
+        checksum=name.encode().hex().ljust(64, "0"),
+        answers=clean,
+        temperature=Calibration(0.62, 14, Figures(0.3, 1.2), Figures(0.2, 0.8)),
         figures=figures,
         by_genre=statistics.by_genre(clean.probabilities, clean.labels, GENRES),
         slices=[loudness, Slice("source_sample_rate", "44100 Hz", TRACKS, figures["accuracy"])],
@@ -219,12 +219,6 @@ class World:
                 f"answers_{model}": [artifact(Report, self.folder / f"answers_{model}")]
                 for model in MODELS
             },
-            **{
-                f"model_run_{model}": [
-                    artifact(standard_artifacts.ModelRun, self.folder / f"model_run_{model}")
-                ]
-                for model in MODELS
-            },
         }
 
     def _json(self, path: str, content: Any) -> None:
@@ -235,8 +229,6 @@ class World:
     def _write_answers(self) -> None:
         for model in MODELS:
             answers.write(str(self.folder / f"answers_{model}"), answers.CLEAN, make_answers(model))
-            if model != "ensemble":
-                self._json(f"model_run_{model}/history.json", HISTORY)
         counts = {"train": 4, "validation": 2, "test": 1}
         self._json(
             "ingest/report.json",
@@ -275,18 +267,6 @@ def artifact(kind: Any, uri: Path) -> Any:
     return made
 
 
-_EPOCHS = np.arange(1, 25)
-HISTORY = {
-    "best_epoch": 17,
-    "seconds": 34.5,
-    "epochs": {
-        "accuracy": (1 - 0.9 * np.exp(-_EPOCHS / 6)).tolist(),
-        "val_window_accuracy": (0.6 - 0.5 * np.exp(-_EPOCHS / 7)).tolist(),
-        "val_track_accuracy": (0.7 - 0.6 * np.exp(-_EPOCHS / 8)).tolist(),
-        "loss": (2.3 * np.exp(-_EPOCHS / 7)).tolist(),
-        "val_track_loss": (1.1 + 1.2 * np.exp(-_EPOCHS / 5)).tolist(),
-    },
-}
 RUN = {
     "models": list(MODELS),
     "facts": {

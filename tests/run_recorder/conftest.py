@@ -3,12 +3,14 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -40,6 +42,7 @@ JUDGEMENT = {
         name: {
             "blessed": False,
             "checksum": "0f" * 32,
+            "validation": {"accuracy": 0.5, "loss": None},
             "figures": {"ece": {"value": 0.125}, "brier": {"value": None}},
             "gates": [
                 {
@@ -126,6 +129,20 @@ def branch(tmp_path, evaluation) -> Branch:
         model_run_uri=str(folder),
         evaluation_uri=evaluation,
     )
+
+
+@pytest.fixture(scope="package")
+def empty_store(tmp_path_factory) -> Path:
+    """MLflow's database, which takes seconds to make."""
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{database}").search_experiments()
+    return database
+
+
+@pytest.fixture
+def store(empty_store, tmp_path) -> str:
+    shutil.copy(empty_store, tmp_path)
+    return f"sqlite:///{tmp_path}/mlflow.db"
 
 
 def free_port() -> int:

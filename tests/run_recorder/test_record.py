@@ -63,11 +63,6 @@ def log_epoch(live: LiveMetrics, epoch: int) -> None:
     live.on_epoch_end(epoch, {name: values[epoch] for name, values in HISTORY["epochs"].items()})
 
 
-@pytest.fixture
-def store(tmp_path) -> str:
-    return f"sqlite:///{tmp_path}/mlflow.db"
-
-
 def test_a_cached_branch_is_a_run_below_the_pipelines_run(branch, store, tmp_path):
     remarks.write(branch.model_run_uri, ["cnn has learnt nothing", "and says so"])
     assert write_record(store, branch) == []
@@ -85,7 +80,7 @@ def test_a_cached_branch_is_a_run_below_the_pipelines_run(branch, store, tmp_pat
     assert curve(store, cnn, "val_track_accuracy") == [(1, 0.1), (2, 0.4), (3, 0.3)]
     client = mlflow.MlflowClient(store)
     pictures = {file.path for file in client.list_artifacts(cnn.info.run_id)}
-    assert pictures == {"confusion_matrix.png", "reliability.png"}
+    assert pictures == {"confusion_matrix.png"}
     assert parent.data.tags["pushed_to"] == "/serving/genre/1"
     assert parent.data.params["models"] == "cnn"
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
@@ -223,10 +218,10 @@ def test_a_server_that_is_down_for_a_while_stops_no_training(branch, tmp_path, m
 def a_server_that_takes_no_path_of_this_machine_gets_the_files(uri: str, folder: Path) -> None:
     folder.mkdir()
     (folder / "saved_model.pb").write_bytes(b"a model")
-    candidate = registry.Candidate("cnn", str(folder), "a" * 64, blessed=True)
     for run_id in (RUN, "the next run"):
         runs = PipelineRuns(uri, experiment="gatefold", run_id=run_id)
-        registry.register(runs, "genre", [candidate], PUSHED, tags={})
+        sources = {"cnn": str(folder)}
+        registry.register(runs, "genre", JUDGEMENT, PUSHED, sources=sources, tags={})
     client = mlflow.MlflowClient(uri)
     (version,) = client.search_model_versions("name = 'genre'")
     uploaded = client.download_artifacts(version.run_id, "model/saved_model.pb")
@@ -314,7 +309,7 @@ def test_without_its_store_the_node_ends_well_and_says_so_and_the_next_run_catch
         "the runs of the pipeline and its branches",
         "the release report",
         "the gate's verdicts",
-        "versions of the registered model genre and its aliases",
+        "versions of the registered model genre and its alias",
     ]
     assert "no complete record" in caplog.text
     # What needs no store is done all the same.
@@ -324,8 +319,8 @@ def test_without_its_store_the_node_ends_well_and_says_so_and_the_next_run_catch
     assert again.get_string_custom_property("error") == ""
     client = mlflow.MlflowClient(store)
     (version,) = client.search_model_versions("name = 'genre'")
-    alias = "champion" if push else "challenger"
-    assert client.get_registered_model("genre").aliases == {alias: version.version}
+    champion = {"champion": version.version} if push else {}
+    assert client.get_registered_model("genre").aliases == champion
     assert read_runs(store)["pipeline"].data.tags["outcome"] == outcome
 
 
@@ -343,7 +338,6 @@ def test_the_node_keeps_report_and_version_and_says_what_it_could_not_publish(
     assert kept == {f"report/{name}" for name in ("index.html", "report.json", "model_card.md")}
     (version,) = client.search_model_versions("name = 'genre'")
     assert version.tags["gate.failed"] == "accuracy, baseline" and version.tags["data"] == "/music"
-    assert client.get_registered_model("genre").aliases == {"challenger": version.version}
 
 
 def artifact(kind, uri: str):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 from components.audio.deformations import TITLES
 from components.gate.evidence import Evidence
@@ -73,17 +74,12 @@ class Question:
     threshold: float | None
 
     def row(
-        self,
-        figure: float | None,
-        *,
-        passed: bool,
-        interval: tuple[float, float] | None = None,
-        reference: float | None = None,
-        judged: bool = True,
-        detail: str = "",
-        waived: bool = False,
+        self, figure: float | None, *, reference: float | None = None, **verdict: Any
     ) -> GateRow:
-        """A row with a verdict; a figure or reference that is no finite number is None."""
+        """A row with a verdict, of `GateRow`'s other attributes.
+
+        A figure or reference that is no finite number is None.
+        """
         title, direction = GATES[self.gate]
         return GateRow(
             gate=self.gate,
@@ -91,12 +87,8 @@ class Question:
             figure=_or_none(figure),
             threshold=self.threshold,
             direction=direction,
-            passed=passed,
-            interval=interval,
             reference=_or_none(reference),
-            judged=judged,
-            detail=detail,
-            waived=waived,
+            **verdict,
         )
 
     def compared(
