@@ -55,6 +55,12 @@ def read(
     def uri(kind: str) -> str:
         return str(artifact_utils.get_single_uri(input_dict[f"{kind}_{name}"]))
 
+    def serving_check() -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(
+            io_utils.read_string_file(f"{uri('serving_check')}/{SERVING_CHECK_FILE}")
+        )
+        return report
+
     def infra_blessed() -> bool:
         blessing = artifact_utils.get_single_instance(input_dict[f"infra_blessing_{name}"])
         return bool(model_utils.is_infra_validated(blessing))
@@ -78,7 +84,7 @@ def read(
         slices=part("slices", lambda: _slices(uri("evaluation"))),
         evaluated_accuracy=evaluated.get(ACCURACY),
         evaluated_tracks=None if count is None else int(count),
-        serving_check=part("serving_check", lambda: _serving_check(uri("serving_check"))),
+        serving_check=part("serving_check", serving_check),
         infra_blessed=bool(part("serving_check", infra_blessed)),
         infra_validated=None
         if validated is None
@@ -167,16 +173,3 @@ def _share(accuracy: float, tracks: int) -> Figure:
     if not tracks or not math.isfinite(accuracy):
         return statistics.MISSING
     return Figure(accuracy, statistics.share(round(accuracy * tracks), tracks).interval)
-
-
-def _serving_check(uri: str) -> dict[str, Any]:
-    report = json.loads(io_utils.read_string_file(f"{uri}/{SERVING_CHECK_FILE}"))
-    if not isinstance(report, dict):
-        raise ValueError(f"{SERVING_CHECK_FILE} holds no object")
-    checks = report.get("checks")
-    if not isinstance(checks, list) or not all(isinstance(check, dict) for check in checks):
-        raise ValueError(f"{SERVING_CHECK_FILE} lists no checks")
-    for name in ("latency_ms", "bare_ms"):
-        if not isinstance(report.get(name) or {}, dict):
-            raise ValueError(f"{name} in {SERVING_CHECK_FILE} holds no figures")
-    return report

@@ -197,11 +197,3 @@ def test_a_track_without_an_answer_refuses_and_is_named(world, good, tmp_path):
     assert {"answers", "accuracy", "macro_f1", "calibration", "baseline"} <= set(rows)
     assert track in rows["answers"]
     assert report["models"]["m"]["figures"]["accuracy"] == {"value": None, "interval": None}
-
-
-@pytest.mark.parametrize("content", ["[1]", '{"checks": ["all"]}'])
-def test_a_serving_check_that_is_no_report_refuses_by_name(world, good, tmp_path, content):
-    (tmp_path / "serving_check.json").write_text(content)
-    rows = failed(world.judge({"m": {**good, "serving_check": artifact(Report, tmp_path)}}))
-    assert set(rows) == {"serving", "memory"}
-    assert "serving_check.json" in rows["serving"]

@@ -191,13 +191,10 @@ def _row(
 class World:
     """The artifacts of a run in a folder, and the report of it."""
 
-    def __init__(self, folder: Path, *, sound: bool = True) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._write_answers()
-        if sound:
-            self._write_examples()
-        else:
-            (folder / "examples").mkdir()
+        self._write_examples()
 
     def report(self, judgement: dict[str, Any], *, chosen: str | None, name: str = "report") -> str:
         """Runs the executor; returns the report's URI."""
