@@ -18,7 +18,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 350, 10, 214
 
 def bar(
     value: float | None,
-    interval: Sequence[float | None] | None = None,
+    interval: Sequence[float] | None = None,
     *,
     mark: float | None = None,
     label: str = "",
@@ -34,8 +34,8 @@ def bar(
     parts = ['<rect class="bar-back" width="100%" height="100%" rx="3"/>']
     if value is not None:
         parts.append(f'<rect class="bar-value" width="{_percent(value)}" height="100%" rx="3"/>')
-    if interval and interval[0] is not None and interval[1] is not None:
-        low, high = _percent(interval[0]), _percent(interval[1])
+    if interval is not None:
+        low, high = map(_percent, interval)
         parts.append(f'<line class="whisker" x1="{low}" x2="{high}" y1="50%" y2="50%"/>')
         parts += [
             f'<line class="whisker" x1="{end}" x2="{end}" y1="20%" y2="80%"/>'
@@ -90,11 +90,7 @@ def reliability(calibration: Mapping[str, Any], *, label: str) -> Markup:
         ]
     parts.append(f'<line class="reference" x1="{_LEFT}" y1="{_BOTTOM}" x2="{_RIGHT}" y2="{_TOP}"/>')
     for name in ("before", "after"):
-        bins = [
-            each
-            for each in (calibration.get(name) or {}).get("bins") or []
-            if each.get("tracks") and _finite(each.get("confidence"), each.get("accuracy"))
-        ]
+        bins = [each for each in calibration[name].get("bins", ()) if each["tracks"]]
         points = [_point(each["confidence"], each["accuracy"]) for each in bins]
         if len(points) > 1:
             line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
@@ -112,12 +108,8 @@ def _point(confidence: float, accuracy: float) -> tuple[float, float]:
     return _LEFT + confidence * (_RIGHT - _LEFT), _BOTTOM - accuracy * (_BOTTOM - _TOP)
 
 
-def _finite(*values: Any) -> bool:
-    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
-
-
-def _percent(share: float | None) -> str:
-    return f"{100 * min(max(share or 0.0, 0.0), 1.0):.1f}%"
+def _percent(share: float) -> str:
+    return f"{100 * min(max(share, 0.0), 1.0):.1f}%"
 
 
 def _svg(parts: Sequence[str], *, label: str, attributes: str) -> Markup:

@@ -1,6 +1,7 @@
 """What the report shows of a run: the gate's judgement and what belongs to it."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,20 +41,13 @@ def best_by_validation(judgement: Mapping[str, Any]) -> str:
     """The model with the highest validation accuracy, then the lowest loss; "" without models."""
 
     def key(model: str) -> tuple[float, float]:
-        figures = judgement["models"][model].get("validation") or {}
-        accuracy, loss = figures.get("accuracy"), figures.get("loss")
-        return (
-            -1.0 if accuracy is None else accuracy,
-            -float("inf") if loss is None else -loss,
-        )
+        figures = judgement["models"][model]["validation"]
+        accuracy, loss = figures["accuracy"], figures["loss"]
+        return (-1.0 if accuracy is None else accuracy, -math.inf if loss is None else -loss)
 
     return max(judgement["models"], key=key, default="")
 
 
 def failed_gates(judged: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The gates that a model did not pass.
-
-    Args:
-      judged: The model's part of the judgement.
-    """
-    return [gate for gate in judged.get("gates") or [] if not gate.get("passed")]
+    """The gates that a model did not pass, from its part of the judgement."""
+    return [gate for gate in judged["gates"] if not gate["passed"]]

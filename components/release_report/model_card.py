@@ -36,13 +36,10 @@ def render(evidence: Evidence, *, audio: AudioSettings) -> str:
       evidence: The report's.
       audio: What the model takes.
     """
-    judgement = evidence.judgement
-    name = evidence.shown
-    judged = (judgement.get("models") or {}).get(name) or {}
-    release = judgement.get("release") or {}
+    judgement, name = evidence.judgement, evidence.shown
+    judged = judgement["models"].get(name) or {}
     figures = judged.get("figures") or {}
-    facts = evidence.facts
-    split = release.get("split") or {}
+    release = judgement["release"]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         undefined=jinja2.ChainableUndefined,
@@ -57,15 +54,14 @@ def render(evidence: Evidence, *, audio: AudioSettings) -> str:
         name=name or "no model",
         model_name=f"Gatefold {name or 'without a model'}",
         verdict=verdict(judgement, evidence.chosen),
-        genres=judgement.get("genres") or [],
-        tracks=judgement.get("tracks") or {},
+        genres=judgement["genres"],
+        tracks=judgement["tracks"],
         metrics=[(title, kind, figures.get(key) or {}) for title, key, kind in _METRICS],
-        data=str(release.get("data") or facts.get("data") or "unknown"),
-        synthetic=release.get("synthetic", facts.get("data_synthetic")),
-        split=f"{split.get('method', facts.get('split', 'unknown'))}, "
-        f"seed {split.get('seed', facts.get('split_seed', 'unknown'))}",
-        seeds=f"training {release.get('seed', facts.get('seed', 'unknown'))}",
-        facts=facts,
+        data=release["data"],
+        synthetic=release["synthetic"],
+        split=f"{release['split']['method']}, seed {release['split']['seed']}",
+        seeds=f"training {release['seed']}",
+        facts=evidence.facts,
         audio=audio,
     )
 

@@ -41,35 +41,37 @@ def render(evidence: Evidence, *, audio: AudioSettings) -> str:
     """
     judgement = evidence.judgement
     name = evidence.shown
-    models = judgement.get("models") or {}
-    test_tracks = (judgement.get("tracks") or {}).get("test") or 0
-    template = _environment().get_template("index.html.jinja")
-    return template.render(
-        style=Markup((_TEMPLATES / "style.css").read_text()),
-        marker=Markup(MARKER),
-        verdict=verdict(judgement, evidence.chosen),
-        chosen=evidence.chosen,
-        name=name,
-        models=models,
-        others=[model for model in models if model != name],
-        judgement=judgement,
-        genres=judgement.get("genres") or [],
-        overview=_overview(evidence),
-        sections=_SECTIONS
-        if name
-        else [section for section in _SECTIONS if section[0] in ("models", "data")],
-        synthetic=(judgement.get("release") or {}).get("synthetic"),
-        few_tracks=0 < test_tracks < _FEW_TRACKS,
-        mistakes=evidence.mistakes,
-        sounds=evidence.sounds,
-        ingest=evidence.ingest,
-        leakage=judgement.get("leakage"),
-        facts=_rows(evidence.facts),
-        settings=_rows(judgement.get("settings") or {}),
-        libraries=evidence.libraries,
-        strip=functools.partial(_strip, audio=audio),
-        bar=charts.bar,
-        charts=charts,
+    models = judgement["models"]
+    return (
+        _environment()
+        .get_template("index.html.jinja")
+        .render(
+            style=Markup((_TEMPLATES / "style.css").read_text()),
+            marker=Markup(MARKER),
+            verdict=verdict(judgement, evidence.chosen),
+            chosen=evidence.chosen,
+            name=name,
+            models=models,
+            others=[model for model in models if model != name],
+            judgement=judgement,
+            genres=judgement["genres"],
+            overview=_overview(evidence),
+            sections=_SECTIONS
+            if name
+            else [section for section in _SECTIONS if section[0] in ("models", "data")],
+            synthetic=judgement["release"].get("synthetic"),
+            few_tracks=0 < judgement["tracks"]["test"] < _FEW_TRACKS,
+            mistakes=evidence.mistakes,
+            sounds=evidence.sounds,
+            ingest=evidence.ingest,
+            leakage=judgement["leakage"],
+            facts=_rows(evidence.facts),
+            settings=_rows(judgement["settings"]),
+            libraries=evidence.libraries,
+            strip=functools.partial(_strip, audio=audio),
+            bar=charts.bar,
+            charts=charts,
+        )
     )
 
 
@@ -88,27 +90,22 @@ def _environment() -> jinja2.Environment:
 def _overview(evidence: Evidence) -> list[dict[str, Any]]:
     """Rows of the table of models: the shown one first, others, baseline, production."""
     judgement = evidence.judgement
-    models = judgement.get("models") or {}
     rows = []
-    for name in sorted(models, key=lambda model: model != evidence.shown):
-        judged = models[name]
-        titles = [str(gate.get("title") or gate["gate"]) for gate in failed_gates(judged)]
+    for name in sorted(judgement["models"], key=lambda model: model != evidence.shown):
+        judged = judgement["models"][name]
         rows.append(
             {
-                "name": name,
-                "note": "chosen" if name == evidence.chosen else "",
-                "passed": bool(judged.get("blessed")),
-                "failed": listed(titles),
-                "unjudged": sum(gate.get("judged") is False for gate in judged.get("gates") or []),
-                "validation": judged.get("validation") or {},
-                "figures": _figures(judged),
-                "latency": judged.get("latency") or {},
+                **_peer(name, "chosen" if name == evidence.chosen else "", judged),
+                "passed": judged["blessed"],
+                "failed": listed([gate["title"] for gate in failed_gates(judged)]),
+                "unjudged": sum(not gate["judged"] for gate in judged["gates"]),
+                "latency": judged["latency"],
             }
         )
-    baseline, production = judgement.get("baseline") or {}, judgement.get("production") or {}
-    if baseline:
-        rows.append(_peer("baseline", "logistic regression on clip descriptors", baseline))
-    if production.get("version") is not None:
+    note = "logistic regression on clip descriptors"
+    rows.append(_peer("baseline", note, judgement["baseline"]))
+    production = judgement["production"]
+    if production["version"] is not None:
         title = f"production, version {production['version']}"
         rows.append(_peer(title, _production_note(production), production))
     return rows
@@ -116,29 +113,25 @@ def _overview(evidence: Evidence) -> list[dict[str, Any]]:
 
 def _peer(name: str, note: str, judged: Mapping[str, Any]) -> dict[str, Any]:
     """A row of what no gate judges."""
+    figures = judged.get("figures") or {}
+    names = ("accuracy", "macro_f1", "log_loss", "ece")
     return {
         "name": name,
         "note": note,
         "passed": None,
         "validation": judged.get("validation") or {},
-        "figures": _figures(judged),
+        "figures": {figure: figures.get(figure) or {} for figure in names},
         "latency": {},
     }
 
 
 def _production_note(production: Mapping[str, Any]) -> str:
     """Its model, and on which tracks its figures are."""
-    note = str(production.get("model") or "")
-    if not production.get("figures") or not production.get("left_out"):
+    note = str(production["model"])
+    if not production.get("figures") or not production["left_out"]:
         return note
     tracks = f"{production['tracks']} test tracks; it was trained on {production['left_out']} more"
     return f"{note}, {tracks}" if note else tracks
-
-
-def _figures(judged: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    figures = judged.get("figures") or {}
-    names = ("accuracy", "macro_f1", "log_loss", "ece")
-    return {name: figures.get(name) or {} for name in names}
 
 
 def _rows(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -160,5 +153,5 @@ def _strip(
     window_seconds = audio.window_frames / audio.frames_per_second
     per_clip = max(1, int(audio.clip_seconds / window_seconds))
     shown = values[:per_clip]
-    seconds = sound.seconds if isinstance(sound, Sound) else window_seconds * len(shown)
+    seconds = sound.seconds if sound else window_seconds * len(shown)
     return charts.strip(shown, seconds=seconds, window_seconds=window_seconds, label=label)

@@ -22,33 +22,29 @@ def verdict(judgement: Mapping[str, Any], chosen: str | None) -> str:
     """
     if chosen is None:
         return _refusal(judgement)
-    judged = judgement["models"].get(chosen, {})
-    waivers = judgement.get("waivers") or []
-    gates = judged.get("gates") or []
-    failed = failed_gates(judged)
-    asked = [gate for gate in gates if gate.get("judged") is not False]
-    many = f"{len(asked)} gate{'' if len(asked) == 1 else 's'}"
-    passed = f"it passed {f'{len(asked) - len(failed)} of' if failed else 'all'} {many}"
+    judged = judgement["models"][chosen]
+    gates, failed = judged["gates"], failed_gates(judged)
+    asked = [gate for gate in gates if gate["judged"]]
+    passed = f"it passed {f'{len(asked) - len(failed)} of' if failed else 'all'} "
+    passed += _many(len(asked), "gate")
     if len(asked) < len(gates):
         passed += " that could be judged"
-    if waivers:
-        names = listed([str(waiver.get("gate")) for waiver in waivers])
-        plural = "a waiver" if len(waivers) == 1 else f"{len(waivers)} waivers"
-        passed += f", with {plural} ({names})"
-    if loosened := judgement.get("loosened"):
-        many = f"{len(loosened)} threshold{'' if len(loosened) == 1 else 's'}"
-        passed += f", with {many} looser than the default"
-    against = judged.get("against_production") or {}
+    if waivers := judgement["waivers"]:
+        names = listed([waiver["gate"] for waiver in waivers])
+        passed += (
+            f", with {'a waiver' if len(waivers) == 1 else f'{len(waivers)} waivers'} ({names})"
+        )
+    if loosened := judgement["loosened"]:
+        passed += f", with {_many(len(loosened), 'threshold')} looser than the default"
+    against = judged["against_production"] or {}
     may = "may stay in production" if against.get("same_model") else "may go into production"
-    return f"{chosen} {may}: {passed}{_accuracy(judgement, judged)}."
+    accuracy, tracks = judged["figures"]["accuracy"]["value"], judgement["tracks"]["test"]
+    right = f"and is right on {round(accuracy * tracks)} of {tracks} test tracks"
+    return f"{chosen} {may}: {passed}, {right}."
 
 
-def _accuracy(judgement: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
-    figure = (judged.get("figures") or {}).get("accuracy") or {}
-    tracks = (judgement.get("tracks") or {}).get("test")
-    if figure.get("value") is None or not tracks:
-        return ""
-    return f", and is right on {round(figure['value'] * tracks)} of {tracks} test tracks"
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _refusal(judgement: Mapping[str, Any]) -> str:
@@ -56,14 +52,12 @@ def _refusal(judgement: Mapping[str, Any]) -> str:
     if not models:
         return "No model is released: none was judged."
     best = best_by_validation(judgement)
-    failed = [_within(gate.get("title") or gate["gate"]) for gate in failed_gates(models[best])]
+    failed = [_within(gate["title"]) for gate in failed_gates(models[best])]
     named = listed(failed[:_MOST_NAMED])
     if len(failed) > _MOST_NAMED:
         named = f"{', '.join(failed[:_MOST_NAMED])} and {len(failed) - _MOST_NAMED} more"
     if not failed:
-        why = (
-            f"{best} was judged by no gate" if not models[best].get("gates") else "none is blessed"
-        )
+        why = f"{best} was judged by no gate"
     elif len(models) == 1:
         why = f"{best} failed {named}"
     else:

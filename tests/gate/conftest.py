@@ -27,6 +27,12 @@ from tests.gate.tone_world import Listener, artifact
 
 # A machine that other work is using answers late: tests of other gates do not time it.
 GATE = GateSettings(min_tracks=4, max_latency_ratio=None, max_latency_seconds=None)
+RELEASE = {
+    "data": "/music",
+    "synthetic": True,
+    "split": {"method": "artist", "seed": 1},
+    "seed": 2,
+}
 CHECK = ServingCheckSettings(
     tone_world.SETTINGS.sample_rate_hz,
     tracks=2,
@@ -124,7 +130,7 @@ class World:
             {
                 "models": json.dumps(list(candidates)),
                 "settings": json.dumps(settings.as_dict(gate)),
-                "release": json.dumps({"genres": list(genres)}),
+                "release": json.dumps({**RELEASE, "genres": list(genres)}),
                 "base_directory": str(serving or self.folder / "no-serving"),
                 "replace_incompatible": int(replace_incompatible),
                 "run_id": "run",
