@@ -87,7 +87,7 @@ def _judged_against(input_dict: dict[str, list[Artifact]]) -> JudgedAgainst:
     """What the release report says was in production."""
     report_uri = artifact_utils.get_single_uri(input_dict["report"])
     production = json.loads(io_utils.read_string_file(f"{report_uri}/report.json"))["production"]
-    return JudgedAgainst(production["version"], production["checksum"], production["problem"])
+    return JudgedAgainst(production["version"], production["checksum"])
 
 
 def _figures(input_dict: dict[str, list[Artifact]]) -> dict[str, Any]:

@@ -54,14 +54,12 @@ class JudgedAgainst:
     """What was in production when a model was judged.
 
     Attributes:
-      version: The newest version's number; None if there was none.
+      version: The newest version's number; None if none could be read.
       checksum: Of its model's files; "" if they could not be read.
-      problem: Why it is not known what was in production; "" if it is.
     """
 
     version: int | None
     checksum: str = ""
-    problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,10 +160,7 @@ class ReleaseStore:
             contents = Contents(self.base)
             if contents.newest is not None and _holds(contents, contents.newest, own):
                 return _unchanged(writer, contents)
-            refusal = _withdrawn_text(contents, model_checksum(own)) or _changed_text(
-                contents, judged_against
-            )
-            if refusal:
+            if refusal := _refusal(contents, model_checksum(own), judged_against):
                 return _unchanged(writer, contents, refusal)
             sources = {**{name: f"{model}/{name}" for name in own}, **evidence}
             digests = {name: files.sha256(path) for name, path in evidence.items()}
@@ -317,28 +312,19 @@ def _earlier(contents: Contents, checksum: str, remarks: list[str]) -> int:
     )
 
 
-def _changed_text(contents: Contents, judged_against: JudgedAgainst | None) -> str:
+def _refusal(contents: Contents, checksum: str, judged_against: JudgedAgainst | None) -> str:
+    """Why a model must not be pushed, as one sentence; "" if it may."""
+    if (held := contents.withdrawn.get(checksum)) is not None:
+        return (
+            f"this model was withdrawn by a rollback, as version {held}; `python -m "
+            f"serving.release promote {held} --base {contents.base}` allows it again"
+        )
     newest = contents.newest
     if newest is None or judged_against is None or newest == judged_against.version:
         return ""
     if judged_against.checksum == contents.identity(newest).checksum:
         return ""
-    before = "an empty serving folder"
-    if judged_against.version is not None:
-        before = f"version {judged_against.version}"
-    elif judged_against.problem:
-        before = f"a folder that it could not read ({judged_against.problem})"
     return (
-        f"version {newest} came into production while this run judged its models against "
-        f"{before}; run again, and they are compared with version {newest}"
-    )
-
-
-def _withdrawn_text(contents: Contents, checksum: str) -> str:
-    """Says that a rollback withdrew a model; "" if none did."""
-    if (version := contents.withdrawn.get(checksum)) is None:
-        return ""
-    return (
-        f"this model was withdrawn by a rollback, as version {version}; `python -m serving.release "
-        f"promote {version} --base {contents.base}` allows it again"
+        f"version {newest} is in production, and this run judged its models against "
+        f"{judged_against.version or 'none'}; run again, and they are compared with it"
     )
