@@ -95,29 +95,44 @@ def read(
     if clean is None:
         problems.update(dict.fromkeys(DEFORMATIONS, problems["answers"]))
         return known
-    peer = {}
     if baseline is None:
         problems["baseline"] = baseline_problem
-    elif baseline.track_ids != clean.track_ids:
-        problems["baseline"] = "the baseline answered other tracks than the model"
-    else:
-        peer = statistics.overall(baseline.probabilities, baseline.labels)
-    probabilities, labels, answered = clean.probabilities, clean.labels, clean.answered
-    if not answered.all():
-        missing = [clean.track_ids[index] for index in np.flatnonzero(~answered)]
-        problems["answers"] = f"no numbers for {len(missing)} tracks, {missing[0]} for one"
     measured = {deformation: robustness(deformation, clean) for deformation in DEFORMATIONS}
-    return dataclasses.replace(
+    known = dataclasses.replace(
+        known, robustness={key: value for key, value in measured.items() if value is not None}
+    )
+    return _with_figures(known, clean, baseline, genres, problems)
+
+
+def _with_figures(
+    known: Evidence,
+    clean: TrackAnswers,
+    baseline: TrackAnswers | None,
+    genres: tuple[str, ...],
+    problems: dict[str, str],
+) -> Evidence:
+    """Adds the figures of the answers for the test tracks, and of the baseline's for the same."""
+    probabilities, labels, answered = clean.probabilities, clean.labels, clean.answered
+    peer = {}
+    if baseline is not None and baseline.track_ids != clean.track_ids:
+        problems["baseline"] = "the baseline answered other tracks than the model"
+    elif baseline is not None:
+        peer = statistics.overall(baseline.probabilities, baseline.labels)
+    known = dataclasses.replace(
         known,
         answers=clean,
         answered_tracks=int(answered.sum()),
         figures=statistics.overall(probabilities, labels),
-        by_genre=statistics.by_genre(probabilities, labels, genres) if answered.all() else (),
-        calibration_by_chance=statistics.calibration_error_by_chance(probabilities)
-        if answered.all()
-        else None,
         baseline=peer,
-        robustness={key: value for key, value in measured.items() if value is not None},
+    )
+    if not answered.all():
+        missing = [clean.track_ids[index] for index in np.flatnonzero(~answered)]
+        problems["answers"] = f"no numbers for {len(missing)} tracks, {missing[0]} for one"
+        return known
+    return dataclasses.replace(
+        known,
+        by_genre=statistics.by_genre(probabilities, labels, genres),
+        calibration_by_chance=statistics.calibration_error_by_chance(probabilities),
     )
 
 

@@ -41,8 +41,8 @@ def best_by_validation(judgement: Mapping[str, Any]) -> str:
     """The model with the highest validation accuracy, then the lowest loss; "" without models."""
 
     def key(model: str) -> tuple[float, float]:
-        figures = judgement["models"][model]["validation"]
-        accuracy, loss = figures["accuracy"], figures["loss"]
+        figures = judgement["models"][model].get("validation") or {}
+        accuracy, loss = figures.get("accuracy"), figures.get("loss")
         return (-1.0 if accuracy is None else accuracy, -math.inf if loss is None else -loss)
 
     return max(judgement["models"], key=key, default="")

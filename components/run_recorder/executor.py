@@ -46,10 +46,10 @@ class Executor(base_executor.BaseExecutor):
         if problem:
             logging.warning("MLflow has no complete record of the run %s: %s", run_id, problem)
         artifact = artifact_utils.get_single_instance(output_dict["record"])
-        content = {"outcome": outcome.sentence(), "error": problem, "unpublished": unpublished}
-        for name, text in {**content, "missing": "\n".join(missing)}.items():
+        texts = {"outcome": outcome.sentence(), "error": problem, "unpublished": unpublished}
+        for name, text in {**texts, "missing": "\n".join(missing)}.items():
             artifact.set_string_custom_property(name, text)
-        content |= {"run_id": run_id, "missing": missing}
+        content = {"run_id": run_id, **texts, "missing": missing}
         io_utils.write_string_file(f"{artifact.uri}/{RECORD_FILE}", json.dumps(content, indent=2))
 
 
