@@ -32,6 +32,7 @@ def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") ->
     Raises:
       SplitError: There is no such family, more than one to choose from, or a list is missing.
     """
+    place = folder or "the folder"
     families: dict[str, dict[str, str]] = collections.defaultdict(dict)
     for name in sorted(names):
         match = _LIST_NAME.fullmatch(name)
@@ -40,33 +41,29 @@ def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") ->
             known = families[(match["family"] or "").lower()].setdefault(split, name)
             if known != name:
                 raise SplitError(
-                    f"two split lists for {split} in {folder or 'the folder'}. "
-                    f"Received: {known} and {name}"
+                    f"two split lists for {split} in {place}. Received: {known} and {name}"
                 )
-    families_text = ", ".join(repr(one) for one in sorted(families)) or "no lists"
-    if family:
-        if family.lower() not in families:
-            raise SplitError(
-                f"no split lists train_{family}.txt, valid_{family}.txt, test_{family}.txt in "
-                f"{folder or 'the folder'}. Received: {families_text}"
-            )
-        chosen = families[family.lower()]
-    elif len(families) == 1:
-        chosen = next(iter(families.values()))
-    elif families:
+    families_text = ", ".join(map(repr, sorted(families)))
+    if not families:
         raise SplitError(
-            f"{folder or 'the folder'} has several families of split lists: name one, as in "
+            f"no split lists (train*.txt, valid*.txt, test*.txt) in {place}. "
+            f"Received: {', '.join(sorted(names)[:5]) or 'no files'}"
+        )
+    if not family and len(families) > 1:
+        raise SplitError(
+            f"{place} has several families of split lists: name one, as in "
             f"--split-family {sorted(families)[0] or 'NAME'}. Received: {families_text}"
         )
-    else:
+    chosen = families.get(family.lower()) if family else next(iter(families.values()))
+    if chosen is None:
         raise SplitError(
-            f"no split lists (train*.txt, valid*.txt, test*.txt) in {folder or 'the folder'}. "
-            f"Received: {', '.join(sorted(names)[:5]) or 'no files'}"
+            f"no split lists train_{family}.txt, valid_{family}.txt, test_{family}.txt in {place}. "
+            f"Received: {families_text}"
         )
     lacking = [split for split in SPLITS if split not in chosen]
     if lacking:
         raise SplitError(
-            f"no split list for {' and '.join(lacking)} in {folder or 'the folder'}. "
+            f"no split list for {' and '.join(lacking)} in {place}. "
             f"Received: {', '.join(sorted(chosen.values()))}"
         )
     return {split: chosen[split] for split in SPLITS}
@@ -75,9 +72,7 @@ def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") ->
 def parse_list(text: str, genres: Sequence[str] = ()) -> list[str]:
     """Reads a split list: one `genre/genre.NNNNN.wav` per line; blank lines and # are skipped.
 
-    Args:
-      text: The file.
-      genres: Genres in label order, to recognise tracks in folders below a genre's.
+    `genres`, in label order, are needed to recognise tracks in folders below a genre's.
     """
     lines = (line.strip() for line in text.lstrip("\ufeff").splitlines())
     return [

@@ -17,8 +17,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from components.audio import codec
 from components.common import progress
-from components.example_gen import decide, executor, files, ingest, lists, tracks
-from components.example_gen.component import GtzanExampleGen, fingerprint
+from components.example_gen import counts, executor, files, ingest, lists, tracks
+from components.example_gen.component import fingerprint
 from components.example_gen.files import IngestError
 from components.example_gen.settings import IngestSettings, SplitSettings
 from components.gtzan.genres import GENRES
@@ -92,7 +92,7 @@ def test_progress_is_reported_to_listeners(ingested):
     assert [done for activity, done, _ in told if activity == "tracks written"][-1] == TOTAL
 
 
-def test_the_report_is_json_csv_and_a_page_with_a_picture_a_genre(ingested):
+def test_the_report_is_json_csv_and_a_page_that_needs_no_network(ingested):
     folder = Path(ingested[1].uri)
     assert sorted(path.name for path in folder.iterdir()) == [
         "index.html",
@@ -104,7 +104,7 @@ def test_the_report_is_json_csv_and_a_page_with_a_picture_a_genre(ingested):
     assert summary["accepted"] == sum(summary["splits"].values()) == TOTAL
     assert all(sum(row.values()) == world.PER_GENRE for row in summary["tracks"].values())
     page = (folder / "index.html").read_text()
-    assert page.count("data:image/webp;base64") == len(world.FEW)
+    assert all(f"</span>{genre}</td>" in page for genre in world.FEW)
     assert "http://" not in page and "https://" not in page
     assert len((folder / "tracks-00000-of-00001.csv").read_text().splitlines()) == TOTAL + 1
 
@@ -204,50 +204,22 @@ def test_lists_and_artists_are_read_from_files(music, tmp_path):
     for split, index in (("train", 0), ("valid", 1), ("test", 2)):
         lines = [f"{genre}/{genre}.{index:05d}.wav\n" for genre in world.FEW]
         (tmp_path / f"{split}_mine.txt").write_text("".join(lines))
-    assert executor.read_labels(
-        world.few_settings(split=SplitSettings("listed", lists=str(tmp_path)))
-    ) == {
+    listed = world.few_settings(split=SplitSettings("listed", lists=str(tmp_path)))
+    assert executor.read_labels(listed) == {
         f"{genre}.{index:05d}": split for index, split in enumerate(SPLITS) for genre in world.FEW
     }
-
-    rows = [f"{genre}.{i:05d},{genre} {(i + 1) % 3}\n" for genre in world.FEW for i in range(3)]
+    genres = {f"{genre}.{i:05d}": genre for genre in world.FEW for i in range(3)}
+    rows = [f"{track},{genre} {(int(track[-1]) + 1) % 3}\n" for track, genre in genres.items()]
     (tmp_path / "artists.csv").write_text("track_id,artist\n" + "".join(rows))
     settings = world.few_settings(
         split=SplitSettings("artist", artists=str(tmp_path / "artists.csv"))
     )
     examples, _ = world.run_executor(music, tmp_path / "artist", settings)
-    by_artist = at_once.by_artist(
-        {f"{genre}.{i:05d}": genre for genre in world.FEW for i in range(3)},
-        executor.read_labels(settings),
-        seed=0,
-    )
-    assert by_artist == {
+    assert at_once.by_artist(genres, executor.read_labels(settings), seed=0) == {
         record["track_id"].decode(): split
         for split in SPLITS
         for record in world.read_split(examples, split)
     }
-
-
-def examine(music: Path, listing: Path) -> beam.PTransform:
-    found = files.find_tracks(str(music), GENRES)
-    lists.save_lines(str(listing), map(dataclasses.asdict, found.files))
-    return ingest.ExamineFiles(
-        folder=found.folder,
-        listing=str(listing),
-        total=len(found.files),
-        settings=world.few_settings(),
-    )
-
-
-def test_examining_is_a_transform_that_runs_by_itself(music, tmp_path):
-    with beam.Pipeline(argv=world.BEAM_ARGS) as pipeline:
-        ids = (
-            pipeline
-            | examine(music, tmp_path / "list [of] files")
-            | beam.Filter(lambda track: track.genre == "jazz")
-            | beam.Map(lambda track: (track.track_id, track.fault))
-        )
-        assert_that(ids, equal_to([(f"jazz.{i:05d}", "") for i in range(world.PER_GENRE)]))
 
 
 def test_the_job_that_an_engine_is_sent_does_not_grow_with_the_music(tmp_path):
@@ -257,8 +229,13 @@ def test_the_job_that_an_engine_is_sent_does_not_grow_with_the_music(tmp_path):
         folder.mkdir(parents=True)
         for index in range(count):
             (folder / f"jazz.{index:05d}.wav").touch()
+        found = files.find_tracks(str(folder.parent), GENRES)
+        listing = str(folder.parent / "list")
+        lists.save_lines(listing, map(dataclasses.asdict, found.files))
         pipeline = beam.Pipeline(argv=world.BEAM_ARGS)
-        pipeline | examine(folder.parent, tmp_path / str(count).zfill(3) / "list")
+        pipeline | ingest.ExamineFiles(
+            folder=found.folder, listing=listing, total=count, settings=world.few_settings()
+        )
         sizes.append(pipeline.to_runner_api().ByteSize())
     assert sizes[1] - sizes[0] < 50  # the number of files is in it
 
@@ -271,13 +248,13 @@ def change(path: Path) -> None:
 def test_a_file_that_changes_between_the_two_passes_is_named(music, tmp_path, monkeypatch, how):
     data = tmp_path / "data"
     shutil.copytree(music, data)
-    judge = decide._judge
+    judge = counts._judge
 
     def judge_late(*arguments):
         how(data / "jazz" / "jazz.00001.wav")
         return judge(*arguments)
 
-    monkeypatch.setattr(decide, "_judge", judge_late)
+    monkeypatch.setattr(counts, "_judge", judge_late)
     with pytest.raises(IngestError, match=r"^jazz/jazz\.00001\.wav changed while"):
         world.run_executor(data, tmp_path, world.few_settings())
 
@@ -337,16 +314,6 @@ def test_a_signal_ends_the_hashing(tmp_path, monkeypatch):
     finally:
         signal.signal(signal.SIGALRM, before)
     assert time.monotonic() - start < 5
-
-
-def test_the_component_serialises_with_its_settings():
-    settings = IngestSettings(("köln", "新 音"))
-    node = GtzanExampleGen(
-        input_base="gs://bucket/music", settings=settings, data_fingerprint="abc"
-    )
-    assert node.exec_properties["input_base"] == "gs://bucket/music"
-    assert IngestSettings.from_json(node.exec_properties["settings"]) == settings
-    assert node.outputs["examples"].type_name == "Examples"
 
 
 def test_the_real_tracks_are_all_accepted(real_music, tmp_path):
