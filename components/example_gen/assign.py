@@ -53,7 +53,7 @@ def _Move(  # noqa: N802
     """One element: the new split of each group that moves; in most data sets none does."""
     counts = (
         groups
-        | "CountEach" >> beam.FlatMapTuple(_counts_of, settings)
+        | "CountEach" >> beam.FlatMap(_counts_of, settings)
         | "Count" >> beam.CombinePerKey(sum)
         | "Gather" >> beam.combiners.ToDict()
         | "Counts" >> beam.Map(_to_counts, settings)
@@ -91,8 +91,9 @@ def _hashed(group: Group, settings: SplitSettings) -> str:
 
 
 def _counts_of(
-    group: Group, held: _Held, settings: SplitSettings
+    item: tuple[Group, _Held], settings: SplitSettings
 ) -> Iterator[tuple[tuple[str, str, str], int]]:
+    group, held = item
     for genre, number in held.items():
         yield (_IN_SPLIT, genre, _hashed(group, settings)), number
     for genre, other in itertools.combinations(sorted(held), 2):

@@ -131,7 +131,7 @@ def DealShards(  # noqa: N802
         placed
         | "Bucket" >> beam.FlatMap(_to_bucket, known_counts, settings)
         | "Group" >> beam.GroupByKey()
-        | "Deal" >> beam.FlatMapTuple(_deal, known_counts, settings)
+        | "Deal" >> beam.FlatMap(_deal, known_counts, settings)
     )
 
 
@@ -156,9 +156,9 @@ def _to_bucket(
 
 
 def _deal(
-    bucket: _Bucket, members: Iterable[Examined], counts: Counts, settings: IngestSettings
+    bucket: tuple[_Bucket, Iterable[Examined]], counts: Counts, settings: IngestSettings
 ) -> Iterator[Shard]:
-    split, number = bucket
+    (split, number), members = bucket
     size = counts.splits()[split]
     buckets = _buckets(size, settings)
     count = SHARDS_PER_BUCKET if buckets > 1 else -(-size // settings.tracks_per_shard)

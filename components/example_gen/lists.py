@@ -89,7 +89,7 @@ def WriteLists(  # noqa: N802
         | "Rows" >> beam.Flatten()
         | "Deal" >> beam.Map(_deal, files_of_list)
         | "Group" >> beam.GroupByKey()
-        | "Write" >> beam.MapTuple(_write, files_of_list, folder)
+        | "Write" >> beam.Map(_write, files_of_list, folder)
     )
 
 
@@ -142,9 +142,9 @@ def _deal(row: _Row, files_of_list: dict[str, int]) -> tuple[_File, tuple[str, s
 
 
 def _write(
-    file: _File, rows: Iterable[tuple[str, str]], files_of_list: dict[str, int], folder: str
+    file: tuple[_File, Iterable[tuple[str, str]]], files_of_list: dict[str, int], folder: str
 ) -> str:
-    name, index = file
+    (name, index), rows = file
     path = f"{folder}/{name}-{index:05d}-of-{files_of_list[name]:05d}{_SUFFIXES[name]}"
     header = [csv_line(["split", *_COLUMNS])] if name == _TRACKS else []
     text = "".join(f"{line}\n" for line in [*header, *(line for _, line in sorted(rows))])

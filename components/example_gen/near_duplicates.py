@@ -70,7 +70,7 @@ def FindNearDuplicates(  # noqa: N802 - a PTransform is named as a class
     """
     candidates = (
         heard
-        | "Divide" >> beam.FlatMapTuple(_divide, parts)
+        | "Divide" >> beam.FlatMap(_divide, parts)
         | "Parts" >> beam.GroupByKey()
         | "LookUp" >> beam.FlatMapTuple(_look_up)
         | "HitsOfTrack" >> beam.GroupByKey()
@@ -90,7 +90,8 @@ def FindNearDuplicates(  # noqa: N802 - a PTransform is named as a class
     )
 
 
-def _divide(path: str, data: bytes, parts: int) -> Iterator[tuple[_Part, _Entry]]:
+def _divide(track: Heard, parts: int) -> Iterator[tuple[_Part, _Entry]]:
+    path, data = track
     by_speed = [duplicates.telling(words) for words in _words_by_speed(data)]
     for half, shift in enumerate((16, 0)):  # the half of a word that no flip of FLIPS touches
         part_of = [

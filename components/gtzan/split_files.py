@@ -43,28 +43,19 @@ def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") ->
                 raise SplitError(
                     f"two split lists for {split} in {place}. Received: {known} and {name}"
                 )
-    families_text = ", ".join(map(repr, sorted(families)))
-    if not families:
-        raise SplitError(
-            f"no split lists (train*.txt, valid*.txt, test*.txt) in {place}. "
-            f"Received: {', '.join(sorted(names)[:5]) or 'no files'}"
-        )
+    there = ", ".join(map(repr, sorted(families))) or "none"
     if not family and len(families) > 1:
         raise SplitError(
             f"{place} has several families of split lists: name one, as in "
-            f"--split-family {sorted(families)[0] or 'NAME'}. Received: {families_text}"
+            f"--split-family {sorted(families)[0] or 'NAME'}. Received: {there}"
         )
-    chosen = families.get(family.lower()) if family else next(iter(families.values()))
-    if chosen is None:
-        raise SplitError(
-            f"no split lists train_{family}.txt, valid_{family}.txt, test_{family}.txt in {place}. "
-            f"Received: {families_text}"
-        )
+    chosen = families.get(family.lower() or next(iter(families), ""), {})
     lacking = [split for split in SPLITS if split not in chosen]
     if lacking:
         raise SplitError(
-            f"no split list for {' and '.join(lacking)} in {place}. "
-            f"Received: {', '.join(sorted(chosen.values()))}"
+            f"no split list for {' and '.join(lacking)} "
+            f"(train{'_' + family if family else '*'}.txt and so on) in {place}, which has the "
+            f"families: {there}. Received: {', '.join(sorted(names)[:5]) or 'no files'}"
         )
     return {split: chosen[split] for split in SPLITS}
 

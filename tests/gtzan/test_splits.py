@@ -137,8 +137,8 @@ def test_the_family_of_lists_is_chosen_by_name():
     ("names", "family", "says"),
     [
         (PUBLISHED, "", r"several families.*--split-family f.*Received: 'f', 's'"),
-        (PUBLISHED, "x", r"no split lists train_x.txt.*Received: 'f', 's'"),
-        (["a.txt"], "", r"no split lists \(train\*.*Received: a.txt"),
+        (PUBLISHED, "x", r"no split list for train and .*train_x.txt.*families: 'f', 's'"),
+        (["a.txt"], "", r"no split list for train and .*train\*.txt.*Received: a.txt"),
         ([], "", r"Received: no files"),
         (["train.txt", "test.txt"], "", r"no split list for validation"),
         (["train.txt", "valid.txt", "val.txt", "test.txt"], "", r"two split lists for validation"),
