@@ -19,7 +19,7 @@ _TEMPLATE = Path(__file__).parent / "report.html.jinja"
 _MOST_IN_TERMINAL = 20
 
 
-def save(content: Mapping[str, Any], uri: str) -> None:
+def save(content: dict[str, Any], uri: str) -> None:
     """Writes the report's content (see `summary.Summarise`) as `report.json`."""
     with fileio.open(f"{uri}/{REPORT_FILE}", "wb") as file:
         file.write(json.dumps(content, indent=2).encode())
