@@ -35,8 +35,11 @@ _COLUMNS = tuple(
 _TRACKS, _TRAINING_TRACKS = "tracks", "training_tracks"
 _LEFT_OUT, _NEAR_DUPLICATES = "left_out", "near_duplicates"
 _SUFFIXES = {
-    _TRACKS: ".csv", _TRAINING_TRACKS: ".txt", _LEFT_OUT: ".jsonl", _NEAR_DUPLICATES: ".jsonl"
-}  # fmt: skip
+    _TRACKS: ".csv",
+    _TRAINING_TRACKS: ".txt",
+    _LEFT_OUT: ".jsonl",
+    _NEAR_DUPLICATES: ".jsonl",
+}
 
 _Row = tuple[str, str, str]  # name of the list, what its rows are ordered by, and the line
 _File = tuple[str, int]  # name of the list, and number of the file

@@ -79,7 +79,8 @@ def _to_report(
     named: dict[_List, list[_Named]], counts: Counts, folder: str, settings: IngestSettings
 ) -> dict[str, Any]:
     def values(name: str) -> list[Any]:
-        return [one.value for (other, _), some in named.items() if other == name for one in some]
+        lists = (entries for (list_name, _), entries in named.items() if list_name == name)
+        return [entry.value for entries in lists for entry in entries]
 
     reasons = sorted(counts.left_out.items(), key=lambda item: (-item[1], item[0]))
     return {

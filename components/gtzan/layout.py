@@ -89,8 +89,8 @@ def printable(path: str) -> str:
     """Escapes undecodable bytes and control characters, so that any terminal can show a path."""
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(
-        one if unicodedata.category(one) != "Cc" else one.encode("unicode_escape").decode()
-        for one in text
+        mark if unicodedata.category(mark) != "Cc" else mark.encode("unicode_escape").decode()
+        for mark in text
     )
 
 
@@ -213,7 +213,7 @@ def _key(name: str) -> str:
     # Unicode's canonical caseless matching (definition D145).
     folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
     bare = "".join(
-        one for one in folded if one != "." and unicodedata.category(one) not in _SEPARATORS
+        mark for mark in folded if mark != "." and unicodedata.category(mark) not in _SEPARATORS
     )
     return bare or folded
 

@@ -17,7 +17,9 @@ _LIST_NAME = re.compile(
 _LIST_SPLITS = {"tr": TRAIN, "va": VALIDATION, "te": TEST, "ev": TEST}
 
 
-def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") -> dict[str, str]:
+def choose_lists(
+    names: Sequence[str], *, family: str = "", folder: str = "the folder"
+) -> dict[str, str]:
     """Chooses the three split lists of a folder: `train_filtered.txt` and so on.
 
     Args:
@@ -32,7 +34,6 @@ def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") ->
     Raises:
       SplitError: There is no such family, more than one to choose from, or a list is missing.
     """
-    place = folder or "the folder"
     families: dict[str, dict[str, str]] = collections.defaultdict(dict)
     for name in sorted(names):
         match = _LIST_NAME.fullmatch(name)
@@ -41,12 +42,12 @@ def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") ->
             known = families[(match["family"] or "").lower()].setdefault(split, name)
             if known != name:
                 raise SplitError(
-                    f"two split lists for {split} in {place}. Received: {known} and {name}"
+                    f"two split lists for {split} in {folder}. Received: {known} and {name}"
                 )
     there = ", ".join(map(repr, sorted(families))) or "none"
     if not family and len(families) > 1:
         raise SplitError(
-            f"{place} has several families of split lists: name one, as in "
+            f"{folder} has several families of split lists: name one, as in "
             f"--split-family {sorted(families)[0] or 'NAME'}. Received: {there}"
         )
     chosen = families.get(family.lower() or next(iter(families), ""), {})
@@ -54,7 +55,7 @@ def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") ->
     if lacking:
         raise SplitError(
             f"no split list for {' and '.join(lacking)} "
-            f"(train{'_' + family if family else '*'}.txt and so on) in {place}, which has the "
+            f"(train{'_' + family if family else '*'}.txt and so on) in {folder}, which has the "
             f"families: {there}. Received: {', '.join(sorted(names)[:5]) or 'no files'}"
         )
     return {split: chosen[split] for split in SPLITS}
