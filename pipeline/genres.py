@@ -5,7 +5,7 @@ from pathlib import Path
 
 from components.common.errors import UserError
 from components.common.storage import is_remote
-from components.gtzan import layout, listing, manifest
+from components.gtzan import layout, listing
 from pipeline.config import DataConfig, PipelineConfig
 
 
@@ -26,7 +26,7 @@ def resolve_local(config: PipelineConfig) -> PipelineConfig:
             f"--data: {layout.printable(str(local / audio_files[0].path))} cannot be read: "
             f"{audio_files[0].problem}"
         )
-    return _with_genres(config, paths, composed=manifest.is_composed(local))
+    return _with_genres(config, paths, composed=listing.is_composed(local))
 
 
 def resolve_remote(config: PipelineConfig) -> PipelineConfig:

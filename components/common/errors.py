@@ -1,5 +1,7 @@
 """User errors: mistakes in input or arguments, as opposed to faults of Gatefold."""
 
+from collections.abc import Iterator
+
 
 class UserError(Exception):
     """A mistake that the user can correct: bad input, a bad argument, a missing file.
@@ -20,10 +22,13 @@ class UserError(Exception):
 
 def user_error(error: BaseException | None) -> UserError | None:
     """Finds a `UserError` among an error and its causes; None if there is none."""
+    return next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, the one that it was raised from, and so on."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        if isinstance(error, UserError):
-            return error
+        yield error
         error = error.__cause__ or error.__context__
-    return None

@@ -81,7 +81,7 @@ def prepare(
 
     Raises:
       UserError: A bucket does not exist, the credentials or the endpoint are wrong, an input is
-        gone, or a file of records is cut off.
+        gone, or a file of records is missing or damaged.
     """
     quieten()
     bound_batches_by_bytes()

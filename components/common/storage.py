@@ -6,7 +6,7 @@ import functools
 import shutil
 from pathlib import Path
 
-from components.common.errors import UserError
+from components.common.errors import UserError, causes
 
 
 def is_remote(uri: str) -> bool:
@@ -29,13 +29,10 @@ def disk_full(error: BaseException | None, *folders: str) -> UserError | None:
       An error that names the file's folder or the fullest of `folders`; None if the disk is not
       the cause.
     """
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        number = getattr(error, "errno", None)
-        text = str(error).lower()
+    for cause in causes(error):
+        number, text = getattr(cause, "errno", None), str(cause).lower()
         if number in (errno.ENOSPC, errno.EDQUOT) or any(words in text for words in _FULL):
-            file_name = getattr(error, "filename", None)
+            file_name = getattr(cause, "filename", None)
             local = [folder for folder in folders if not is_remote(folder)]
             places = [str(Path(file_name).parent)] if isinstance(file_name, str) else local
             place = min(places, key=free_bytes, default="where this run writes")
@@ -44,7 +41,6 @@ def disk_full(error: BaseException | None, *folders: str) -> UserError | None:
                 f"the disk is full: {place}{free}. Make room or give another --output; a track of "
                 "30 s takes 1.3 MB, and up to 0.8 MB more for each feature that the models read."
             )
-        error = error.__cause__ or error.__context__
     return None
 
 

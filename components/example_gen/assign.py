@@ -1,15 +1,13 @@
 """Assigns tracks to splits: each by its own hash, or its artist's, with a global step over counts.
 
 The hash decides for each track by itself. Counts by genre and split say which genres have under a
-minimum in a split; only of those are groups (tracks, or artists) gathered that may move, those
-nearest to the split.
+minimum in a split; only the groups (tracks, or artists) of those are gathered, as some may move.
 """
 
 import collections
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
@@ -19,29 +17,23 @@ from components.example_gen.tracks import Examined
 from components.gtzan import splits
 from components.gtzan.splits import Group
 
-# So many groups of a genre may move from one split to another. A genre with no more is gathered as
-# a whole; in a larger one the splits could differ only if more had to move.
-MOST_CANDIDATES = 1000
-
 _Held = dict[str, int]  # number of a group's tracks by genre
+# Number of tracks by genre and split, by the hash alone, and the genres that lack some.
+_Counts = tuple[dict[tuple[str, str], int], frozenset[str]]
 _IN_SPLIT, _SHARED = "in split", "shared"  # what is counted: tracks of a genre, artists of two
 
 
 @beam.ptransform_fn
 @beam.typehints.with_input_types(Examined)
 @beam.typehints.with_output_types(Examined)
-def AssignSplits(  # noqa: N802
-    tracks: beam.PCollection[Examined],
-    *,
-    settings: SplitSettings,
-    most_candidates: int = MOST_CANDIDATES,
+def AssignSplits(  # noqa: N802 - a PTransform is named as a class
+    tracks: beam.PCollection[Examined], *, settings: SplitSettings
 ) -> beam.PCollection[Examined]:
     """Gives every track without a fault its split.
 
     Args:
       tracks: Tracks, each with its artist or "" as its label, or for `listed` with its split.
       settings: How tracks are assigned to splits.
-      most_candidates: Most groups that are gathered of a genre, to go from one split to another.
     """
     if settings.method == "listed":
         return tracks | "AsListed" >> beam.Map(_as_listed)
@@ -50,45 +42,28 @@ def AssignSplits(  # noqa: N802
         | "GenreOfGroup" >> beam.FlatMap(_genre_of_group)
         | "GenresOfGroup" >> beam.CombinePerKey(_add_up)
     )
-    moved = groups | "Move" >> _Move(settings, most_candidates)
+    moved = groups | "Move" >> _Move(settings)
     return tracks | "Place" >> beam.Map(_place, AsSingleton(moved), settings)
 
 
 @beam.ptransform_fn
 def _Move(  # noqa: N802
-    groups: beam.PCollection[tuple[Group, _Held]], settings: SplitSettings, most_candidates: int
+    groups: beam.PCollection[tuple[Group, _Held]], settings: SplitSettings
 ) -> beam.PCollection[dict[Group, str]]:
     """One element: the new split of each group that moves; in most data sets none does."""
     counts = (
         groups
-        | "CountEach" >> beam.FlatMapTuple(lambda group, held: _counts_of(group, held, settings))
+        | "CountEach" >> beam.FlatMap(_counts_of, settings)
         | "Count" >> beam.CombinePerKey(sum)
         | "Gather" >> beam.combiners.ToDict()
         | "Counts" >> beam.Map(_to_counts, settings)
     )
     return (
         groups
-        | "Candidates" >> beam.FlatMap(_candidates, AsSingleton(counts), settings)
-        | "Nearest" >> beam.combiners.Top.PerKey(most_candidates, reverse=True, key=_by_distance)
-        | "OfAll" >> beam.FlatMapTuple(lambda _, candidates: candidates)
-        | "AllCandidates" >> beam.combiners.ToList()
+        | "OfShortGenres" >> beam.Filter(_may_move, AsSingleton(counts))
+        | "Candidates" >> beam.combiners.ToDict()
         | "FillUp" >> beam.Map(_fill_up, AsSingleton(counts), settings)
     )
-
-
-class _Counts(NamedTuple):
-    """Number of tracks by genre and split, by the hash alone, and the genres that lack some."""
-
-    by_hash: dict[tuple[str, str], int]
-    short: frozenset[str]
-
-
-class _Candidate(NamedTuple):
-    """A group that may move to a split: how far its hash is from it, and its tracks by genre."""
-
-    distance: float
-    group: Group
-    held: _Held
 
 
 def _as_listed(track: Examined) -> Examined:
@@ -116,8 +91,9 @@ def _hashed(group: Group, settings: SplitSettings) -> str:
 
 
 def _counts_of(
-    group: Group, held: _Held, settings: SplitSettings
+    item: tuple[Group, _Held], settings: SplitSettings
 ) -> Iterator[tuple[tuple[str, str, str], int]]:
+    group, held = item
     for genre, number in held.items():
         yield (_IN_SPLIT, genre, _hashed(group, settings)), number
     for genre, other in itertools.combinations(sorted(held), 2):
@@ -127,32 +103,17 @@ def _counts_of(
 def _to_counts(sums: dict[tuple[str, str, str], int], settings: SplitSettings) -> _Counts:
     by_hash = {(genre, split): n for (kind, genre, split), n in sums.items() if kind == _IN_SPLIT}
     shared = [(genre, other) for kind, genre, other in sums if kind == _SHARED]
-    return _Counts(by_hash, splits.short_genres(by_hash, shared, settings.ratios))
+    return by_hash, splits.short_genres(by_hash, shared, settings.ratios)
 
 
-def _candidates(
-    item: tuple[Group, _Held], counts: _Counts, settings: SplitSettings
-) -> Iterator[tuple[tuple[str, str, str], _Candidate]]:
-    group, held = item
-    concerned = sorted(counts.short & held.keys())
-    if not concerned:
-        return
-    source = _hashed(group, settings)
-    for genre, target in itertools.product(concerned, splits.SPLITS):
-        if target != source:
-            distance = splits.distance(group, target, seed=settings.seed, ratios=settings.ratios)
-            yield (genre, target, source), _Candidate(distance, group, held)
-
-
-def _by_distance(candidate: _Candidate) -> tuple[float, Group]:
-    return candidate.distance, candidate.group
+def _may_move(group: tuple[Group, _Held], counts: _Counts) -> bool:
+    return not counts[1].isdisjoint(group[1])
 
 
 def _fill_up(
-    candidates: Iterable[_Candidate], counts: _Counts, settings: SplitSettings
+    candidates: dict[Group, _Held], counts: _Counts, settings: SplitSettings
 ) -> dict[Group, str]:
-    held = {candidate.group: candidate.held for candidate in candidates}
-    return splits.fill_up(held, counts.by_hash, seed=settings.seed, ratios=settings.ratios)
+    return splits.fill_up(candidates, counts[0], seed=settings.seed, ratios=settings.ratios)
 
 
 def _place(track: Examined, moved: dict[Group, str], settings: SplitSettings) -> Examined:

@@ -16,7 +16,7 @@ __all__ = ["GtzanExampleGen", "fingerprint"]
 
 
 class GtzanExampleGenSpec(ComponentSpec):
-    """Inputs, outputs and parameters of `GtzanExampleGen`."""
+    """Outputs and parameters of `GtzanExampleGen`."""
 
     PARAMETERS = {
         "input_base": ExecutionParameter(type=str),
@@ -34,9 +34,8 @@ class GtzanExampleGen(BaseBeamComponent):
     """Reads a folder of music and writes one tf.Example a track.
 
     Outputs `examples` (splits train, validation and test; `schemas/gtzan.pbtxt`) and
-    `ingest_report` (`report.json`, `index.html` and lists, docs/data.md). It has no driver of its
-    own, so that Kubeflow can run it. The data may change while every parameter stays the same, so
-    its hash is a parameter too: `data_fingerprint`.
+    `ingest_report` (`report.json`, `index.html` and lists, docs/data.md). The data may change while
+    every parameter stays the same, so its hash is a parameter, too.
     """
 
     SPEC_CLASS = GtzanExampleGenSpec

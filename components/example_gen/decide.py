@@ -1,8 +1,7 @@
 """Decides on every examined file: who is left out, and which split each track goes to.
 
-All files stay in one PCollection throughout; one that is left out has a fault, the others get a
-split. What must be known of all of them is known in numbers (`Counts`), and what two tracks have to
-do with each other is found by key.
+All files stay in one PCollection throughout: one that is left out has a fault, the others get a
+split. What two tracks have to do with each other is found by key.
 """
 
 import dataclasses
@@ -11,12 +10,10 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from components.common import storage
-from components.example_gen import plan, tracks
+from components.example_gen import tracks
 from components.example_gen.assign import AssignSplits
 from components.example_gen.duplicates import NearDuplicate
 from components.example_gen.near_duplicates import FindNearDuplicates, parts_for
-from components.example_gen.plan import Counts
 from components.example_gen.repeats import SAME_ID, SAME_SOUND, DropNearDuplicates, KeepFirst
 from components.example_gen.settings import DROP, IngestSettings
 from components.example_gen.tracks import Examined
@@ -30,19 +27,18 @@ class Decided(NamedTuple):
 
     Attributes:
       tracks: Every file, `Examined`, with a split or with a fault.
-      pairs: Rows of near-duplicates: a `NearDuplicate` with the splits of both, None for a track
-        that was left out, and `across_splits`.
+      pairs: Near-duplicates, with the splits of both.
       unmatched: Ids on the split lists that are not in the data.
     """
 
     tracks: beam.PCollection[Examined]
-    pairs: beam.PCollection[dict[str, Any]]
+    pairs: beam.PCollection[NearDuplicate]
     unmatched: beam.PCollection[str]
 
 
 @beam.ptransform_fn
 @beam.typehints.with_input_types(Examined)
-def Decide(  # noqa: N802
+def Decide(  # noqa: N802 - a PTransform is named as a class
     examined: beam.PCollection[Examined],
     labels: beam.PCollection[tuple[str, str]] | None = None,
     *,
@@ -67,77 +63,26 @@ def Decide(  # noqa: N802
     labelled = examined | "WithoutFingerprint" >> beam.Map(dataclasses.replace, fingerprint=b"")
     if labels is not None:
         labelled = labelled | "Label" >> _Label(labels, listed)
-    kept = (
+    unique = (
         labelled
         | "KeepFirstOfSound" >> KeepFirst(SAME_SOUND)
         | "KeepFirstOfId" >> KeepFirst(SAME_ID)
     )
     pairs = (
-        {"fingerprints": fingerprints, "kept": kept | "Kept" >> beam.FlatMap(_path_of_accepted)}
-        | "FingerprintOfKept" >> beam.CoGroupByKey()
-        | "ToSearch" >> beam.FlatMapTuple(_fingerprint_of_kept)
+        {"fingerprints": fingerprints, "unique": unique | "Accepted" >> beam.FlatMap(_accepted)}
+        | "FingerprintOfUnique" >> beam.CoGroupByKey()
+        | "ToSearch" >> beam.FlatMapTuple(_fingerprint_of_unique)
         | "FindNearDuplicates" >> FindNearDuplicates(parts=parts_for(files))
     )
     if settings.duplicates == DROP:
-        kept = kept | "DropNearDuplicates" >> DropNearDuplicates(pairs)
-    placed = kept | "AssignSplits" >> AssignSplits(settings=settings.split)
+        unique = unique | "DropNearDuplicates" >> DropNearDuplicates(pairs)
+    placed = unique | "AssignSplits" >> AssignSplits(settings=settings.split)
     return Decided(
         tracks=placed,
         pairs=pairs | "SplitsOfPairs" >> _SplitsOfPairs(placed),
         unmatched=placed
         | "Unmatched" >> (_Unmatched(labels) if listed else beam.FlatMap(lambda _: ())),
     )
-
-
-@beam.ptransform_fn
-def Count(decided: Decided) -> beam.PCollection[Counts]:  # noqa: N802
-    """Counts what `Decide` decided; one element."""
-    return (
-        (
-            decided.tracks | "CountTracks" >> beam.FlatMap(_count_track),
-            decided.pairs | "CountPairs" >> beam.FlatMap(_count_pair),
-            decided.unmatched | "CountUnmatched" >> beam.Map(lambda _: (("unmatched",), 1)),
-        )
-        | "All" >> beam.Flatten()
-        | "Sum" >> beam.CombinePerKey(sum)
-        | "Sums" >> beam.combiners.ToDict()
-        | "Counts" >> beam.Map(_to_counts)
-    )
-
-
-@beam.ptransform_fn
-@beam.typehints.with_input_types(Counts)
-@beam.typehints.with_output_types(Counts)
-def Judge(  # noqa: N802
-    counts: beam.PCollection[Counts], *, settings: IngestSettings, output: str
-) -> beam.PCollection[Counts]:
-    """Decides whether records are written.
-
-    Args:
-      counts: One element.
-      settings: Ingest settings.
-      output: Where the records will go; none are written if the disk there has no room.
-
-    Returns:
-      The counts with `failure`.
-    """
-    return counts | "Judge" >> beam.Map(_judge, settings, output)
-
-
-def _fingerprint(track: Examined) -> Iterator[tuple[str, bytes]]:
-    if track.fingerprint and not track.fault:
-        yield track.path, track.fingerprint
-
-
-def _path_of_accepted(track: Examined) -> Iterator[tuple[str, None]]:
-    if not track.fault:
-        yield track.path, None
-
-
-def _fingerprint_of_kept(path: str, joined: _Joined) -> Iterator[tuple[str, bytes]]:
-    if joined["kept"]:
-        for fingerprint in joined["fingerprints"]:
-            yield path, fingerprint
 
 
 @beam.ptransform_fn
@@ -153,41 +98,22 @@ def _Label(  # noqa: N802
     )
 
 
-def _label(joined: _Joined, listed: bool) -> Iterator[Examined]:
-    label = next(iter(joined["label"]), "")
-    for track in joined["tracks"]:
-        if listed and not label and not track.fault:
-            yield track.left_out(tracks.NOT_LISTED, "on none of the split lists")
-        else:
-            yield dataclasses.replace(track, label=label)
-
-
 @beam.ptransform_fn
 def _SplitsOfPairs(  # noqa: N802
     pairs: beam.PCollection[NearDuplicate], placed: beam.PCollection[Examined]
-) -> beam.PCollection[dict[str, Any]]:
+) -> beam.PCollection[NearDuplicate]:
+    """Joins the pairs with the split of the first, then with that of the second."""
     split_of = placed | "Split" >> beam.Map(lambda track: (track.path, track.split or None))
-    rows = pairs | "Rows" >> beam.Map(lambda pair: (vars(pair), ()))
     for side in ("first", "second"):
-        by_path = rows | f"By_{side}" >> beam.Map(lambda row, side: (row[0][side], row), side)
-        rows = (
-            {"rows": by_path, "split": split_of}
+        by_path = pairs | f"By_{side}" >> beam.Map(
+            lambda pair, side: (vars(pair)[side], pair), side
+        )
+        pairs = (
+            {"pairs": by_path, "split": split_of}
             | f"SplitOf_{side}" >> beam.CoGroupByKey()
             | f"With_{side}" >> beam.FlatMapTuple(_with_split)
         )
-    return rows | "Row" >> beam.MapTuple(_pair_row)
-
-
-def _with_split(
-    path: str, joined: _Joined
-) -> Iterator[tuple[dict[str, Any], tuple[str | None, ...]]]:
-    for pair, splits in joined["rows"]:
-        yield pair, (*splits, *joined["split"])
-
-
-def _pair_row(pair: dict[str, Any], splits: tuple[str | None, ...]) -> dict[str, Any]:
-    across = None not in splits and splits[0] != splits[1]
-    return {**pair, "splits": list(splits), "across_splits": across}
+    return pairs
 
 
 @beam.ptransform_fn
@@ -204,36 +130,31 @@ def _Unmatched(  # noqa: N802
     )
 
 
-def _count_track(track: Examined) -> Iterator[tuple[tuple[str, ...], int]]:
-    if track.fault:
-        yield ("left_out", track.fault), 1
-        return
-    yield ("tracks", track.genre, track.split), 1
-    yield ("audio_bytes",), track.audio_bytes
-    yield ("rates", str(track.source_sample_rate_hz)), 1
+def _fingerprint(track: Examined) -> Iterator[tuple[str, bytes]]:
+    if track.fingerprint and not track.fault:
+        yield track.path, track.fingerprint
 
 
-def _count_pair(row: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
-    yield ("near_duplicates",), 1
-    if row["across_splits"]:
-        yield ("leaks",), 1
+def _accepted(track: Examined) -> Iterator[tuple[str, None]]:
+    if not track.fault:
+        yield track.path, None
 
 
-def _to_counts(sums: dict[tuple[str, ...], int]) -> Counts:
-    return Counts(
-        tracks={(key[1], key[2]): number for key, number in sums.items() if key[0] == "tracks"},
-        left_out={key[1]: number for key, number in sums.items() if key[0] == "left_out"},
-        sample_rates_hz={int(key[1]): number for key, number in sums.items() if key[0] == "rates"},
-        audio_bytes=sums.get(("audio_bytes",), 0),
-        near_duplicates=sums.get(("near_duplicates",), 0),
-        leaks=sums.get(("leaks",), 0),
-        unmatched=sums.get(("unmatched",), 0),
-    )
+def _fingerprint_of_unique(path: str, joined: _Joined) -> Iterator[tuple[str, bytes]]:
+    if joined["unique"]:
+        for fingerprint in joined["fingerprints"]:
+            yield path, fingerprint
 
 
-def _judge(counts: Counts, settings: IngestSettings, output: str) -> Counts:
-    failure = plan.failure(counts, settings)
-    shortage = storage.shortage(output, counts.audio_bytes)
-    if shortage and not failure:
-        failure = f"{shortage} for the records of {counts.accepted} tracks"
-    return dataclasses.replace(counts, failure=failure)
+def _label(joined: _Joined, listed: bool) -> Iterator[Examined]:
+    label = next(iter(joined["label"]), "")
+    for track in joined["tracks"]:
+        if listed and not label and not track.fault:
+            yield track.left_out(tracks.NOT_LISTED, "on none of the split lists")
+        else:
+            yield dataclasses.replace(track, label=label)
+
+
+def _with_split(_: str, joined: _Joined) -> Iterator[NearDuplicate]:
+    for pair in joined["pairs"]:
+        yield dataclasses.replace(pair, splits=(*pair.splits, *joined["split"]))

@@ -2,13 +2,12 @@
 
 Words of fingerprints are in a sorted index. A track looks its words up in it, each with any one bit
 flipped, as a re-encoded word often differs in one. Tracks that have several words in common, at
-about one shift, are compared bit by bit. So the work grows with the number of tracks, not with the
-number of pairs. `near_duplicates.py` divides it among workers.
+about one shift, are compared bit by bit. `near_duplicates.py` divides the work among workers.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +48,7 @@ class NearDuplicate:
       shift_seconds: Where in the first the second begins; negative if it begins earlier.
       speed: How many times as fast the second is played.
       seconds: Length of what both have.
+      splits: Split of each, None for a track that was left out; empty until they are known.
     """
 
     first: str
@@ -57,10 +57,19 @@ class NearDuplicate:
     shift_seconds: float
     speed: float
     seconds: float
+    splits: tuple[str | None, ...] = ()
+
+    @property
+    def across_splits(self) -> bool:
+        """Whether a model may have heard in training what it is tested on."""
+        return None not in self.splits and len(set(self.splits)) > 1
+
+    def row(self) -> dict[str, Any]:
+        """The pair as reports and lists have it."""
+        return {**vars(self), "splits": list(self.splits), "across_splits": self.across_splits}
 
 
-@dataclasses.dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """How words of one track lie in another: its frame n is the other's n / speed - shift / speed.
 
     Attributes:
@@ -79,15 +88,26 @@ class Match:
         """The same from the other's side."""
         return Match(self.distance, 1 / self.speed, -self.shift_frames / self.speed, self.frames)
 
+    def pair(self, first: str, second: str) -> NearDuplicate:
+        """The match of two tracks, in seconds."""
+        return NearDuplicate(
+            first,
+            second,
+            distance=round(self.distance, 4),
+            shift_seconds=round(self.shift_frames * HOP_SECONDS, 2),
+            speed=round(self.speed, 3),
+            seconds=round(self.frames * HOP_SECONDS, 1),
+        )
+
 
 class TellingWords(NamedTuple):
-    """Words of a track that are looked up: uint32 [n], and their frames in it, int32 [n]."""
+    """Words of a track that are looked up, uint32 [n], and their frames in it, int32 [n]."""
 
     words: Words
     frames: Integers
 
     def to_bytes(self) -> bytes:
-        """Serialises the words and their frames, 8 bytes a word."""
+        """The words and their frames, 8 bytes a word."""
         return np.stack([self.words, self.frames.astype(np.uint32)]).tobytes()
 
     @classmethod
@@ -111,7 +131,7 @@ class Hits(NamedTuple):
     shift: Integers
 
     def to_bytes(self) -> bytes:
-        """Serialises the hits, 12 bytes each."""
+        """The hits, 12 bytes each."""
         return np.stack(self).astype(np.int32).tobytes()
 
     @classmethod
@@ -170,26 +190,15 @@ def candidates(hits: Hits) -> list[tuple[int, int]]:
       Number of another track, and where in it the track's frame 0 lies, in frames.
     """
     # Two grids of ranges, so that no shift lies at the border of both.
-    found: set[tuple[int, int]] = set()
+    likely: set[tuple[int, int]] = set()
     for begin in (0, _SHIFT_FRAMES // 2):
         ranges = (hits.shift + begin) // _SHIFT_FRAMES
         votes = np.unique(np.stack([hits.other, ranges, hits.own]), axis=1)[:2]
         keys, count = np.unique(votes, axis=1, return_counts=True)
-        for number, place in keys[:, count >= _LEAST_VOTES].T:
-            found.add((int(number), int(place) * _SHIFT_FRAMES - begin + _SHIFT_FRAMES // 2))
-    return sorted(found)
-
-
-def pair(first: str, second: str, match: "Match") -> NearDuplicate:
-    """Names a match."""
-    return NearDuplicate(
-        first,
-        second,
-        distance=round(match.distance, 4),
-        shift_seconds=round(match.shift_frames * HOP_SECONDS, 2),
-        speed=round(match.speed, 3),
-        seconds=round(match.frames * HOP_SECONDS, 1),
-    )
+        for number, shift_range in keys[:, count >= _LEAST_VOTES].T:
+            shift = int(shift_range) * _SHIFT_FRAMES - begin + _SHIFT_FRAMES // 2
+            likely.add((int(number), shift))
+    return sorted(likely)
 
 
 def compare(words: Words, others: Words, speed: float, shift: int) -> Match | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,13 +16,13 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.common import runtime, storage
-from components.example_gen import decide, files, ingest, lists, report, summary
+from components.example_gen import counts, decide, files, ingest, lists, report, summary
 from components.example_gen.files import IngestError
 from components.example_gen.settings import IngestSettings
 from components.gtzan import split_files, splits
 
-# Files of one run beside the report, removed at its end: what workers read, and what they found.
-_SCRATCH = (_LISTING, _LABELS, _SUMMARY) = ("files.jsonl", "labels.jsonl", "summary.json")
+# What workers read; files of one run beside the report, removed at its end.
+_SCRATCH = (_LISTING, _LABELS) = ("files.jsonl", "labels.jsonl")
 
 
 class Executor(BaseBeamExecutor):
@@ -38,8 +39,7 @@ class Executor(BaseBeamExecutor):
         Args:
           input_dict: Empty.
           output_dict: `examples` and `ingest_report`.
-          exec_properties: `input_base`, `settings` as JSON, and `data_fingerprint`, which the
-            report keeps.
+          exec_properties: `input_base`, `settings` as JSON, and `data_fingerprint`.
 
         Raises:
           IngestError: There is no music, too many files are faulty, or a genre is missing in a
@@ -55,22 +55,16 @@ class Executor(BaseBeamExecutor):
         music = files.find_tracks(exec_properties["input_base"], settings.genres)
         labels = read_labels(settings)
         logging.info("Ingesting %d files of %s", len(music.files), music.folder)
-
         try:
-            result = self._ingest(
-                music,
-                settings=settings,
-                labels=labels,
-                output=examples.uri,
-                report_uri=report_artifact.uri,
+            self._ingest(
+                music, labels, settings, output=examples.uri, report_uri=report_artifact.uri
             )
-            content = result["report"]
-            page = report.write(report_artifact.uri, content, result["drawn"], settings=settings)
         except Exception as error:  # Beam raises what its workers raise, or a RuntimeError of it
             known = files.changed_error(error) or storage.disk_full(error, examples.uri)
             if known is None:
                 raise
             raise IngestError(str(known)) from error
+        content, page = report.write_page(report_artifact.uri, settings)
         if content["failure"]:
             raise IngestError(
                 f"the music is not ingested: {content['failure']}\n\n{report.as_text(content)}",
@@ -99,13 +93,13 @@ class Executor(BaseBeamExecutor):
     def _ingest(
         self,
         music: files.Music,
-        *,
-        settings: IngestSettings,
         labels: Mapping[str, str],
+        settings: IngestSettings,
+        *,
         output: str,
         report_uri: str,
-    ) -> dict[str, Any]:
-        """Runs the Beam pipeline and returns its summary."""
+    ) -> None:
+        """Writes the records, the report's JSON and its lists."""
         scratch = {name: f"{report_uri}/{name}" for name in _SCRATCH}
         fileio.makedirs(report_uri)
         lists.save_lines(scratch[_LISTING], map(dataclasses.asdict, music.files))
@@ -130,31 +124,23 @@ class Executor(BaseBeamExecutor):
                 | "Decide"
                 >> decide.Decide(label_of_track, settings=settings, files=len(music.files))
             )
-            counts = (
-                decided
-                | "Count" >> decide.Count()
-                | "Judge" >> decide.Judge(settings=settings, output=output)
-            )
+            known_counts = decided | "Count" >> counts.Count(settings=settings, output=output)
             (
                 decided
-                | "Summarise" >> summary.Summarise(counts, folder=music.folder, settings=settings)
-                | "SaveSummary" >> summary.SaveSummary(path=scratch[_SUMMARY])
+                | "Summarise"
+                >> summary.Summarise(known_counts, folder=music.folder, settings=settings)
+                | "SaveReport" >> beam.Map(report.save, report_uri)
             )
-            decided | "WriteLists" >> summary.WriteLists(counts, folder=report_uri)
+            decided | "WriteLists" >> lists.WriteLists(known_counts, folder=report_uri)
             decided.tracks | "WriteShards" >> ingest.WriteShards(
-                counts, folder=music.folder, output=output, settings=settings
+                known_counts, folder=music.folder, output=output, settings=settings
             )
-        result = summary.load_summary(scratch[_SUMMARY])
         for path in scratch.values():
             fileio.remove(path)  # Beam's delete would read a bracket in the path as a pattern
-        return result
 
 
 def read_labels(settings: IngestSettings) -> dict[str, str]:
     """Reads the split lists or the artists file, if the split method needs one.
-
-    Args:
-      settings: Ingest settings.
 
     Returns:
       By track id, its split on the lists, or its artist.
@@ -166,14 +152,11 @@ def read_labels(settings: IngestSettings) -> dict[str, str]:
     split_settings = settings.split
     if split_settings.method == "listed":
         folder = split_settings.lists
-        list_files = split_files.choose_lists(
-            files.names_in(folder), family=split_settings.family, folder=folder
-        )
+        paths = {posixpath.basename(file.path): file.path for file in files.matched(folder)}
+        list_files = split_files.choose_lists([*paths], family=split_settings.family, folder=folder)
         return splits.listed(
             {
-                split: split_files.parse_list(
-                    files.read_text(f"{folder.rstrip('/')}/{name}"), settings.genres
-                )
+                split: split_files.parse_list(files.read_text(paths[name]), settings.genres)
                 for split, name in list_files.items()
             }
         )

@@ -15,10 +15,10 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.audio import codec, streaming
-from components.common.errors import UserError
+from components.common.errors import UserError, causes
 from components.common.storage import is_remote
 from components.example_gen.settings import IngestSettings
-from components.gtzan import layout, listing, manifest
+from components.gtzan import layout, listing
 from components.gtzan.listing import DataFile
 
 
@@ -42,19 +42,16 @@ def changed(path: str, reason: str) -> IngestError:
     )
 
 
-def changed_error(error: BaseException | None) -> IngestError | None:
+def changed_error(error: BaseException) -> IngestError | None:
     """Finds an error of `changed` among an error and its causes; None if there is none.
 
     Of what its workers raise, Beam may hand on the text alone.
     """
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        for line in str(error).splitlines():
+    for cause in causes(error):
+        for line in str(cause).splitlines():
             if _CHANGED in line:
                 sentence = line.partition("IngestError: ")[2] or line
                 return IngestError(sentence.partition(" [while running")[0])
-        error = error.__cause__ or error.__context__
     return None
 
 
@@ -64,10 +61,7 @@ def open_file_systems() -> None:
 
 
 def absolute(uri: str) -> str:
-    """Makes a local path absolute, as workers may have another working directory.
-
-    A trailing slash is dropped.
-    """
+    """Makes a local path absolute, for workers elsewhere, and drops a trailing slash."""
     if not is_remote(uri):
         uri = str(Path(uri).expanduser().absolute())
     return uri.rstrip("/") or "/"
@@ -94,10 +88,6 @@ class Music:
 
 def find_tracks(data: str, genres: Sequence[str]) -> Music:
     """Finds the folder of the genre folders and the audio files below it.
-
-    Args:
-      data: The folder that the user named.
-      genres: Genres in label order.
 
     Raises:
       IngestError: There is no audio file in any genre folder.
@@ -128,41 +118,33 @@ def find_tracks(data: str, genres: Sequence[str]) -> Music:
 
 
 def audio_paths(data: str) -> list[str]:
-    """Lists the relative paths of the audio files at any depth.
-
-    Args:
-      data: The folder that the user named.
-
-    Raises:
-      IngestError: There is no such folder.
-    """
+    """Lists the relative paths of the audio files at any depth."""
     return [file.path for file in _list(absolute(data)) if not file.problem]
 
 
 def is_composed(data: str) -> bool:
     """Tells whether the music of a folder was composed by Gatefold."""
     if not is_remote(data):
-        return manifest.is_composed(data)
-    path = f"{data.rstrip('/')}/{manifest.MANIFEST}"
-    return FileSystems.exists(path) and manifest.is_manifest(read(path))
+        return listing.is_composed(data)
+    path = f"{data.rstrip('/')}/{listing.MANIFEST}"
+    return FileSystems.exists(path) and listing.is_manifest(read(path))
 
 
-def _list(data: str) -> list[DataFile]:
-    """Lists the audio files at any depth, by path."""
-    if not is_remote(data):
-        if not Path(data).is_dir():
-            raise IngestError(f"there is no folder of music at the data path. Received: {data}")
-        # Beam would give up on the whole folder for one dangling link or one odd name in it.
-        return listing.local_files(data)
+def matched(path: str) -> list[DataFile]:
+    """Finds a file that the user named, or the files in a folder, by path.
+
+    Raises:
+      IngestError: There is no such file or folder.
+    """
+    pattern = quoted(absolute(path))
     files = [
-        DataFile(
-            file.path[len(data) :].lstrip("/"),
-            file.size_in_bytes,
-            changed=file.last_updated_in_seconds or 0.0,
-        )
-        for file in FileSystems.match([f"{quoted(data)}/**"])[0].metadata_list
+        file
+        for file in _match(pattern, f"{pattern}/*")
+        if is_remote(file.path) or not Path(file.path).is_dir()
     ]
-    return sorted((file for file in files if listing.is_audio(file.path)), key=lambda f: f.path)
+    if not files:
+        raise IngestError(f"there is no such file or folder. Received: {path}")
+    return files
 
 
 def open_file(path: str) -> IO[bytes]:
@@ -204,23 +186,12 @@ def read_text(path: str) -> str:
         raise IngestError(f"the file cannot be read. Received: {path}") from error
 
 
-def names_in(folder: str) -> list[str]:
-    """Lists the names of the files in a folder; empty where there is no such folder."""
-    folder = absolute(folder)
-    matches = FileSystems.match([f"{quoted(folder)}/*"])[0].metadata_list
-    return sorted(posixpath.basename(file.path.replace("\\", "/")) for file in matches)
-
-
 def fingerprint(input_base: str, settings: IngestSettings) -> str:
     """Hashes the files that ingest would read, so that cached results are used for equal data only.
 
     Local files are hashed by their content, so that a touched or copied file changes nothing;
     files in an object store by size and modification time, which their listing contains. The split
     lists or the artists file are among them where the split method reads them.
-
-    Args:
-      input_base: Folder of the genre folders; a path, gs:// or s3://.
-      settings: Ingest settings.
 
     Returns:
       32 hexadecimal digits.
@@ -234,9 +205,7 @@ def fingerprint(input_base: str, settings: IngestSettings) -> str:
     others = {"listed": split.lists, "artist": split.artists}.get(split.method)
     files = [(file.path, f"{music.folder}/{file.path}", file) for file in music.files]
     if others:
-        files += [
-            (posixpath.basename(file.path), file.path, file) for file in _matched(absolute(others))
-        ]
+        files += [(posixpath.basename(file.path), file.path, file) for file in matched(others)]
     whole = hashlib.blake2b(digest_size=16)
     pool = futures.ThreadPoolExecutor()
     try:
@@ -248,18 +217,27 @@ def fingerprint(input_base: str, settings: IngestSettings) -> str:
     return whole.hexdigest()
 
 
-def _matched(path: str) -> list[DataFile]:
-    """Finds a file, or the files in a folder."""
-    pattern = quoted(path)
-    matched_files = [
+def _list(data: str) -> list[DataFile]:
+    """Lists the audio files at any depth, by path."""
+    if not is_remote(data):
+        if not Path(data).is_dir():
+            raise IngestError(f"there is no folder of music at the data path. Received: {data}")
+        # Beam would give up on the whole folder for one dangling link or one odd name in it.
+        return listing.local_files(data)
+    files = (
+        dataclasses.replace(file, path=file.path[len(data) :].lstrip("/"))
+        for file in _match(f"{quoted(data)}/**")
+    )
+    return [file for file in files if listing.is_audio(file.path)]
+
+
+def _match(*patterns: str) -> list[DataFile]:
+    files = [
         DataFile(file.path, file.size_in_bytes, changed=file.last_updated_in_seconds or 0.0)
-        for match in FileSystems.match([pattern, f"{pattern}/*"])
+        for match in FileSystems.match(list(patterns))
         for file in match.metadata_list
-        if is_remote(file.path) or not Path(file.path).is_dir()
     ]
-    if not matched_files:
-        raise IngestError(f"there is no such file or folder. Received: {path}")
-    return sorted(matched_files, key=lambda file: file.path)
+    return sorted(files, key=lambda file: file.path)
 
 
 def _digest(path: str, file: DataFile) -> str:

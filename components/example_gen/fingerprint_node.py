@@ -1,10 +1,8 @@
 """DataFingerprint: hashes the music when the run runs, for runs that are compiled long before.
 
-The local runner hashes the music before it builds the DAG, so a run of it has no such node. On
-Kubeflow Pipelines a compiled file runs again and again, and GtzanExampleGen would be served from
-the cache whatever was added to the bucket. This node always runs; its output is GtzanExampleGen's
-parameter `data_fingerprint`, so ingest and all that follows it are cached as long as the music is
-the same.
+A compiled file runs on Kubeflow again and again, and GtzanExampleGen would be served from the cache
+whatever was added to the bucket. This node always runs; its output is GtzanExampleGen's parameter
+`data_fingerprint`, so all that follows is cached as long as the music is the same.
 """
 
 from typing import Any
@@ -29,16 +27,7 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Hashes `input_base`.
-
-        Args:
-          input_dict: Empty.
-          output_dict: `fingerprint`, a text.
-          exec_properties: `input_base`, `settings` as JSON, and `retired`.
-
-        Raises:
-          IngestError: There is no music there, or a file is missing.
-        """
+        """Hashes `input_base` into `fingerprint`; an `IngestError` says why that is impossible."""
         runtime.prepare(input_dict, output_dict, exec_properties)
         settings = IngestSettings.from_json(exec_properties["settings"])
         artifact = artifact_utils.get_single_instance(output_dict["fingerprint"])

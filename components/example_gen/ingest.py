@@ -6,23 +6,52 @@ into their shard's file. So memory does not grow with the number of tracks, not 
 runner, which holds every PCollection in memory.
 """
 
-import collections
+import dataclasses
+import functools
+import itertools
 import json
-import threading
 from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 
 from components.audio.settings import AudioSettings
 from components.common import progress, raw_examples
-from components.example_gen import files, plan, tracks
+from components.example_gen import files, tracks
+from components.example_gen.counts import Counts
 from components.example_gen.lists import ReadLines
-from components.example_gen.plan import Counts, Shard
 from components.example_gen.settings import IngestSettings
 from components.example_gen.tracks import Examined
+from components.gtzan import splits
 from components.gtzan.listing import DataFile
 
+# Tracks are dealt out to the shards of one bucket by rank, so that those are of equal size; a
+# bucket's tracks come together in one element. A split of up to so many shards is one bucket.
+SHARDS_PER_BUCKET = 32
+
 _METRICS = "gatefold.ingest"
+_Bucket = tuple[str, int]  # split, and number of the bucket of shards
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One TFRecord file to write.
+
+    Attributes:
+      split: The split it belongs to.
+      index: Its number in the split.
+      count: Number of the split's shards.
+      tracks: Its tracks, in order.
+    """
+
+    split: str
+    index: int
+    count: int
+    tracks: tuple[Examined, ...]
+
+    def path(self, output: str) -> str:
+        """Its file, named as TFX does, uncompressed: PCM hardly shrinks and gzip is slow."""
+        name = f"data_tfrecord-{self.index:05d}-of-{self.count:05d}"
+        return f"{output}/Split-{self.split}/{name}"
 
 
 @beam.ptransform_fn
@@ -52,7 +81,7 @@ def ExamineFiles(  # noqa: N802 - a PTransform is named as a class
         | "List" >> ReadLines(path=listing)
         # Without it all the files would be fused to one worker.
         | "Reshuffle" >> beam.Reshuffle()
-        | "Examine" >> beam.Map(_examine, folder, settings, total)
+        | "Examine" >> beam.Map(_examine, folder, listing, settings, total)
     )
 
 
@@ -67,7 +96,7 @@ def WriteShards(  # noqa: N802
     output: str,
     settings: IngestSettings,
 ) -> beam.PCollection[str]:
-    """Writes the TFRecord files; none if the counts have a failure.
+    """Writes the TFRecord files and returns their paths; none if the counts have a failure.
 
     Args:
       placed: All files, the accepted tracks with their splits.
@@ -75,9 +104,6 @@ def WriteShards(  # noqa: N802
       folder: The genre folders' parent.
       output: URI of the artifact; files go to `Split-<split>/` below it.
       settings: Ingest settings.
-
-    Returns:
-      The paths written.
     """
     return (
         placed
@@ -96,7 +122,10 @@ def DealShards(  # noqa: N802
     *,
     settings: IngestSettings,
 ) -> beam.PCollection[Shard]:
-    """Deals the accepted tracks out to shards; there are none if the counts have a failure."""
+    """Deals the accepted tracks out to shards, by hash, so that every shard mixes the genres.
+
+    There are no shards if the counts have a failure, and none without a track.
+    """
     known_counts = beam.pvalue.AsSingleton(counts)
     return (
         placed
@@ -106,20 +135,44 @@ def DealShards(  # noqa: N802
     )
 
 
-def shard_path(output: str, shard: Shard) -> str:
-    """Names a shard's file as TFX does, uncompressed: PCM hardly shrinks and gzip is slow."""
-    name = f"data_tfrecord-{shard.index:05d}-of-{shard.count:05d}"
-    return f"{output}/Split-{shard.split}/{name}"
-
-
-def _examine(line: str, folder: str, settings: IngestSettings, total: int) -> Examined:
+def _examine(
+    line: str, folder: str, listing: str, settings: IngestSettings, total: int
+) -> Examined:
     track = tracks.examine_file(
         DataFile(**json.loads(line)), folder=folder, genres=settings.genres, audio=settings.audio
     )
     outcome = track.fault or "usable"
     beam.metrics.Metrics.counter(_METRICS, outcome.replace(" ", "_")).inc()
-    _tally.advance("tracks examined", folder, total)
+    progress.report("tracks examined", next(_numbers(listing)), total)
     return track
+
+
+def _to_bucket(
+    track: Examined, counts: Counts, settings: IngestSettings
+) -> Iterator[tuple[_Bucket, Examined]]:
+    if not track.fault and not counts.failure:
+        buckets = _buckets(counts.splits()[track.split], settings)
+        yield (track.split, int(_mixed(track) * buckets)), track
+
+
+def _deal(
+    bucket: tuple[_Bucket, Iterable[Examined]], counts: Counts, settings: IngestSettings
+) -> Iterator[Shard]:
+    (split, number), members = bucket
+    size = counts.splits()[split]
+    buckets = _buckets(size, settings)
+    count = SHARDS_PER_BUCKET if buckets > 1 else -(-size // settings.tracks_per_shard)
+    ordered = sorted(members, key=lambda track: (_mixed(track), track.track_id))
+    for index in range(min(count, len(ordered))):
+        yield Shard(split, number * count + index, buckets * count, tuple(ordered[index::count]))
+
+
+def _buckets(split_size: int, settings: IngestSettings) -> int:
+    return max(1, -(-split_size // (SHARDS_PER_BUCKET * settings.tracks_per_shard)))
+
+
+def _mixed(track: Examined) -> float:
+    return splits.position(track.track_id, seed=-1)
 
 
 def _write_shard(shard: Shard, folder: str, output: str, audio: AudioSettings) -> str:
@@ -130,44 +183,15 @@ def _write_shard(shard: Shard, folder: str, output: str, audio: AudioSettings) -
             except Exception as error:  # each file system raises errors of its own
                 raise files.changed(track.path, tracks.reason(error)) from error
             yield tracks.to_example(track, data, audio)
-            _tally.advance("tracks written", output, None)
+            progress.report("tracks written", next(_numbers(output)), None)
 
-    path = shard_path(output, shard)
+    path = shard.path(output)
     raw_examples.write_records(path, records())
     beam.metrics.Metrics.counter(_METRICS, f"written_{shard.split}").inc(len(shard.tracks))
     return path
 
 
-class _Tally:
-    """Counts finished tracks across the worker threads of this process, to report progress."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._done: collections.Counter[tuple[str, str]] = collections.Counter()
-
-    def advance(self, activity: str, place: str, total: int | None) -> None:
-        with self._lock:
-            done = self._done[activity, place] = self._done[activity, place] + 1
-            if done == total:
-                del self._done[activity, place]
-        progress.report(activity, done, total)
-
-
-_tally = _Tally()
-
-_Bucket = tuple[str, int]  # split, and number of the bucket of shards
-
-
-def _to_bucket(
-    track: Examined, counts: Counts, settings: IngestSettings
-) -> Iterator[tuple[_Bucket, Examined]]:
-    if not track.fault and not counts.failure:
-        number = plan.bucket(track, counts.splits()[track.split], settings)
-        yield (track.split, number), track
-
-
-def _deal(
-    item: tuple[_Bucket, Iterable[Examined]], counts: Counts, settings: IngestSettings
-) -> Iterator[Shard]:
-    (split, number), members = item
-    return plan.deal(split, number, members, counts.splits()[split], settings)
+@functools.cache
+def _numbers(of: str) -> Iterator[int]:
+    """Counts for all threads of this process, to report progress: one count a run's file or URI."""
+    return itertools.count(1)

@@ -4,44 +4,49 @@ What a pipeline reads is one file, written before it runs; what it writes is sev
 a bounded number of lines.
 """
 
+import csv
 import dataclasses
+import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.pvalue import AsSingleton
 
-from components.example_gen import files
+from components.common.csv_cells import escape_csv_cell
+from components.example_gen import files, tracks
+from components.example_gen.counts import Counts
+from components.example_gen.decide import Decided
+from components.example_gen.duplicates import NearDuplicate
+from components.example_gen.tracks import Examined
 from components.gtzan import splits
 
 LINES_PER_FILE = 10_000
 
-# Name of the list, what its rows are ordered by, and the line.
-Row = tuple[str, str, str]
+# What reports and lists say of an accepted track.
+_COLUMNS = tuple(
+    field.name
+    for field in dataclasses.fields(Examined)
+    if field.name not in ("fault", "detail", "fingerprint", "label", "split")
+)
+_TRACKS, _TRAINING_TRACKS = "tracks", "training_tracks"
+_LEFT_OUT, _NEAR_DUPLICATES = "left_out", "near_duplicates"
+_SUFFIXES = {
+    _TRACKS: ".csv",
+    _TRAINING_TRACKS: ".txt",
+    _LEFT_OUT: ".jsonl",
+    _NEAR_DUPLICATES: ".jsonl",
+}
 
-
-@dataclasses.dataclass(frozen=True)
-class Lines:
-    """A list that is written.
-
-    Attributes:
-      suffix: End of its files' names.
-      header: First line of each file; "" for none.
-    """
-
-    suffix: str
-    header: str = ""
+_Row = tuple[str, str, str]  # name of the list, what its rows are ordered by, and the line
+_File = tuple[str, int]  # name of the list, and number of the file
 
 
 def save_lines(path: str, values: Iterable[Any]) -> None:
-    """Writes a file with a line of JSON for each value, which `ReadLines` reads.
-
-    Args:
-      path: Where to write; a local path, gs:// or s3://.
-      values: Plain values.
-    """
+    """Writes a file with a line of JSON for each value, which `ReadLines` reads."""
     with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         file.write(b"\n")  # object stores take no empty file
         for value in values:
@@ -50,7 +55,7 @@ def save_lines(path: str, values: Iterable[Any]) -> None:
 
 @beam.ptransform_fn
 @beam.typehints.with_input_types(beam.Pipeline)
-def ReadLines(pipeline: beam.Pipeline, *, path: str) -> beam.PCollection[str]:  # noqa: N802
+def ReadLines(pipeline: beam.Pipeline, *, path: str) -> beam.PCollection[str]:  # noqa: N802 - a PTransform is named as a class
     """Reads the lines that `save_lines` wrote; JSON, as Beam passes on no text with surrogates."""
     return (
         pipeline
@@ -60,65 +65,92 @@ def ReadLines(pipeline: beam.Pipeline, *, path: str) -> beam.PCollection[str]:  
 
 
 @beam.ptransform_fn
-@beam.typehints.with_input_types(Row)
-@beam.typehints.with_output_types(str)
-def WriteLines(  # noqa: N802
-    rows: beam.PCollection[Row],
-    sizes: beam.PCollection[dict[str, int]],
+def WriteLists(  # noqa: N802
+    decided: Decided,
+    counts: beam.PCollection[Counts],
     *,
     folder: str,
-    lists: Mapping[str, Lines],
     lines_per_file: int = LINES_PER_FILE,
 ) -> beam.PCollection[str]:
-    """Writes lists to files `<name>-00000-of-00003<suffix>`; without rows, no file.
+    """Writes all tracks, the content hashes of the training split, and all that was left out.
 
-    The hash of what a row is ordered by decides its file, and each file is in order: the same rows
-    give the same files.
+    Files are `<list>-00000-of-00003<suffix>`; a list without rows has none. The hash of what a row
+    is ordered by decides its file, and each file is in order: the same rows give the same files.
 
     Args:
-      rows: The rows of all lists.
-      sizes: One element: number of rows of each list.
-      folder: Where to write; a local path, gs:// or s3://.
-      lists: The lists by name.
+      decided: Result of `Decide`.
+      counts: Result of `Count` for it.
+      folder: URI of the report.
       lines_per_file: About the most lines of a file.
-
-    Returns:
-      The paths written.
     """
-    known_sizes = beam.pvalue.AsSingleton(sizes)
+    files_of_list = AsSingleton(counts | "Files" >> beam.Map(_files_of_list, lines_per_file))
     return (
-        rows
-        | "Deal" >> beam.Map(_deal, known_sizes, lines_per_file)
+        (
+            decided.tracks | "TrackRows" >> beam.FlatMap(_track_rows),
+            decided.pairs | "PairRows" >> beam.Map(_pair_row),
+        )
+        | "Rows" >> beam.Flatten()
+        | "Deal" >> beam.Map(_deal, files_of_list)
         | "Group" >> beam.GroupByKey()
-        | "Write" >> beam.Map(_write, known_sizes, lines_per_file, folder, dict(lists))
+        | "Write" >> beam.Map(_write, files_of_list, folder)
     )
 
 
-_File = tuple[str, int]  # name of the list, and number of the file
+def left_out_row(track: Examined) -> dict[str, Any]:
+    """A file that was left out, as reports and lists have it."""
+    return {
+        "path": track.path,
+        "reason": track.fault,
+        "detail": track.detail,
+        "fault": track.fault not in tracks.NO_FAULT,
+    }
 
 
-def _files(rows: int, lines_per_file: int) -> int:
-    return -(-rows // lines_per_file)
+def csv_line(values: Iterable[Any]) -> str:
+    """A line of a CSV file without its end; no cell is a formula to a spreadsheet."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([escape_csv_cell(value) for value in values])
+    return text.getvalue()
 
 
-def _deal(row: Row, sizes: dict[str, int], lines_per_file: int) -> tuple[_File, tuple[str, str]]:
+def _files_of_list(counts: Counts, lines_per_file: int) -> dict[str, int]:
+    rows = {
+        _TRACKS: counts.accepted,
+        _TRAINING_TRACKS: counts.splits()[splits.TRAIN],
+        _LEFT_OUT: counts.files - counts.accepted,
+        _NEAR_DUPLICATES: counts.near_duplicates,
+    }
+    return {name: -(-number // lines_per_file) for name, number in rows.items()}
+
+
+def _track_rows(track: Examined) -> Iterator[_Row]:
+    if track.fault:
+        yield _LEFT_OUT, track.path, json.dumps(left_out_row(track), ensure_ascii=False)
+        return
+    line = csv_line([track.split, *(getattr(track, column) for column in _COLUMNS)])
+    yield _TRACKS, f"{splits.SPLITS.index(track.split)}\0{track.track_id}", line
+    if track.split == splits.TRAIN:
+        yield _TRAINING_TRACKS, track.content, track.content
+
+
+def _pair_row(pair: NearDuplicate) -> _Row:
+    line = json.dumps(pair.row(), ensure_ascii=False)
+    return _NEAR_DUPLICATES, f"{pair.first}\0{pair.second}", line
+
+
+def _deal(row: _Row, files_of_list: dict[str, int]) -> tuple[_File, tuple[str, str]]:
     name, order, line = row
-    number = int(splits.position(order, seed=-1) * _files(sizes[name], lines_per_file))
+    number = int(splits.position(order, seed=-1) * files_of_list[name])
     return (name, number), (order, line)
 
 
 def _write(
-    item: tuple[_File, Iterable[tuple[str, str]]],
-    sizes: dict[str, int],
-    lines_per_file: int,
-    folder: str,
-    lists: dict[str, Lines],
+    file: tuple[_File, Iterable[tuple[str, str]]], files_of_list: dict[str, int], folder: str
 ) -> str:
-    (name, index), rows = item
-    count = _files(sizes[name], lines_per_file)
-    path = f"{folder}/{name}-{index:05d}-of-{count:05d}{lists[name].suffix}"
-    header = [lists[name].header] if lists[name].header else []
+    (name, index), rows = file
+    path = f"{folder}/{name}-{index:05d}-of-{files_of_list[name]:05d}{_SUFFIXES[name]}"
+    header = [csv_line(["split", *_COLUMNS])] if name == _TRACKS else []
     text = "".join(f"{line}\n" for line in [*header, *(line for _, line in sorted(rows))])
-    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        file.write(text.encode())
+    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as output:
+        output.write(text.encode())
     return path

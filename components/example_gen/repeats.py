@@ -50,7 +50,7 @@ SAME_ID = Repeat("track_id", tracks.SAME_ID, "same track id as")
 @beam.ptransform_fn
 @beam.typehints.with_input_types(Examined)
 @beam.typehints.with_output_types(Examined)
-def KeepFirst(  # noqa: N802
+def KeepFirst(  # noqa: N802 - a PTransform is named as a class
     examined: beam.PCollection[Examined], repeat: Repeat
 ) -> beam.PCollection[Examined]:
     """Leaves out every repeat of a track. No step holds a group, however many copies there are."""
@@ -58,7 +58,7 @@ def KeepFirst(  # noqa: N802
         examined
         | "Key" >> beam.Map(lambda track: (repeat.key(track), track))
         | "Group" >> beam.GroupByKey()
-        | "First" >> beam.FlatMap(lambda keyed: repeat.keep_first(keyed[1]))
+        | "First" >> beam.FlatMapTuple(lambda _, group: repeat.keep_first(group))
     )
 
 
@@ -118,7 +118,7 @@ def dropped(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
             yield path, original
 
 
-def _drop(path: str, joined: dict[str, list[Any]]) -> Iterator[Examined]:
+def _drop(_: str, joined: dict[str, list[Any]]) -> Iterator[Examined]:
     for track in joined["tracks"]:
         if joined["original"]:
             detail = f"near-duplicate of {joined['original'][0]}"

@@ -1,6 +1,6 @@
 """The ingest report: JSON for later stages, text for terminals and an HTML page."""
 
-import base64
+import colorsys
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 import jinja2
 from tfx.dsl.io import fileio
 
-from components.example_gen import files, pictures
 from components.example_gen.settings import IngestSettings
 from components.gtzan import layout, splits
 
@@ -20,30 +19,20 @@ _TEMPLATE = Path(__file__).parent / "report.html.jinja"
 _MOST_IN_TERMINAL = 20
 
 
-def write(
-    uri: str,
-    content: Mapping[str, Any],
-    drawn: Sequence[Mapping[str, Any]],
-    *,
-    settings: IngestSettings,
-) -> str:
-    """Writes the report's JSON and its page.
+def save(content: dict[str, Any], uri: str) -> None:
+    """Writes the report's content (see `summary.Summarise`) as `report.json`."""
+    with fileio.open(f"{uri}/{REPORT_FILE}", "wb") as file:
+        file.write(json.dumps(content, indent=2).encode())
 
-    Args:
-      uri: URI of the artifact.
-      content: The report's content, see `summary.Summarise`.
-      drawn: The tracks that are drawn, see there.
-      settings: Ingest settings.
 
-    Returns:
-      The page, as HTML.
-    """
-    page = render_page(content, drawn, settings=settings)
-    fileio.makedirs(uri)
-    for name, text in ((REPORT_FILE, json.dumps(content, indent=2)), (PAGE_FILE, page)):
-        with fileio.open(f"{uri}/{name}", "wb") as file:
-            file.write(text.encode())
-    return page
+def write_page(uri: str, settings: IngestSettings) -> tuple[dict[str, Any], str]:
+    """Writes the page beside the report's JSON; returns the content and the page, as HTML."""
+    with fileio.open(f"{uri}/{REPORT_FILE}", "rb") as file:
+        content: dict[str, Any] = json.loads(file.read())
+    page = render_page(content, settings)
+    with fileio.open(f"{uri}/{PAGE_FILE}", "wb") as file:
+        file.write(page.encode())
+    return content, page
 
 
 def as_text(content: Mapping[str, Any]) -> str:
@@ -58,9 +47,9 @@ def as_text(content: Mapping[str, Any]) -> str:
         f"{content['accepted']} of {content['files']} files accepted, {content['faulty']} faulty"
     )
     # Faults first: of a long list, the part that is shown must hold what has to be mended.
-    rejected = sorted(content["rejected"], key=lambda one: not one["fault"])
-    for one in rejected[:_MOST_IN_TERMINAL]:
-        lines.append(f"  {layout.printable(one['path'])}: {layout.printable(_reason(one))}")
+    rejected = sorted(content["rejected"], key=lambda row: not row["fault"])
+    for row in rejected[:_MOST_IN_TERMINAL]:
+        lines.append(f"  {layout.printable(row['path'])}: {layout.printable(_reason(row))}")
     if content["files"] - content["accepted"] > _MOST_IN_TERMINAL:
         more = ", ".join(f"{number} {reason}" for reason, number in content["reasons"].items())
         lines.append(f"  … in all: {more}")
@@ -68,25 +57,6 @@ def as_text(content: Mapping[str, Any]) -> str:
     if content["unmatched"]:
         lines.append(f"{content['unmatched']} listed tracks are not in the data")
     return "\n".join(lines)
-
-
-def _near_duplicate_lines(content: Mapping[str, Any]) -> list[str]:
-    pairs = content["near_duplicates"]
-    if not pairs:
-        return []
-    number, leaks = content["pairs"], content["leaks"]
-    lines = [f"{number} pairs of near-duplicates, {leaks} of them across splits"]
-    # Those that leak first: a model may have heard in training what it is tested on.
-    listed = sorted(pairs, key=lambda pair: not pair["across_splits"])
-    for pair in listed[:_MOST_IN_TERMINAL]:
-        sides = ", ".join(side or "left out" for side in pair["splits"])
-        first, second = (layout.printable(pair[name]) for name in ("first", "second"))
-        lines.append(f"  {first} and {second} ({sides})")
-    if number > _MOST_IN_TERMINAL:
-        lines.append(f"  … and {number - _MOST_IN_TERMINAL} more")
-    if leaks:
-        lines.append("  --duplicates drop keeps one of each; the report has the details")
-    return lines
 
 
 def as_sentence(properties: Mapping[str, Any]) -> str:
@@ -113,28 +83,8 @@ def as_sentence(properties: Mapping[str, Any]) -> str:
     return f"{sentence}; {pairs} across splits (--duplicates drop keeps one of each)"
 
 
-def render_page(
-    content: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]], *, settings: IngestSettings
-) -> str:
-    """Renders the report as one HTML file that contains its pictures.
-
-    Args:
-      content: The report's content, see `summary.Summarise`.
-      drawn: A track of each genre.
-      settings: Ingest settings.
-    """
-    figures = []
-    for track in sorted(drawn, key=lambda one: settings.genres.index(one["genre"])):
-        data = files.read(f"{content['source']}/{track['path']}")
-        genre = track["genre"]
-        picture = pictures.draw(data, name=track["path"], genre=genre, settings=settings)
-        figures.append(
-            {
-                "track": track,
-                "image": base64.b64encode(picture).decode(),
-                "colour": pictures.colour(genre, settings.genres),
-            }
-        )
+def render_page(content: Mapping[str, Any], settings: IngestSettings) -> str:
+    """Renders the report's content as one HTML file."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text())
     largest = max((sum(row.values()) for row in content["tracks"].values()), default=0)
@@ -142,17 +92,44 @@ def render_page(
         summary=content,
         split_names=splits.SPLITS,
         largest=max(1, largest),
-        colours={genre: pictures.colour(genre, settings.genres) for genre in settings.genres},
-        drawn=figures,
-        rejected=[{**one, "text": _reason(one)} for one in content["rejected"]],
+        colours=_colours(settings.genres),
+        rejected=[{**row, "text": _reason(row)} for row in content["rejected"]],
         clip_seconds=settings.audio.clip_seconds,
         sample_rate_hz=settings.audio.sample_rate_hz,
     )
 
 
-def _reason(rejected: dict[str, Any]) -> str:
+def _near_duplicate_lines(content: Mapping[str, Any]) -> list[str]:
+    pairs = content["near_duplicates"]
+    if not pairs:
+        return []
+    number, leaks = content["pairs"], content["leaks"]
+    lines = [f"{number} pairs of near-duplicates, {leaks} of them across splits"]
+    # Those that leak first: a model may have heard in training what it is tested on.
+    listed = sorted(pairs, key=lambda pair: not pair["across_splits"])
+    for pair in listed[:_MOST_IN_TERMINAL]:
+        sides = ", ".join(side or "left out" for side in pair["splits"])
+        first, second = (layout.printable(pair[name]) for name in ("first", "second"))
+        lines.append(f"  {first} and {second} ({sides})")
+    if number > _MOST_IN_TERMINAL:
+        lines.append(f"  … and {number - _MOST_IN_TERMINAL} more")
+    if leaks:
+        lines.append("  --duplicates drop keeps one of each; the report has the details")
+    return lines
+
+
+def _reason(rejected: Mapping[str, Any]) -> str:
     """Joins reason and detail without repetition."""
     reason, detail = rejected["reason"], rejected["detail"].removeprefix("is ")
     if not detail or detail.startswith(reason):
         return detail or reason
     return f"{reason} ({detail})"
+
+
+def _colours(genres: Sequence[str]) -> dict[str, str]:
+    """A hexadecimal colour for each genre: hues evenly spaced."""
+    colours = {}
+    for number, genre in enumerate(genres):
+        red, green, blue = colorsys.hsv_to_rgb(number / len(genres), 0.52, 0.92)
+        colours[genre] = f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+    return colours

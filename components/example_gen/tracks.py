@@ -92,14 +92,7 @@ class Examined:
 def examine_file(
     file: DataFile, *, folder: str, genres: tuple[str, ...], audio: AudioSettings
 ) -> Examined:
-    """Reads and examines a file, whatever it is.
-
-    Args:
-      file: The file.
-      folder: The genre folders' parent.
-      genres: Genres in label order.
-      audio: Rate, length and number of clips.
-    """
+    """Reads and examines a file in `folder`, the genre folders' parent, whatever it is."""
     track = identify(file.path, genres)
     if file.problem:
         return track.left_out(UNREADABLE, file.problem)
@@ -119,12 +112,7 @@ def reason(error: Exception) -> str:
 
 
 def identify(path: str, genres: tuple[str, ...]) -> Examined:
-    """Derives genre and track id from a file's path.
-
-    Args:
-      path: Relative to the genre folders' parent.
-      genres: Genres in label order.
-    """
+    """Derives genre and track id from a file's path, relative to the genre folders' parent."""
     if not layout.is_text(path):
         path = layout.printable(path)
         return Examined(path, path, "", NOT_UTF8, "rename it, with letters that are UTF-8")
@@ -137,15 +125,10 @@ def identify(path: str, genres: tuple[str, ...]) -> Examined:
 
 
 def examine(track: Examined, data: bytes, audio: AudioSettings) -> Examined:
-    """Measures a file and checks it against the limits.
-
-    Args:
-      track: The result of `identify`.
-      data: The file's bytes.
-      audio: Rate, length and number of clips.
+    """Measures a file, given its bytes, and checks it against the limits.
 
     Returns:
-      The track with its measurements, or with its fault.
+      The result of `identify` with its measurements, or with its fault.
     """
     spectrum = LongTermSpectrum()
     try:
@@ -218,15 +201,7 @@ def _decibels(peak: float) -> str:
 
 
 def to_example(track: Examined, data: bytes, audio: AudioSettings) -> bytes:
-    """Makes a track's record, a raw example (`schemas/gtzan.pbtxt`).
-
-    Args:
-      track: The result of `examine` for the same bytes.
-      data: The file's bytes.
-      audio: Rate and length of a clip.
-
-    Returns:
-      A serialized tf.Example, the same bytes every time.
+    """Makes an examined track's record, a serialized raw example (`schemas/gtzan.pbtxt`).
 
     Raises:
       IngestError: The file has changed since it was examined.

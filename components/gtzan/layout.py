@@ -38,13 +38,6 @@ def genre_of_folder(folder: str, genres: Sequence[str]) -> str | None:
 
     Case, Unicode normalisation, spaces, dashes, underscores and full stops make no difference;
     every other character does, so that `R&B`, `RnB` and `RB` are three genres.
-
-    Args:
-      folder: The folder's own name, without its path.
-      genres: Genres in label order.
-
-    Returns:
-      One of `genres`, or None.
     """
     return _by_key(tuple(genres)).get(_key(folder))
 
@@ -96,47 +89,36 @@ def printable(path: str) -> str:
     """Escapes undecodable bytes and control characters, so that any terminal can show a path."""
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(
-        one if unicodedata.category(one) != "Cc" else one.encode("unicode_escape").decode()
-        for one in text
+        mark if unicodedata.category(mark) != "Cc" else mark.encode("unicode_escape").decode()
+        for mark in text
     )
 
 
 def find_root(paths: Sequence[str], genres: Sequence[str]) -> str | None:
-    """Finds the first of `ROOTS` that contains a genre folder.
-
-    Args:
-      paths: The audio files.
-      genres: Genres in label order.
-    """
+    """Finds the first of `ROOTS` that contains a genre folder of the audio files at `paths`."""
     for root in ROOTS:
-        folders = _folders_below(paths, root)
-        if any(genre_of_folder(folder, genres) for folder in folders):
+        if any(genre_of_folder(folder, genres) for folder in _folders_below(paths, root)):
             return root
     return None
 
 
 def check_genres(paths: Sequence[str], genres: Sequence[str]) -> None:
-    """Checks that each genre has a folder with enough tracks.
-
-    Args:
-      paths: The audio files.
-      genres: The chosen names.
+    """Checks that each of the chosen genres has a folder with enough audio files.
 
     Raises:
       GenreError: There are fewer than two genres, two have the same folder, or one has no folder or
         fewer than three tracks.
     """
     check_names(genres)
-    root = find_root(paths, genres)
+    folders = _folders_below(paths, find_root(paths, genres) or "")
     counts: collections.Counter[str] = collections.Counter()
-    for folder, number in _folders_below(paths, root or "").items():
+    for folder, number in folders.items():
         counts[genre_of_folder(folder, genres) or ""] += number
     missing = [genre for genre in genres if not counts[genre]]
     if missing:
-        there = [printable(folder) for folder in sorted(_folders_below(paths, root or ""))]
         raise GenreError(
             f"--genres: no folder with audio files for {', '.join(missing)}. "
-            f"There are: {', '.join(there) or 'none'}"
+            f"There are: {', '.join(map(printable, sorted(folders))) or 'none'}"
         )
     _check_sizes(counts, genres)
 
@@ -145,9 +127,6 @@ def genres_in(paths: Sequence[str]) -> tuple[str, ...]:
     """Derives the genres from the folders that contain audio files (`--genres auto`).
 
     The folders are those of the first of `ROOTS` that exists, else of the data folder itself.
-
-    Args:
-      paths: The audio files.
 
     Returns:
       The folders' names in order, in Unicode's composed form (NFC).
@@ -163,14 +142,11 @@ def genres_in(paths: Sequence[str]) -> tuple[str, ...]:
         raise GenreError(
             f"--genres auto: the name of a genre folder is not UTF-8; rename it: {unusable[0]}"
         )
-    by_key: dict[str, str] = {}
-    for folder in sorted(folders):
-        other = by_key.setdefault(_key(folder), folder)
-        if other != folder:
-            raise GenreError(
-                f"--genres auto: the folders {_spelled(other)} and {_spelled(folder)} differ in "
-                "spelling only and would be one genre; put them together or rename one"
-            )
+    if pair := _same_spelling(sorted(folders)):
+        raise GenreError(
+            f"--genres auto: the folders {' and '.join(map(_spelled, pair))} differ in "
+            "spelling only and would be one genre; put them together or rename one"
+        )
     counts = {unicodedata.normalize("NFC", folder).strip(): n for folder, n in folders.items()}
     genres = tuple(sorted(counts))
     check_names(genres)
@@ -181,9 +157,6 @@ def genres_in(paths: Sequence[str]) -> tuple[str, ...]:
 def check_names(genres: Sequence[str]) -> None:
     """Checks that genre names are distinct and printable.
 
-    Args:
-      genres: The names, in label order.
-
     Raises:
       GenreError: There are fewer than two names, two name the same folder, or one is not a line of
         text.
@@ -193,18 +166,24 @@ def check_names(genres: Sequence[str]) -> None:
             f"--genres: a classifier needs at least {FEWEST_GENRES} genres, each a folder with "
             f"audio files. Received: {', '.join(map(printable, genres)) or 'none'}"
         )
-    by_key: dict[str, str] = {}
     for genre in genres:
         if not genre.strip() or printable(genre) != genre:
             raise GenreError(
                 "--genres: a genre's name must be one line of printable text. "
                 f"Received: {printable(genre)!r}"
             )
-        other = by_key.setdefault(_key(genre), genre)
-        if other is not genre:
-            raise GenreError(
-                f"--genres: {_spelled(other)} and {_spelled(genre)} name the same folder"
-            )
+    if pair := _same_spelling(genres):
+        raise GenreError(f"--genres: {' and '.join(map(_spelled, pair))} name the same folder")
+
+
+def _same_spelling(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first two names that are spelled alike."""
+    by_key: dict[str, str] = {}
+    for name in names:
+        if _key(name) in by_key:
+            return by_key[_key(name)], name
+        by_key[_key(name)] = name
+    return None
 
 
 def _check_sizes(counts: dict[str, int], genres: Sequence[str]) -> None:
@@ -234,7 +213,7 @@ def _key(name: str) -> str:
     # Unicode's canonical caseless matching (definition D145).
     folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
     bare = "".join(
-        one for one in folded if one != "." and unicodedata.category(one) not in _SEPARATORS
+        mark for mark in folded if mark != "." and unicodedata.category(mark) not in _SEPARATORS
     )
     return bare or folded
 

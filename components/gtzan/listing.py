@@ -1,6 +1,7 @@
 """Lists the audio files of a local folder at any depth, whatever bytes their names contain."""
 
 import dataclasses
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from components.audio import streaming
 from components.gtzan import layout
 
 NOT_REGULAR = "not a regular file"
+MANIFEST = "sample.json"  # marks a folder of composed music, wherever it is copied
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,23 @@ def local_files(folder: str | Path) -> list[DataFile]:
     """
     folder = os.fspath(folder)
     return sorted(_below(folder, "", (os.path.realpath(folder),)), key=lambda file: file.path)
+
+
+def is_composed(folder: str | Path) -> bool:
+    """Tells whether the music of a local folder was composed by Gatefold."""
+    try:
+        return is_manifest((Path(folder) / MANIFEST).read_bytes())
+    except OSError:
+        return False
+
+
+def is_manifest(data: bytes) -> bool:
+    """Tells whether a file's content is a manifest of `synthetic.write_sample`."""
+    try:
+        manifest = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(manifest, dict) and "composer" in manifest
 
 
 def _below(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[DataFile]:

@@ -17,7 +17,9 @@ _LIST_NAME = re.compile(
 _LIST_SPLITS = {"tr": TRAIN, "va": VALIDATION, "te": TEST, "ev": TEST}
 
 
-def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") -> dict[str, str]:
+def choose_lists(
+    names: Sequence[str], *, family: str = "", folder: str = "the folder"
+) -> dict[str, str]:
     """Chooses the three split lists of a folder: `train_filtered.txt` and so on.
 
     Args:
@@ -40,34 +42,21 @@ def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") ->
             known = families[(match["family"] or "").lower()].setdefault(split, name)
             if known != name:
                 raise SplitError(
-                    f"two split lists for {split} in {folder or 'the folder'}. "
-                    f"Received: {known} and {name}"
+                    f"two split lists for {split} in {folder}. Received: {known} and {name}"
                 )
-    families_text = ", ".join(repr(one) for one in sorted(families)) or "no lists"
-    if family:
-        if family.lower() not in families:
-            raise SplitError(
-                f"no split lists train_{family}.txt, valid_{family}.txt, test_{family}.txt in "
-                f"{folder or 'the folder'}. Received: {families_text}"
-            )
-        chosen = families[family.lower()]
-    elif len(families) == 1:
-        chosen = next(iter(families.values()))
-    elif families:
+    there = ", ".join(map(repr, sorted(families))) or "none"
+    if not family and len(families) > 1:
         raise SplitError(
-            f"{folder or 'the folder'} has several families of split lists: name one, as in "
-            f"--split-family {sorted(families)[0] or 'NAME'}. Received: {families_text}"
+            f"{folder} has several families of split lists: name one, as in "
+            f"--split-family {sorted(families)[0] or 'NAME'}. Received: {there}"
         )
-    else:
-        raise SplitError(
-            f"no split lists (train*.txt, valid*.txt, test*.txt) in {folder or 'the folder'}. "
-            f"Received: {', '.join(sorted(names)[:5]) or 'no files'}"
-        )
+    chosen = families.get(family.lower() or next(iter(families), ""), {})
     lacking = [split for split in SPLITS if split not in chosen]
     if lacking:
         raise SplitError(
-            f"no split list for {' and '.join(lacking)} in {folder or 'the folder'}. "
-            f"Received: {', '.join(sorted(chosen.values()))}"
+            f"no split list for {' and '.join(lacking)} "
+            f"(train{'_' + family if family else '*'}.txt and so on) in {folder}, which has the "
+            f"families: {there}. Received: {', '.join(sorted(names)[:5]) or 'no files'}"
         )
     return {split: chosen[split] for split in SPLITS}
 
@@ -75,9 +64,7 @@ def choose_lists(names: Sequence[str], *, family: str = "", folder: str = "") ->
 def parse_list(text: str, genres: Sequence[str] = ()) -> list[str]:
     """Reads a split list: one `genre/genre.NNNNN.wav` per line; blank lines and # are skipped.
 
-    Args:
-      text: The file.
-      genres: Genres in label order, to recognise tracks in folders below a genre's.
+    `genres`, in label order, are needed to recognise tracks in folders below a genre's.
     """
     lines = (line.strip() for line in text.lstrip("\ufeff").splitlines())
     return [

@@ -4,8 +4,8 @@ Three methods (docs/splits.md):
 
 * `stratified`: a seeded hash of each track's id in [0, 1); the lowest values are the test split,
   the highest the validation split. So a track keeps its split when others are added. Only if a
-  genre then has fewer tracks in a split than its minimum (`minimum_tracks`), as small genres may,
-  are tracks moved there: those whose hash is nearest to that split's range.
+  genre then has fewer tracks in a split than its minimum (`minimum_tracks`) are tracks moved there:
+  those whose hash is nearest to that split's range.
 * `artist`: the same hash, of the artist; no artist in two splits. A track without an artist counts
   as an artist of its own. An artist is moved only if that takes no split below its minimum.
 * `listed`: as published text files list the tracks.
@@ -81,13 +81,7 @@ def distance(group: Group, split: str, *, seed: int, ratios: Ratios) -> float:
 
 
 def listed(lists: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Splits by published lists.
-
-    Args:
-      lists: Track ids by split.
-
-    Returns:
-      Split by track id; a track that is not in it is on no list.
+    """Turns published lists, track ids by split, into the split by track id.
 
     Raises:
       SplitError: A track is on two lists.
@@ -116,15 +110,8 @@ def absent(seen: Iterable[tuple[str, str]], genres: Iterable[str]) -> list[tuple
 def minimum_tracks(tracks: int, ratios: Ratios) -> dict[str, int]:
     """Minimum number of a genre's tracks in each split.
 
-    The minimum is so far below the expected number (at 100 tracks 6 for 15 and 56 for 70, about 2.5
-    to 3 standard deviations) that hashing alone nearly always reaches it and no track has to move.
-
-    Args:
-      tracks: Tracks of the genre.
-      ratios: Shares of the splits.
-
-    Returns:
-      Number by split, at least one.
+    It is so far below the expected number (at 100 tracks 6 for 15 and 56 for 70, about 2.5 to 3
+    standard deviations) that hashing alone nearly always reaches it and no track has to move.
     """
     train = 1.0 - ratios.validation - ratios.test
     return {

@@ -1,13 +1,14 @@
-"""Ten styles of music as tables: what the composer of the synthetic sample draws from.
-
-The ranges of two styles overlap on purpose (tempo, level, brightness, instruments), so that no
-single number tells them apart; rhythm, harmony and sound together do.
+"""What the composer of the synthetic sample draws from: chords, scales and ten styles of music.
 
 A rhythm is a bar of sixteen steps: `x` accented, `o` soft, `.` a rest. A progression is one chord a
 bar, each a root in semitones above the key note and the name of a shape.
 """
 
-import dataclasses
+from pathlib import Path
+
+import yaml
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
 
 SHAPES = {
     "maj": (0, 4, 7),
@@ -37,7 +38,7 @@ SCALES = {
 Range = tuple[float, float]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Style:
     """What tracks of one genre have in common; each track draws its own values.
 
@@ -88,239 +89,6 @@ class Style:
     tilt_db: Range = (-3.0, 0.5)
 
 
-STYLES = {
-    "blues": Style(
-        tempo_bpm=(68, 128),
-        swing=(0.24, 0.36),
-        kick=("x.......x.......", "x.....o.x.......", "x...x...x...x..."),
-        snare=("....x.......x...", "....x.......x..o"),
-        cymbal=("x.o.x.o.x.o.x.o.", "x..ox..ox..ox..o"),
-        progressions=(
-            "0dom 0dom 0dom 0dom 5dom 5dom 0dom 0dom 7dom 5dom 0dom 7dom",
-            "0dom 5dom 0dom 0dom 5dom 5dom 0dom 0dom 7do9 5do9 0dom 7dom",
-            "0mi7 0mi7 5mi7 0mi7 8dom 7dom 0mi7 7dom",
-        ),
-        scales=("blues",),
-        comp=("x..ox..ox..ox..o", "x.....o...x.....", "..x...x...x...x."),
-        bass_rhythm=("x.o.x.o.x.o.x.o.", "x...x...x...x..."),
-        bass_motion=("walk", "riff"),
-        chords=("piano", "guitar", "organ"),
-        bass=("upright", "electric"),
-        lead=("guitar", "harmonica", "piano"),
-        lead_density=(0.25, 0.5),
-        drive=(0.1, 0.7),
-    ),
-    "classical": Style(
-        tempo_bpm=(58, 138),
-        kick=("................",),
-        snare=("................",),
-        cymbal=("................",),
-        progressions=(
-            "0maj 5maj 7maj 0maj 9min 2min 7dom 0maj",
-            "0min 7maj 0min 5min 8maj 3maj 7maj 0min",
-            "0maj 7maj 9min 4min 5maj 0maj 5maj 7maj",
-            "0min 5min 10maj 3maj 8maj 2dim 7maj 0min",
-        ),
-        scales=("major", "harmonic"),
-        comp=("x.o.o.o.x.o.o.o.", "x.......x.......", "xooooooo" * 2, "x..............."),
-        bass_rhythm=("x.......x.......", "x...............", "x...x...x...x..."),
-        bass_motion=("root", "fifth"),
-        chords=("strings", "piano", "flute"),
-        bass=("cello", "piano"),
-        lead=("strings", "flute", "piano"),
-        lead_density=(0.25, 0.65),
-        drive=(0.0, 0.02),
-        room=(0.25, 0.5),
-        drums=(0.0, 0.0),
-        swell_db=(5.0, 14.0),
-        tilt_db=(-5.0, -1.0),
-    ),
-    "country": Style(
-        tempo_bpm=(84, 152),
-        swing=(0.0, 0.14),
-        kick=("x.......x.......", "x.......x.....o."),
-        snare=("....x.......x...", "o.o.x.o.o.o.x.oo", "..o.x.o...o.x.o."),
-        cymbal=("x.o.x.o.x.o.x.o.", "..x...x...x...x.", "................"),
-        progressions=(
-            "0maj 0maj 5maj 0maj 0maj 0maj 7maj 7dom 0maj 0maj 5maj 0maj 7maj 5maj 0maj 7dom",
-            "0maj 5maj 0maj 7maj 0maj 5maj 7maj 0maj",
-            "0maj 9min 5maj 7maj 0maj 7maj 5maj 0maj",
-        ),
-        scales=("pentatonic", "major"),
-        comp=("....x.......x...", "..x...x...x...x.", "x.o.x.oox.o.x.oo"),
-        bass_rhythm=("x.......x.......", "x...o...x...o..."),
-        bass_motion=("fifth",),
-        chords=("guitar", "banjo", "piano"),
-        bass=("upright", "electric"),
-        lead=("banjo", "fiddle", "guitar", "harmonica"),
-        lead_density=(0.3, 0.6),
-        drive=(0.0, 0.15),
-        drums=(0.3, 0.8),
-    ),
-    "disco": Style(
-        tempo_bpm=(106, 132),
-        kick=("x...x...x...x...", "x...x...x...x.o."),
-        snare=("....x.......x...", "....x..o....x..."),
-        cymbal=("..x...x...x...x.", "o.x.o.x.o.x.o.x.", "ooxoooxoooxoooxo"),
-        progressions=(
-            "0mi7 5dom 0mi7 5dom 10maj 8maj 7mi7 7dom",
-            "0mi9 0mi9 5mi7 5mi7",
-            "9mi7 2mi7 7dom 0ma7 5ma7 2mi7 4dom 9mi7",
-        ),
-        scales=("dorian", "minor", "pentatonic"),
-        comp=("..x..x..x..x..x.", "x..x..x...x.x...", "..xx..x...xx..x."),
-        bass_rhythm=("x.o.x.o.x.o.x.o.", "x..x..x.x..x..x.", "..xo..xo..xo..xo"),
-        bass_motion=("octave",),
-        chords=("guitar", "strings", "epiano"),
-        bass=("electric", "synthbass"),
-        lead=("strings", "brass", "synth"),
-        lead_density=(0.12, 0.4),
-        drums=(0.7, 1.1),
-        tilt_db=(-2.0, 1.0),
-    ),
-    "hiphop": Style(
-        tempo_bpm=(72, 112),
-        swing=(0.05, 0.3),
-        swing_steps=1,
-        kick=("x......x..x.....", "x.x.......x..x..", "x.....x.x......o", "x..x......x....."),
-        snare=("....x.......x...", "....x..o.o..x..."),
-        cymbal=("x.o.x.o.x.o.x.o.", "xoooxoooxoooxooo", "x.o.x.oox.o.xooo"),
-        progressions=("0min 0min 8maj 7min", "0mi7 0mi7 0mi7 5mi7", "0min 3maj 0min 10maj", "0mi9"),
-        scales=("minor", "pentatonic", "phrygian"),
-        comp=("x.........x.....", "x......x........", "..x.......x..x.."),
-        bass_rhythm=("x......x..x.....", "x.x.......x..x..", "x..............."),
-        bass_motion=("root", "riff"),
-        chords=("epiano", "piano", "strings", "synth"),
-        bass=("sub", "synthbass", "upright"),
-        lead=("epiano", "synth", "flute"),
-        lead_density=(0.05, 0.25),
-        drive=(0.0, 0.35),
-        room=(0.02, 0.15),
-        drums=(0.9, 1.4),
-        swell_db=(0.5, 2.0),
-        tilt_db=(-4.0, 0.5),
-    ),
-    "jazz": Style(
-        tempo_bpm=(86, 212),
-        swing=(0.2, 0.34),
-        kick=("o...o...o...o...", "o.........o.....", "................"),
-        snare=("...o......o.....", "......o......o..", "....o.......o..."),
-        cymbal=("x...x..ox...x..o", "x..ox..ox..ox..o"),
-        ride=True,
-        progressions=(
-            "2mi7 7dom 0ma7 0ma7 2mi7 7do9 0ma7 9dom",
-            "2hdi 7dom 0mi7 0mi7 5mi7 10dom 3ma7 7dom",
-            "0ma7 9dom 2mi7 7dom 4mi7 9dom 2mi9 7do9",
-            "0do9 5do9 0do9 0dom 5dom 5do9 0dom 9dom 2mi7 7dom 0do9 7dom",
-        ),
-        scales=("major", "dorian", "mixolydian", "blues"),
-        comp=("x.....o.........", "...x......x.....", "......x.......x.", "x..o............"),
-        bass_rhythm=("x...x...x...x...", "x...x...x..ox..."),
-        bass_motion=("walk",),
-        chords=("piano", "guitar", "epiano"),
-        bass=("upright",),
-        lead=("brass", "piano", "flute", "guitar"),
-        lead_density=(0.35, 0.7),
-        drive=(0.0, 0.1),
-        room=(0.12, 0.35),
-        drums=(0.25, 0.7),
-        swell_db=(2.0, 6.0),
-        tilt_db=(-4.0, -0.5),
-    ),
-    "metal": Style(
-        tempo_bpm=(96, 196),
-        kick=("x.xxx.xxx.xxx.xx", "x.x.x.x.x.x.x.x.", "xxxxxxxxxxxxxxxx", "x..x..x.x..x..x."),
-        snare=("....x.......x...", "..x...x...x...x.", "........x......."),
-        cymbal=("x...x...x...x...", "x.x.x.x.x.x.x.x."),
-        progressions=(
-            "0pow 0pow 1pow 0pow 3pow 1pow",
-            "0pow 8pow 10pow 7pow",
-            "0pow 0pow 6pow 5pow",
-        ),
-        scales=("phrygian", "minor", "harmonic"),
-        comp=("x.xxx.xxx.xxx.xx", "xxoxxoxxxxoxxoxx", "x..x..x.x..x..x.", "x.ooxoo.x.ooxooo"),
-        bass_rhythm=("x.xxx.xxx.xxx.xx", "x.x.x.x.x.x.x.x."),
-        bass_motion=("root",),
-        chords=("fuzz",),
-        bass=("electric", "synthbass"),
-        lead=("fuzz", "guitar"),
-        lead_density=(0.05, 0.5),
-        drive=(1.5, 5.0),
-        room=(0.03, 0.15),
-        drums=(0.8, 1.2),
-        swell_db=(0.3, 2.0),
-        tilt_db=(-1.5, 1.5),
-    ),
-    "pop": Style(
-        tempo_bpm=(84, 134),
-        kick=("x.......x.......", "x.....x.x.......", "x...x...x...x...", "x..x....x.x....."),
-        snare=("....x.......x...", "....x.......x.o."),
-        cymbal=("x.o.x.o.x.o.x.o.", "xoooxoooxoooxooo", "................"),
-        progressions=(
-            "0maj 7maj 9min 5maj",
-            "9min 5maj 0maj 7maj",
-            "0maj 9min 5maj 7maj",
-            "5maj 7maj 9min 0maj",
-        ),
-        scales=("major", "pentatonic"),
-        comp=("x...............", "x.......x.......", "x..x..x.x..x..x.", "x...x...x...x..."),
-        bass_rhythm=("x.o.x.o.x.o.x.o.", "x.....x.x.......", "x..x..x...x.x..."),
-        bass_motion=("root", "octave"),
-        chords=("synth", "piano", "epiano", "guitar", "strings"),
-        bass=("synthbass", "electric"),
-        lead=("synth", "flute", "piano"),
-        lead_density=(0.25, 0.5),
-        drums=(0.6, 1.1),
-        swell_db=(1.0, 5.0),
-        tilt_db=(-1.5, 1.5),
-    ),
-    "reggae": Style(
-        tempo_bpm=(64, 102),
-        swing=(0.0, 0.28),
-        kick=("........x.......", "x.......x.......", "x...x...x...x..."),
-        snare=("........x.......", "........x..o....", "...o....x.....o."),
-        cymbal=("x.o.x.o.x.o.x.o.", "..x...x...x...x."),
-        progressions=(
-            "0min 10maj 0min 10maj",
-            "0maj 5maj 0maj 7maj",
-            "9min 2min 9min 7maj",
-            "0maj 2min 5maj 0maj",
-        ),
-        scales=("minor", "pentatonic", "dorian"),
-        comp=("....x.......x...", "....x.o.....x.o.", "..x...x...x...x."),
-        bass_rhythm=("x..x..x...x.x...", "x.....x.x..x....", "..x..xx.x..x...."),
-        bass_motion=("riff",),
-        chords=("guitar", "organ", "piano"),
-        bass=("sub", "electric"),
-        lead=("organ", "brass", "harmonica", "guitar"),
-        lead_density=(0.08, 0.3),
-        room=(0.12, 0.4),
-        drums=(0.5, 0.95),
-        tilt_db=(-4.5, -0.5),
-    ),
-    "rock": Style(
-        tempo_bpm=(92, 164),
-        kick=("x.......x.x.....", "x.x.....x.x.....", "x.....x.x.......", "x.......x......."),
-        snare=("....x.......x...", "....x.......x..o"),
-        cymbal=("x.o.x.o.x.o.x.o.", "x...x...x...x...", "x.x.x.x.x.x.x.x."),
-        progressions=(
-            "0pow 5pow 7pow 5pow",
-            "0pow 10pow 5pow 0pow",
-            "0maj 7maj 5maj 5maj",
-            "0pow 3pow 5pow 10pow",
-            "9min 5maj 0maj 7maj",
-        ),
-        scales=("mixolydian", "blues", "pentatonic", "minor"),
-        comp=("x.x.x.x.x.x.x.x.", "x..x..x...x.x...", "x.......x.x.....", "x..xx.x.x..xx.x."),
-        bass_rhythm=("x.x.x.x.x.x.x.x.", "x..x..x.x.x....."),
-        bass_motion=("root", "fifth"),
-        chords=("fuzz", "guitar", "guitar", "organ"),
-        bass=("electric",),
-        lead=("guitar", "fuzz", "harmonica"),
-        lead_density=(0.1, 0.45),
-        drive=(0.4, 2.4),
-        drums=(0.7, 1.1),
-        swell_db=(0.5, 4.0),
-        tilt_db=(-2.0, 1.0),
-    ),
-}
+STYLES = TypeAdapter(dict[str, Style]).validate_python(
+    yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
+)

@@ -12,7 +12,7 @@ from components.common.errors import UserError
 from components.gtzan.composer import COMPOSER_VERSION, compose_track
 from components.gtzan.genres import GENRES
 from components.gtzan.instruments import RATE_HZ
-from components.gtzan.manifest import MANIFEST
+from components.gtzan.listing import MANIFEST
 
 __all__ = ["TRACKS_PER_GENRE", "compose_track", "write_sample"]
 
@@ -43,9 +43,6 @@ def write_sample(
       seed: Seed of the sample.
       workers: Processes that compose; one per core by default.
       progress: Called with the numbers of finished and of all tracks.
-
-    Returns:
-      The folder.
 
     Raises:
       SampleError: The folder holds something that is not a sample.
@@ -89,12 +86,7 @@ def _compose_all(jobs: list[_Job], workers: int) -> Iterator[None]:
     # Spawned, for a forked copy of a process with threads (TensorFlow's, gRPC's) may hang.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(_compose_file, job) for job in jobs]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from pool.map(_compose_file, jobs)  # cancels what has not begun if it is left
 
 
 def _compose_file(job: _Job) -> None:

@@ -71,9 +71,9 @@ def complete(
         domain.min, domain.max = least, most
     rate = features["source_sample_rate_hz"].int_domain
     rate.min, rate.max = limits.min_rate_hz, limits.max_rate_hz
-    (domain,) = (one for one in schema.string_domain if one.name == GENRE_DOMAIN)
-    del domain.value[:]
-    domain.value.extend(genres)
+    (names,) = (domain for domain in schema.string_domain if domain.name == GENRE_DOMAIN)
+    del names.value[:]
+    names.value.extend(genres)
     return schema
 
 

@@ -170,11 +170,3 @@ def test_a_disk_without_room_is_named_before_anything_is_written(tracks, tmp_pat
     with pytest.raises(UserError, match=r"1\.0 MB free, and .* MB are needed"):
         run(tracks, tmp_path)
     assert not (tmp_path / "stress").exists()
-
-
-def test_its_channels_are_those_of_the_dag():
-    node = DeformedExamples(
-        examples=channel.Channel(type=standard_artifacts.Examples), audio=SETTINGS
-    )
-    assert node.outputs["examples"].type is standard_artifacts.Examples
-    assert node.id == "DeformedExamples"

@@ -7,9 +7,9 @@ import threading
 import apache_beam as beam
 
 from components.example_gen import decide, summary
+from components.example_gen.counts import Count, Counts
 from components.example_gen.duplicates import NearDuplicate
 from components.example_gen.near_duplicates import FindNearDuplicates
-from components.example_gen.plan import Counts
 from components.example_gen.settings import IngestSettings
 from components.example_gen.tracks import Examined
 from components.gtzan.genres import GENRES
@@ -26,14 +26,12 @@ def collect(element, name: str) -> None:
         _collected[name].append(element)
 
 
-def clear() -> None:
-    """Forgets what was kept."""
+def through(elements, transform) -> list:
+    """What a transform makes of elements, in no order."""
     _collected.clear()
-
-
-def collected(name: str) -> list:
-    """What was kept under a name since `clear`, in no order."""
-    return _collected[name]
+    with beam.Pipeline(argv=BEAM_ARGS) as pipeline:
+        pipeline | beam.Create(list(elements)) | transform | beam.Map(collect, "made")
+    return _collected["made"]
 
 
 @dataclasses.dataclass
@@ -42,7 +40,7 @@ class Decided:
 
     splits: dict[str, list[Examined]]
     left_out: list[Examined]
-    near_duplicates: list[dict]
+    near_duplicates: list[NearDuplicate]
     unmatched: list[str]
     counts: Counts
     report: dict
@@ -52,7 +50,7 @@ class Decided:
         return [track for members in self.splits.values() for track in members]
 
 
-def run(examined, *, labels=None, output: str = "s3://bucket/out", **changes) -> Decided:
+def run(examined, *, labels=None, **changes) -> Decided:
     """Decides on facts, in an order of their own."""
     settings = IngestSettings(**{"genres": GENRES, **changes})
     _collected.clear()
@@ -63,35 +61,28 @@ def run(examined, *, labels=None, output: str = "s3://bucket/out", **changes) ->
             | beam.Create(list(examined))
             | decide.Decide(read, settings=settings, files=len(examined))
         )
-        counts = decided | decide.Count() | decide.Judge(settings=settings, output=output)
-        facts = decided | summary.Summarise(counts, folder="music", settings=settings)
-        for name, elements in {**decided._asdict(), "counts": counts, "facts": facts}.items():
+        counts = decided | Count(settings=settings, output="s3://bucket/out")
+        report = decided | summary.Summarise(counts, folder="music", settings=settings)
+        for name, elements in {**decided._asdict(), "counts": counts, "report": report}.items():
             elements | f"Collect_{name}" >> beam.Map(collect, name)
     by_split = {split: [] for split in (*SPLITS, "")}
     for track in sorted(_collected["tracks"], key=lambda track: track.track_id):
         by_split[track.split].append(track)
     left_out = sorted(by_split.pop(""), key=lambda track: track.path)
     assert all(track.fault for track in left_out)
-    (counts,), (facts,) = _collected["counts"], _collected["facts"]
+    (counts,), (report,) = _collected["counts"], _collected["report"]
     return Decided(
         by_split,
         left_out,
-        sorted(_collected["pairs"], key=lambda pair: (pair["first"], pair["second"])),
+        sorted(_collected["pairs"], key=lambda pair: (pair.first, pair.second)),
         sorted(_collected["unmatched"]),
         counts,
-        facts["report"],
+        report,
     )
 
 
 def search(fingerprints, *, parts: int = 1) -> list[NearDuplicate]:
     """The near-duplicates among fingerprints by name, in order."""
     heard = [(name, fingerprint.to_bytes()) for name, fingerprint in fingerprints.items()]
-    _collected.clear()
-    with beam.Pipeline(argv=BEAM_ARGS) as pipeline:
-        (
-            pipeline
-            | beam.Create(heard)
-            | FindNearDuplicates(parts=parts)
-            | beam.Map(collect, "found")
-        )
-    return sorted(_collected["found"], key=lambda pair: (pair.first, pair.second))
+    pairs = through(heard, FindNearDuplicates(parts=parts))
+    return sorted(pairs, key=lambda pair: (pair.first, pair.second))

@@ -3,10 +3,12 @@
 import collections
 import random
 
+import apache_beam as beam
 import pytest
 
-from components.example_gen import plan, tracks
-from components.example_gen.plan import Counts, Shard
+from components.example_gen import counts, tracks
+from components.example_gen.counts import Counts
+from components.example_gen.ingest import SHARDS_PER_BUCKET, DealShards, Shard
 from components.example_gen.repeats import keep_first
 from components.example_gen.settings import IngestSettings, SplitSettings
 from components.example_gen.tracks import Examined
@@ -16,13 +18,14 @@ from components.gtzan.splits import SplitError
 from tests.example_gen import deciding
 
 
-def usable(per_genre: int = 10) -> list[Examined]:
+def usable(per_genre: int = 10, split: str = "") -> list[Examined]:
     return [
         Examined(
             path=f"{genre}/{genre}.{index:05d}.wav",
             track_id=f"{genre}.{index:05d}",
             genre=genre,
             content=f"{genre}{index}",
+            split=split,
         )
         for genre in GENRES
         for index in range(per_genre)
@@ -53,16 +56,17 @@ def test_every_good_track_is_in_exactly_one_split(decided):
 
 
 def test_of_equal_sound_and_of_equal_ids_the_first_by_path_is_kept(decided):
-    repeats = [(one.path, one.fault) for one in decided.left_out if one.fault in tracks.NO_FAULT]
-    assert repeats == [
-        ("blues/blues.00001.wav", tracks.SAME_ID),
-        ("pop/a.wav", tracks.SAME_ID),
-        ("pop/b.wav", tracks.DUPLICATE),
-        ("rock/rock.99999.wav", tracks.DUPLICATE),
-    ]
-    details = {one.path: one.detail for one in decided.left_out}
-    assert details["pop/b.wav"].endswith("pop/a.wav")
-    assert details["rock/rock.99999.wav"].endswith("blues/blues.00000.wav")
+    repeats = {
+        track.path: (track.fault, track.detail.split()[-1])
+        for track in decided.left_out
+        if track.fault in tracks.NO_FAULT
+    }
+    assert repeats == {
+        "blues/blues.00001.wav": (tracks.SAME_ID, "blues/blues.00001.mp3"),
+        "pop/a.wav": (tracks.SAME_ID, "pop/a.mp3"),
+        "pop/b.wav": (tracks.DUPLICATE, "pop/a.wav"),
+        "rock/rock.99999.wav": (tracks.DUPLICATE, "blues/blues.00000.wav"),
+    }
 
 
 def test_the_order_of_the_files_does_not_matter_nor_whether_they_are_a_list(decided):
@@ -70,8 +74,7 @@ def test_the_order_of_the_files_does_not_matter_nor_whether_they_are_a_list(deci
     random.Random(0).shuffle(facts)
     again = deciding.run(facts)
     assert (again.splits, again.left_out) == (decided.splits, decided.left_out)
-    on_a_list = [track for track in keep_first(facts) if track.fault]
-    assert on_a_list == decided.left_out
+    assert [track for track in keep_first(facts) if track.fault] == decided.left_out
 
 
 def test_the_report_names_the_first_of_each_reason_and_counts_all(decided):
@@ -82,22 +85,23 @@ def test_the_report_names_the_first_of_each_reason_and_counts_all(decided):
     assert "603 of 708 files are faulty" in decided.report["failure"]
 
 
-def test_faults_up_to_the_limit_pass_and_more_stop_the_run():
-    def failure(faulty: int, **changes) -> str:
-        by_split = {(genre, split): 5 for genre in GENRES for split in splits.SPLITS}
-        counts = Counts(by_split, {"not audio": faulty, tracks.DUPLICATE: 30})
-        return plan.failure(counts, IngestSettings(GENRES, **changes))
+EVERYWHERE = {(genre, split): 5 for genre in GENRES for split in splits.SPLITS}
 
-    assert not failure(9)  # of 150 + 30 + 9
-    assert failure(10).startswith("10 of 190 files are faulty")
-    assert not failure(150, max_rejected=0.5)
-    assert failure(1, max_rejected=0.0)
+
+@pytest.mark.parametrize(
+    ("faulty", "limit", "stops"),
+    [(9, 0.05, False), (10, 0.05, True), (150, 0.5, False), (1, 0.0, True)],
+)
+def test_faults_up_to_the_limit_pass_and_more_stop_the_run(faulty, limit, stops):
+    known = Counts(EVERYWHERE, {"not audio": faulty, tracks.DUPLICATE: 30})
+    failure = counts.failure(known, IngestSettings(GENRES, max_rejected=limit))
+    assert bool(failure) == stops
+    assert f"{faulty} of {180 + faulty} files are faulty" in failure or not stops
 
 
 def test_a_genre_without_tracks_in_a_split_stops_the_run():
-    tracks_by_split = {(genre, split): 5 for genre in GENRES for split in splits.SPLITS}
-    del tracks_by_split["jazz", "test"]
-    assert "for jazz" in plan.failure(Counts(tracks_by_split, {}), IngestSettings(GENRES))
+    known = {key: number for key, number in EVERYWHERE.items() if key != ("jazz", "test")}
+    assert "for jazz" in counts.failure(Counts(known, {}), IngestSettings(GENRES))
 
 
 def test_listed_tracks_go_where_the_lists_say_and_others_are_set_aside():
@@ -122,55 +126,53 @@ def test_listed_tracks_go_where_the_lists_say_and_others_are_set_aside():
     assert len(made.left_out) == len(GENRES) + 1
 
 
-def deal(members: list[Examined], split_size: int, settings: IngestSettings) -> list[Shard]:
-    """All shards of a split."""
-    buckets = collections.defaultdict(list)
-    for track in members:
-        buckets[plan.bucket(track, split_size, settings)].append(track)
-    shards = [
-        shard
-        for number, inside in buckets.items()
-        for shard in plan.deal("train", number, inside, split_size, settings)
-    ]
-    inside = [track.track_id for shard in shards for track in shard.tracks]
-    assert sorted(inside) == sorted(track.track_id for track in members)
-    assert all(shard.tracks for shard in shards)
-    return shards
+class Deal(beam.PTransform):
+    """Deals tracks of one split out to shards."""
 
+    def __init__(self, tracks: int, tracks_per_shard: int):
+        super().__init__()
+        self.counts = Counts({("pop", "train"): tracks}, {})
+        self.settings = IngestSettings(GENRES, tracks_per_shard=tracks_per_shard)
 
-def test_shards_hold_every_track_once_mixed_and_within_their_size():
-    settings = IngestSettings(GENRES, tracks_per_shard=16)
-    members = usable(40)
-    shards = deal(members, 400, settings)
-    assert [(shard.index, shard.count) for shard in shards] == [(index, 25) for index in range(25)]
-    assert all(len(shard.tracks) == 16 for shard in shards)
-    assert all(len({track.genre for track in shard.tracks}) >= 4 for shard in shards)
-    assert deal(members[::-1], 400, settings) == shards
-
-
-def test_a_large_split_has_buckets_of_shards_of_about_equal_size():
-    shards = deal(usable(100), 1000, IngestSettings(GENRES, tracks_per_shard=4))
-    assert {shard.count for shard in shards} == {8 * plan.SHARDS_PER_BUCKET}
-    assert sorted(shard.index for shard in shards) == list(range(8 * plan.SHARDS_PER_BUCKET))
-    assert max(len(shard.tracks) for shard in shards) <= 6
-    deal(usable(20), 200, IngestSettings(GENRES, tracks_per_shard=1))  # more shards than tracks
-
-
-def test_settings_survive_json():
-    settings = IngestSettings(split=SplitSettings("artist", seed=4, artists="a.csv"), genres=("a",))
-    assert IngestSettings.from_json(settings.to_json()) == settings
-
-
-@pytest.mark.parametrize("bad", [{"method": "random"}, {"method": "listed"}, {"method": "artist"}])
-def test_split_settings_that_cannot_work_are_refused_at_once(bad):
-    with pytest.raises(SplitError, match="Received: '"):
-        SplitSettings(**bad)
+    def expand(self, placed):
+        known = placed.pipeline | "Counts" >> beam.Create([self.counts])
+        return placed | DealShards(known, settings=self.settings)
 
 
 @pytest.mark.parametrize(
-    "bad",
-    [{"max_rejected": 1.5}, {"tracks_per_shard": 0}, {"genres": ()}, {"duplicates": "keep"}],
+    ("per_genre", "tracks_per_shard", "shards"),
+    [(40, 16, 25), (100, 4, 8 * SHARDS_PER_BUCKET)],  # one bucket, and eight of them
 )
-def test_ingest_settings_out_of_range_are_refused(bad):
-    with pytest.raises(ValueError, match=next(iter(bad))):
-        IngestSettings(**{"genres": GENRES, **bad})
+def test_shards_hold_every_track_once_mixed_and_of_about_equal_size(
+    per_genre, tracks_per_shard, shards
+):
+    members = usable(per_genre, "train")
+    deal = Deal(len(members), tracks_per_shard)
+    dealt: list[Shard] = deciding.through(members, deal)
+    inside = [track.track_id for shard in dealt for track in shard.tracks]
+    assert sorted(inside) == sorted(track.track_id for track in members)
+    assert sorted(shard.index for shard in dealt) == list(range(shards))
+    assert {shard.count for shard in dealt} == {shards}
+    assert max(len(shard.tracks) for shard in dealt) <= 1.5 * tracks_per_shard
+    assert all(len({track.genre for track in shard.tracks}) >= 2 for shard in dealt)
+    again = deciding.through(members[::-1], deal)
+    assert sorted(again, key=lambda shard: shard.index) == sorted(
+        dealt, key=lambda shard: shard.index
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "values"),
+    [
+        (SplitSettings, {"method": "random"}),
+        (SplitSettings, {"method": "listed"}),
+        (SplitSettings, {"method": "artist"}),
+        (IngestSettings, {"genres": GENRES, "max_rejected": 1.5}),
+        (IngestSettings, {"genres": GENRES, "tracks_per_shard": 0}),
+        (IngestSettings, {"genres": ()}),
+        (IngestSettings, {"genres": GENRES, "duplicates": "keep"}),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(settings, values):
+    with pytest.raises((ValueError, SplitError), match=[*values][-1]):
+        settings(**values)

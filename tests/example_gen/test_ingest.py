@@ -1,7 +1,6 @@
 """The executor on real files and artifacts, through Beam's direct runner."""
 
 import dataclasses
-import io
 import json
 import os
 import shutil
@@ -17,8 +16,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from components.audio import codec
 from components.common import progress
-from components.example_gen import decide, executor, files, ingest, lists, tracks
-from components.example_gen.component import GtzanExampleGen, fingerprint
+from components.example_gen import counts, executor, files, ingest, lists, tracks
+from components.example_gen.component import fingerprint
 from components.example_gen.files import IngestError
 from components.example_gen.settings import IngestSettings, SplitSettings
 from components.gtzan.genres import GENRES
@@ -46,12 +45,15 @@ def records(ingested):
 TOTAL = len(world.FEW) * world.PER_GENRE
 
 
-def test_every_track_becomes_one_record_in_one_split(records):
+def test_every_track_becomes_one_record_in_one_split_and_progress_is_told(ingested, records):
     ids = [record["track_id"].decode() for split in SPLITS for record in records[split]]
     expected = [f"{genre}.{i:05d}" for genre in world.FEW for i in range(world.PER_GENRE)]
     assert sorted(ids) == sorted(expected)
     for split in SPLITS:
         assert {record["genre"].decode() for record in records[split]} == set(world.FEW)
+    told = ingested[2]
+    assert ("tracks examined", TOTAL, TOTAL) in told
+    assert [done for activity, done, _ in told if activity == "tracks written"][-1] == TOTAL
 
 
 def test_a_record_holds_the_file_s_own_samples_and_levels(records, music):
@@ -86,13 +88,7 @@ def test_artifacts_have_the_properties_that_tfx_reads(ingested):
         assert_that(rows, equal_to([report.get_int_custom_property("test")]))
 
 
-def test_progress_is_reported_to_listeners(ingested):
-    told = ingested[2]
-    assert ("tracks examined", TOTAL, TOTAL) in told
-    assert [done for activity, done, _ in told if activity == "tracks written"][-1] == TOTAL
-
-
-def test_the_report_is_json_csv_and_a_page_with_a_picture_a_genre(ingested):
+def test_the_report_is_json_csv_and_a_page_that_needs_no_network(ingested):
     folder = Path(ingested[1].uri)
     assert sorted(path.name for path in folder.iterdir()) == [
         "index.html",
@@ -104,7 +100,7 @@ def test_the_report_is_json_csv_and_a_page_with_a_picture_a_genre(ingested):
     assert summary["accepted"] == sum(summary["splits"].values()) == TOTAL
     assert all(sum(row.values()) == world.PER_GENRE for row in summary["tracks"].values())
     page = (folder / "index.html").read_text()
-    assert page.count("data:image/webp;base64") == len(world.FEW)
+    assert all(f"</span>{genre}</td>" in page for genre in world.FEW)
     assert "http://" not in page and "https://" not in page
     assert len((folder / "tracks-00000-of-00001.csv").read_text().splitlines()) == TOTAL + 1
 
@@ -124,61 +120,6 @@ def test_the_same_data_gives_the_same_files(ingested, music, tmp_path):
     for first, second in ((ingested[0], again), (ingested[1], report)):
         for path in Path(first.uri).rglob("*-of-*"):
             assert Path(second.uri, path.relative_to(first.uri)).read_bytes() == path.read_bytes()
-
-
-BAD = {
-    "blues/blues.00090.wav": (b"this is no sound" * 99, tracks.NOT_AUDIO),
-    "blues/blues.00091.wav": (b"", tracks.EMPTY),
-    "pop/pop.00090.wav": (codec.encode_wav(world.sound(1, 2.9), 22_050), tracks.TOO_SHORT),
-    "pop/pop.00091.wav": (codec.encode_wav(np.zeros(99_000), 22_050), tracks.SILENT),
-    "polka/polka.00000.wav": (codec.encode_wav(world.sound(2), 22_050), tracks.UNKNOWN_GENRE),
-}
-
-
-@pytest.fixture(scope="module")
-def mixed(music, tmp_path_factory):
-    """Music with every kind of bad file and other formats in it; its folder and its report."""
-    folder = tmp_path_factory.mktemp("mixed")
-    shutil.copytree(music, folder / "genres_original")
-    data = folder / "genres_original"
-    for name, (content, _) in BAD.items():
-        (data / name).parent.mkdir(exist_ok=True)
-        (data / name).write_bytes(content)
-    nan = io.BytesIO()
-    soundfile.write(nan, np.full(99_000, np.nan), 22_050, format="WAV", subtype="FLOAT")
-    (data / "rock" / "rock.00090.wav").write_bytes(nan.getvalue())
-    (data / "rock" / "rock.00092.wav").symlink_to("gone.wav")
-    shutil.copy(data / "jazz" / "jazz.00000.wav", data / "rock" / "rock.00093.wav")
-    for number, kind in enumerate(("au", "flac", "mp3", "ogg")):
-        stereo = np.stack([world.sound(900 + number, seconds=9)] * 2, axis=1)
-        soundfile.write(data / "jazz" / f"song {kind}.{kind}", stereo, 44_100)
-    (data / "jazz" / "cover.jpg").write_bytes(b"picture")
-    (data / "jazz" / ".DS_Store").write_bytes(b"junk")
-    settings = world.few_settings(max_rejected=0.5)
-    # The folder above is named, as somebody with Kaggle's copy would.
-    examples, report = world.run_executor(folder, tmp_path_factory.mktemp("out"), settings)
-    return examples, json.loads(Path(report.uri, "report.json").read_text())
-
-
-def test_each_kind_of_bad_file_is_rejected_with_its_reason(mixed):
-    reasons = {one["path"]: one["reason"] for one in mixed[1]["rejected"]}
-    expected = {name: reason for name, (_, reason) in BAD.items()}
-    expected["rock/rock.00090.wav"] = tracks.NOT_A_NUMBER
-    expected["rock/rock.00092.wav"] = tracks.UNREADABLE
-    expected["rock/rock.00093.wav"] = tracks.DUPLICATE
-    assert reasons == expected
-    assert mixed[1]["faulty"] == len(expected) - 1
-
-
-def test_bad_files_do_not_stop_the_good_ones_of_any_format(mixed):
-    ids = {
-        record["track_id"].decode()
-        for split in SPLITS
-        for record in world.read_split(mixed[0], split)
-    }
-    assert len(ids) == TOTAL + 4
-    assert {f"jazz.song {kind}" for kind in ("au", "flac", "mp3", "ogg")} <= ids
-    assert mixed[1]["sample_rates_hz"] == {"22050": TOTAL, "44100": 4}
 
 
 def test_too_many_faults_stop_the_run_with_the_table_and_the_report(music, tmp_path):
@@ -204,50 +145,22 @@ def test_lists_and_artists_are_read_from_files(music, tmp_path):
     for split, index in (("train", 0), ("valid", 1), ("test", 2)):
         lines = [f"{genre}/{genre}.{index:05d}.wav\n" for genre in world.FEW]
         (tmp_path / f"{split}_mine.txt").write_text("".join(lines))
-    assert executor.read_labels(
-        world.few_settings(split=SplitSettings("listed", lists=str(tmp_path)))
-    ) == {
+    listed = world.few_settings(split=SplitSettings("listed", lists=str(tmp_path)))
+    assert executor.read_labels(listed) == {
         f"{genre}.{index:05d}": split for index, split in enumerate(SPLITS) for genre in world.FEW
     }
-
-    rows = [f"{genre}.{i:05d},{genre} {(i + 1) % 3}\n" for genre in world.FEW for i in range(3)]
+    genres = {f"{genre}.{i:05d}": genre for genre in world.FEW for i in range(3)}
+    rows = [f"{track},{genre} {(int(track[-1]) + 1) % 3}\n" for track, genre in genres.items()]
     (tmp_path / "artists.csv").write_text("track_id,artist\n" + "".join(rows))
     settings = world.few_settings(
         split=SplitSettings("artist", artists=str(tmp_path / "artists.csv"))
     )
     examples, _ = world.run_executor(music, tmp_path / "artist", settings)
-    by_artist = at_once.by_artist(
-        {f"{genre}.{i:05d}": genre for genre in world.FEW for i in range(3)},
-        executor.read_labels(settings),
-        seed=0,
-    )
-    assert by_artist == {
+    assert at_once.by_artist(genres, executor.read_labels(settings), seed=0) == {
         record["track_id"].decode(): split
         for split in SPLITS
         for record in world.read_split(examples, split)
     }
-
-
-def examine(music: Path, listing: Path) -> beam.PTransform:
-    found = files.find_tracks(str(music), GENRES)
-    lists.save_lines(str(listing), map(dataclasses.asdict, found.files))
-    return ingest.ExamineFiles(
-        folder=found.folder,
-        listing=str(listing),
-        total=len(found.files),
-        settings=world.few_settings(),
-    )
-
-
-def test_examining_is_a_transform_that_runs_by_itself(music, tmp_path):
-    with beam.Pipeline(argv=world.BEAM_ARGS) as pipeline:
-        ids = (
-            pipeline
-            | examine(music, tmp_path / "list [of] files")
-            | beam.Filter(lambda track: track.genre == "jazz")
-            | beam.Map(lambda track: (track.track_id, track.fault))
-        )
-        assert_that(ids, equal_to([(f"jazz.{i:05d}", "") for i in range(world.PER_GENRE)]))
 
 
 def test_the_job_that_an_engine_is_sent_does_not_grow_with_the_music(tmp_path):
@@ -257,8 +170,13 @@ def test_the_job_that_an_engine_is_sent_does_not_grow_with_the_music(tmp_path):
         folder.mkdir(parents=True)
         for index in range(count):
             (folder / f"jazz.{index:05d}.wav").touch()
+        found = files.find_tracks(str(folder.parent), GENRES)
+        listing = str(folder.parent / "list")
+        lists.save_lines(listing, map(dataclasses.asdict, found.files))
         pipeline = beam.Pipeline(argv=world.BEAM_ARGS)
-        pipeline | examine(folder.parent, tmp_path / str(count).zfill(3) / "list")
+        pipeline | ingest.ExamineFiles(
+            folder=found.folder, listing=listing, total=count, settings=world.few_settings()
+        )
         sizes.append(pipeline.to_runner_api().ByteSize())
     assert sizes[1] - sizes[0] < 50  # the number of files is in it
 
@@ -271,13 +189,13 @@ def change(path: Path) -> None:
 def test_a_file_that_changes_between_the_two_passes_is_named(music, tmp_path, monkeypatch, how):
     data = tmp_path / "data"
     shutil.copytree(music, data)
-    judge = decide._judge
+    judge = counts._judge
 
     def judge_late(*arguments):
         how(data / "jazz" / "jazz.00001.wav")
         return judge(*arguments)
 
-    monkeypatch.setattr(decide, "_judge", judge_late)
+    monkeypatch.setattr(counts, "_judge", judge_late)
     with pytest.raises(IngestError, match=r"^jazz/jazz\.00001\.wav changed while"):
         world.run_executor(data, tmp_path, world.few_settings())
 
@@ -309,14 +227,13 @@ def test_the_fingerprint_follows_the_content_and_not_the_clock(music, tmp_path):
     assert len({first, changed, renamed}) == 3
 
     artists = tmp_path / "artists.csv"
-    artists.write_text("track_id,artist\n")
     by_artist = world.few_settings(split=SplitSettings("artist", artists=str(artists)))
+    with pytest.raises(IngestError, match=r"Received: .*artists.csv"):
+        fingerprint(str(data), by_artist)
+    artists.write_text("track_id,artist\n")
     before = fingerprint(str(data), by_artist)
     artists.write_text("track_id,artist\npop.00001,x\n")
     assert fingerprint(str(data), by_artist) != before
-    artists.unlink()
-    with pytest.raises(IngestError, match=r"Received: .*artists.csv"):
-        fingerprint(str(data), by_artist)
 
 
 def test_a_signal_ends_the_hashing(tmp_path, monkeypatch):
@@ -339,22 +256,12 @@ def test_a_signal_ends_the_hashing(tmp_path, monkeypatch):
     assert time.monotonic() - start < 5
 
 
-def test_the_component_serialises_with_its_settings():
-    settings = IngestSettings(("köln", "新 音"))
-    node = GtzanExampleGen(
-        input_base="gs://bucket/music", settings=settings, data_fingerprint="abc"
-    )
-    assert node.exec_properties["input_base"] == "gs://bucket/music"
-    assert IngestSettings.from_json(node.exec_properties["settings"]) == settings
-    assert node.outputs["examples"].type_name == "Examples"
-
-
-def test_the_real_tracks_are_all_accepted(real_music, tmp_path):
-    data = real_music / "genres_original"
+def test_the_real_tracks_are_seventy_different_recordings_and_all_accepted(real_music, tmp_path):
     settings = IngestSettings(GENRES)
-    examples, report = world.run_executor(data, tmp_path, settings)
-    summary = json.loads(Path(report.uri, "report.json").read_text())
-    assert summary["accepted"] == 70 and summary["rejected"] == []
-    assert all(row["train"] >= 4 for row in summary["tracks"].values())
+    examples, report = world.run_executor(real_music / "genres_original", tmp_path, settings)
+    content = json.loads(Path(report.uri, "report.json").read_text())
+    assert content["accepted"] == 70
+    assert content["rejected"] == content["near_duplicates"] == []
+    assert all(row["train"] >= 4 for row in content["tracks"].values())
     record = world.read_split(examples, "test")[0]
     assert len(record["audio"]) == 2 * settings.audio.clip_samples

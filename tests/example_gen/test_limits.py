@@ -2,7 +2,6 @@
 
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from components.example_gen.tracks import Examined
 from components.example_validator.executor import describe
 from components.example_validator.statistics import judged_schema, statistics_options
 from components.gtzan.limits import TrackLimits
+from components.gtzan.splits import SPLITS
 from components.schema_import.executor import complete
 from tests.conftest import SCHEMA_FILE
 from tests.example_gen import conftest as world
@@ -85,26 +85,19 @@ WITHIN = {
 }
 
 
-@pytest.fixture(scope="module")
-def accepted(tmp_path_factory) -> Path:
-    """A music folder of what is just within the limits."""
-    folder = tmp_path_factory.mktemp("within") / "music"
-    for genre in ("hum", "hiss"):
+def test_the_schema_accepts_what_ingest_accepts(tmp_path):
+    for genre, last in (("hum", 0.1), ("hiss", -0.1)):
+        (tmp_path / "music" / genre).mkdir(parents=True)
         for number, (samples, rate) in enumerate(WITHIN.values()):
-            place = folder / genre / f"{number}.wav"
-            place.parent.mkdir(parents=True, exist_ok=True)
             # Of its own in each genre, or it would be a duplicate.
-            samples = np.append(samples, 0.1 if genre == "hum" else -0.1)
-            soundfile.write(place, samples, rate)
-    return folder
-
-
-def test_the_schema_accepts_what_ingest_accepts(accepted, tmp_path):
+            soundfile.write(
+                tmp_path / "music" / genre / f"{number}.wav", np.append(samples, last), rate
+            )
     settings = world.ingest_settings(genres=("hiss", "hum"), max_rejected=0.0, audio=AUDIO)
-    examples, _ = world.run_executor(accepted, tmp_path, settings)
+    examples, _ = world.run_executor(tmp_path / "music", tmp_path, settings)
     template = text_format.Parse(SCHEMA_FILE.read_text(), schema_pb2.Schema())
     schema = complete(template, genres=["hiss", "hum"], limits=TrackLimits.of(AUDIO))
-    for split in ("train", "validation", "test"):
+    for split in SPLITS:
         statistics = tfdv.generate_statistics_from_tfrecord(
             f"{examples.uri}/Split-{split}/*", stats_options=statistics_options(SCHEMA_FILE)
         )
@@ -117,8 +110,3 @@ def test_a_shorter_window_makes_shorter_tracks_good():
     brief = codec.encode_wav(noise(2.2, 0.5), RATE)
     short_windows = AudioSettings(window_seconds=2.0)
     assert not tracks.examine(Examined("a.wav", "a", "pop"), brief, short_windows).fault
-
-
-def test_limits_survive_json():
-    limits = TrackLimits(min_seconds=2.5, max_silent_fraction=0.7)
-    assert TrackLimits.from_json(limits.to_json()) == limits

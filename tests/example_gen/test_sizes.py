@@ -11,7 +11,8 @@ import pytest
 from apache_beam.pipeline import PipelineVisitor
 
 from components.audio.fingerprints import Fingerprint
-from components.example_gen import decide, ingest, near_duplicates, plan, summary
+from components.example_gen import decide, ingest, lists, near_duplicates, summary
+from components.example_gen.counts import Count
 from components.example_gen.settings import IngestSettings
 from components.example_gen.tracks import Examined
 from tests.example_gen.conftest import BEAM_ARGS
@@ -82,9 +83,9 @@ def largest_elements(count: int, folder) -> dict[str, int]:
             settings=settings, files=count
         )
     )  # fmt: skip
-    counts = decided | decide.Count() | decide.Judge(settings=settings, output="s3://bucket/out")
+    counts = decided | Count(settings=settings, output="s3://bucket/out")
     decided | summary.Summarise(counts, folder="music", settings=settings)
-    decided | summary.WriteLists(counts, folder=str(folder), lines_per_file=8)
+    decided | lists.WriteLists(counts, folder=str(folder), lines_per_file=8)
     decided.tracks | ingest.DealShards(counts, settings=settings)
     outputs = Outputs()
     pipeline.visit(outputs)
@@ -99,7 +100,7 @@ def largest_elements(count: int, folder) -> dict[str, int]:
 def test_no_element_grows_with_the_number_of_tracks(tmp_path, monkeypatch):
     # Bounds that so few tracks reach.
     monkeypatch.setattr(near_duplicates, "_TRACKS_PER_PART", 20)
-    monkeypatch.setattr(plan, "SHARDS_PER_BUCKET", 8)
+    monkeypatch.setattr(ingest, "SHARDS_PER_BUCKET", 8)
     monkeypatch.setattr(summary, "MOST_NAMED", 5)
     few, many = (largest_elements(count, tmp_path) for count in (60, 420))
     assert len(few) > 50 and few.keys() == many.keys()

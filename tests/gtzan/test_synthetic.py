@@ -10,7 +10,7 @@ import soundfile
 
 from components.audio import levels
 from components.common.errors import UserError
-from components.gtzan import composer, instruments, styles, synthetic
+from components.gtzan import instruments, styles, synthetic
 from components.gtzan.genres import GENRES
 
 
@@ -44,18 +44,8 @@ def test_a_track_depends_on_genre_index_and_seed_alone():
     first = synthetic.compose_track("jazz", 3, 7)
     np.testing.assert_array_equal(first, synthetic.compose_track("jazz", 3, 7))
     assert not np.array_equal(first[:1000], synthetic.compose_track("jazz", 3, 8)[:1000])
-
-
-def test_an_unknown_genre_is_refused():
     with pytest.raises(ValueError, match="Received: 'polka'"):
-        composer.compose_track("polka", 0, 0)
-
-
-def test_each_style_shares_its_tempo_with_others():
-    for genre, style in styles.STYLES.items():
-        low, high = style.tempo_bpm
-        others = [one.tempo_bpm for name, one in styles.STYLES.items() if name != genre]
-        assert sum(a < high and b > low for a, b in others) >= 5, genre
+        synthetic.compose_track("polka", 0, 0)
 
 
 def test_rhythms_fill_a_bar_and_chords_have_shapes():
@@ -78,12 +68,6 @@ def test_an_instrument_plays_the_note_it_is_given(name):
     assert near > 5 * below
 
 
-def test_a_complete_sample_is_left_alone(sample):
-    before = {path: path.stat().st_mtime_ns for path in sample.rglob("*")}
-    synthetic.write_sample(sample, tracks_per_genre=2)
-    assert {path: path.stat().st_mtime_ns for path in sample.rglob("*")} == before
-
-
 def test_an_interrupted_sample_is_completed_and_the_rest_kept(sample):
     manifest = json.loads((sample / "sample.json").read_text())
     (sample / "sample.json").write_text(json.dumps({**manifest, "complete": False}))
@@ -91,7 +75,8 @@ def test_an_interrupted_sample_is_completed_and_the_rest_kept(sample):
     content, time = lost.read_bytes(), kept.stat().st_mtime_ns
     lost.unlink()
     calls = []
-    synthetic.write_sample(sample, tracks_per_genre=2, progress=lambda *call: calls.append(call))
+    for _ in range(2):  # the second finds it complete
+        synthetic.write_sample(sample, tracks_per_genre=2, progress=lambda *it: calls.append(it))
     assert calls == [(20, 20)]
     assert lost.read_bytes() == content and kept.stat().st_mtime_ns == time
     assert json.loads((sample / "sample.json").read_text()) == manifest

@@ -74,7 +74,7 @@ def run(folder: Path, model: Path, tracks: list[Track]) -> dict:
         return made
 
     examples = artifact(standard_artifacts.Examples, "examples")
-    examples.split_names = '["train", "test"]'
+    examples.split_names = '["test"]'
     split = folder / "examples" / "Split-test"
     split.mkdir(parents=True)
     records = [one.example for one in tracks]

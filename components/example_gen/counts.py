@@ -1,17 +1,18 @@
-"""What is decided from counts alone, and how tracks are dealt out to files: pure functions."""
+"""What is known of all files in numbers, and whether their records may be written."""
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
+import apache_beam as beam
+
+from components.common import storage
 from components.example_gen import tracks
+from components.example_gen.decide import Decided
+from components.example_gen.duplicates import NearDuplicate
 from components.example_gen.settings import IngestSettings
 from components.example_gen.tracks import Examined
 from components.gtzan import layout, splits
-
-# Tracks are dealt out to the shards of one bucket by rank, so that those are of equal size; a
-# bucket's tracks come together in one element. A split of up to so many shards is one bucket.
-SHARDS_PER_BUCKET = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,21 +62,29 @@ class Counts:
         }
 
 
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One TFRecord file to write.
+@beam.ptransform_fn
+def Count(  # noqa: N802 - a PTransform is named as a class
+    decided: Decided, *, settings: IngestSettings, output: str
+) -> beam.PCollection[Counts]:
+    """Counts what `Decide` decided, and judges whether records may be written; one element.
 
-    Attributes:
-      split: The split it belongs to.
-      index: Its number in the split.
-      count: Number of the split's shards.
-      tracks: Its tracks, in order.
+    Args:
+      decided: Result of `Decide`.
+      settings: Ingest settings.
+      output: Where the records will go; none are written if the disk there has no room.
     """
-
-    split: str
-    index: int
-    count: int
-    tracks: tuple[Examined, ...]
+    return (
+        (
+            decided.tracks | "CountTracks" >> beam.FlatMap(_count_track),
+            decided.pairs | "CountPairs" >> beam.FlatMap(_count_pair),
+            decided.unmatched | "CountUnmatched" >> beam.Map(lambda _: (("unmatched",), 1)),
+        )
+        | "All" >> beam.Flatten()
+        | "Sum" >> beam.CombinePerKey(sum)
+        | "Sums" >> beam.combiners.ToDict()
+        | "Counts" >> beam.Map(_to_counts)
+        | "Judge" >> beam.Map(_judge, settings, output)
+    )
 
 
 def failure(counts: Counts, settings: IngestSettings) -> str:
@@ -102,42 +111,36 @@ def failure(counts: Counts, settings: IngestSettings) -> str:
     return "; ".join(reasons)
 
 
-def bucket(track: Examined, split_size: int, settings: IngestSettings) -> int:
-    """The bucket of shards that a track belongs to, by its hash.
-
-    Args:
-      track: The track.
-      split_size: Number of tracks in its split.
-      settings: Ingest settings; `tracks_per_shard` is read.
-    """
-    return int(_mixed(track) * _buckets(split_size, settings))
+def _count_track(track: Examined) -> Iterator[tuple[tuple[str, ...], int]]:
+    if track.fault:
+        yield ("left_out", track.fault), 1
+        return
+    yield ("tracks", track.genre, track.split), 1
+    yield ("audio_bytes",), track.audio_bytes
+    yield ("rates", str(track.source_sample_rate_hz)), 1
 
 
-def deal(
-    split: str, number: int, members: Iterable[Examined], split_size: int, settings: IngestSettings
-) -> Iterator[Shard]:
-    """Deals a bucket's tracks out to its shards, by hash, so that every shard mixes the genres.
-
-    Args:
-      split: Name of the split.
-      number: Of the bucket.
-      members: The bucket's tracks, in any order.
-      split_size: Number of tracks in the split.
-      settings: Ingest settings; `tracks_per_shard` is read.
-
-    Yields:
-      The shards; of more shards than tracks, those that have one.
-    """
-    buckets = _buckets(split_size, settings)
-    count = SHARDS_PER_BUCKET if buckets > 1 else -(-split_size // settings.tracks_per_shard)
-    ordered = sorted(members, key=lambda track: (_mixed(track), track.track_id))
-    for index in range(min(count, len(ordered))):
-        yield Shard(split, number * count + index, buckets * count, tuple(ordered[index::count]))
+def _count_pair(pair: NearDuplicate) -> Iterator[tuple[tuple[str, ...], int]]:
+    yield ("near_duplicates",), 1
+    if pair.across_splits:
+        yield ("leaks",), 1
 
 
-def _buckets(split_size: int, settings: IngestSettings) -> int:
-    return max(1, -(-split_size // (SHARDS_PER_BUCKET * settings.tracks_per_shard)))
+def _to_counts(sums: dict[tuple[str, ...], int]) -> Counts:
+    return Counts(
+        tracks={(key[1], key[2]): number for key, number in sums.items() if key[0] == "tracks"},
+        left_out={key[1]: number for key, number in sums.items() if key[0] == "left_out"},
+        sample_rates_hz={int(key[1]): number for key, number in sums.items() if key[0] == "rates"},
+        audio_bytes=sums.get(("audio_bytes",), 0),
+        near_duplicates=sums.get(("near_duplicates",), 0),
+        leaks=sums.get(("leaks",), 0),
+        unmatched=sums.get(("unmatched",), 0),
+    )
 
 
-def _mixed(track: Examined) -> float:
-    return splits.position(track.track_id, seed=-1)
+def _judge(counts: Counts, settings: IngestSettings, output: str) -> Counts:
+    reason = failure(counts, settings)
+    shortage = storage.shortage(output, counts.audio_bytes)
+    if shortage and not reason:
+        reason = f"{shortage} for the records of {counts.accepted} tracks"
+    return dataclasses.replace(counts, failure=reason)
