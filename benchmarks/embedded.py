@@ -1,12 +1,11 @@
 """What the serving benchmarks share: clips, the embedded server's process, its requests."""
 
-import json
+import argparse
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from components.audio import codec
 from components.audio.settings import AudioSettings
@@ -17,8 +16,22 @@ from serving.protocol import PREDICTION_SERVICE, encode_tensor, message, methods
 PREDICT = methods(PREDICTION_SERVICE)["Predict"]
 
 
+def base_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """The flags that the serving benchmarks share."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
+    parser.add_argument("--model-base-path", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--clips", type=Path, metavar="DIR", help="folder of music (default: composed, synthetic)"
+    )
+    parser.add_argument(
+        "--clip-seconds", type=float, default=30.0, metavar="S", help="length of a clip (30)"
+    )
+    parser.add_argument("--server-flag", action="append", default=[], help="for the server")
+    return parser
+
+
 def write_clips(
-    source: Path | None, folder: Path, *, count: int = 16, seconds: float | None = None
+    source: Path | None, folder: Path, *, count: int = 16, seconds: float = 30.0
 ) -> list[Path]:
     """Writes clips as WAV, of the music in `source` or composed.
 
@@ -26,79 +39,64 @@ def write_clips(
       source: Folder of music.
       folder: The folder to write to.
       count: Number of clips.
-      seconds: Length of each; a whole clip (30 s) unless given.
+      seconds: Length of each.
     """
     settings = AudioSettings()
-    music_files = (
-        sorted(source.rglob("*.wav"))[:: max(1, len(list(source.rglob("*.wav"))) // count)]
-        if source
-        else []
-    )
+    length = round(seconds * settings.sample_rate_hz)
+    songs = sorted(source.rglob("*.wav")) if source else []
     clips = []
     for index in range(count):
-        if source:
-            path = music_files[index % len(music_files)]
-            data = path.read_bytes()
-            samples = codec.decode(
-                data, name=str(path), sample_rate_hz=settings.sample_rate_hz
-            ).samples
+        if songs:
+            song = songs[index * len(songs) // count]
+            decoded = codec.decode(
+                song.read_bytes(), name=song.name, sample_rate_hz=settings.sample_rate_hz
+            )
+            samples = decoded.samples
         else:
             samples = compose_track(GENRES[index % len(GENRES)], index, 1)
-        length = settings.clip_samples
-        if seconds is not None:
-            length = round(seconds * settings.sample_rate_hz)
-        clip = codec.take_clips(samples, length)
         clips.append(folder / f"{index:02d}.wav")
+        clip = codec.take_clips(samples, length)
         clips[-1].write_bytes(codec.encode_wav(clip, settings.sample_rate_hz))
     return clips
 
 
-class Program:
-    """A process that is waited for until it says that it is ready, and ended in the end."""
+def newest_version(base_path: Path) -> Path:
+    """The newest version folder."""
+    folders = [path for path in base_path.iterdir() if path.name.isdigit()]
+    return max(folders, key=lambda path: int(path.name))
 
-    def __init__(self, command: Sequence[str], ready: str) -> None:
+
+class Server:
+    """The embedded server in a process of its own.
+
+    Attributes:
+      process: The process.
+      address: Its gRPC address.
+      url: Its REST address.
+    """
+
+    def __init__(self, base_path: Path, flags: Sequence[str] = ()) -> None:
+        """Starts it and waits until it serves."""
+        command = ["-m", "serving.server", "--model-base-path", str(base_path)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            stdin=subprocess.PIPE,
+            [sys.executable, *command, "--port", "0", "--rest-port", "0", *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self.said = ""
-        while ready not in self.said:
-            assert self.process.stdout is not None
+        assert self.process.stdout is not None
+        printed = ""
+        while "Ctrl-C" not in printed:
             line = self.process.stdout.readline()
             if not line:
-                raise SystemExit(f"{' '.join(command)} ended before it was ready\n{self.said}")
-            self.said += line
-
-    def ask(self, command: dict[str, Any]) -> Any:
-        """Sends one JSON line and reads one."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        print(json.dumps(command), file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
+                raise SystemExit(f"the server ended before it was ready\n{printed}")
+            printed += line
+        self.address, self.url = re.findall(r"(?:gRPC|REST) +(\S+)", printed)
 
     def stop(self) -> None:
         """Ends it."""
         self.process.terminate()
         self.process.wait(60)
-
-
-def start_server(base_path: str, flags: Sequence[str] = ()) -> tuple[Program, str]:
-    """Starts the embedded server, with gRPC alone. Returns it and its address."""
-    program, address, _ = start_both(base_path, ["--rest-port", "off", *flags])
-    return program, address
-
-
-def start_both(base_path: str, flags: Sequence[str] = ()) -> tuple[Program, str, str]:
-    """Starts the embedded server. Returns it, its gRPC address and its REST URL, if it has one."""
-    command = ["serving.server", "--model-base-path", base_path, "--port", "0"]
-    if "--rest-port" not in flags:
-        command += ["--rest-port", "0"]
-    program = Program([*command, "--access-log", "off", *flags], "Ctrl-C")
-    address = program.said.split("gRPC")[1].split()[0]
-    url = re.search(r"REST +(\S+)", program.said)
-    return program, address, url[1] if url else ""
 
 
 def wav_request(wav: bytes) -> bytes:

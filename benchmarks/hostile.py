@@ -28,7 +28,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.embedded import PREDICT, start_both, wav_request, write_clips
+from benchmarks.embedded import PREDICT, Server, base_parser, wav_request, write_clips
 from serving.protocol import message
 
 MOST_HEALTH_MS = 300.0
@@ -40,13 +40,8 @@ Send = Callable[[], str]
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.hostile",
-        description="Health, memory and answers beside hostile requests.",
-    )
-    parser.add_argument("--model-base-path", required=True, metavar="DIR")
+    parser = base_parser("hostile", "Health, memory and answers beside hostile requests.")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each case (5)")
-    parser.add_argument("--server-flag", action="append", default=[], help="for the server")
     return parser.parse_args(arguments)
 
 
@@ -181,8 +176,9 @@ def attack(send: Send, callers: int, seconds: float) -> "collections.Counter[str
 
 def measure(parsed: argparse.Namespace, folder: Path) -> bool:
     """Runs every case and prints the table. Returns whether all is as it must be."""
-    (clip,) = write_clips(None, folder, count=1)
-    server, address, url = start_both(parsed.model_base_path, parsed.server_flag)
+    (clip,) = write_clips(parsed.clips, folder, count=1, seconds=parsed.clip_seconds)
+    server = Server(parsed.model_base_path, parsed.server_flag)
+    address, url = server.address, server.url
     table = Table("request", "answers", "health p50, max ms", "peak MiB", box=None)
     good = by_grpc(address, wav_request(clip.read_bytes()))
     fine = good() == "OK"

@@ -30,7 +30,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.embedded import start_both, wav_request, write_clips
+from benchmarks.embedded import Server, base_parser, wav_request, write_clips
 from components.common.errors import UserError
 
 CLIENTS = (1, 8, 32, 128)
@@ -82,24 +82,15 @@ Load = Callable[[int, int, float], Answers]
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.load",
-        description="ghz and hey against the embedded server: 1 to 128 clients, then overload.",
+    parser = base_parser(
+        "load", "ghz and hey against the embedded server: 1 to 128 clients, then overload."
     )
-    parser.add_argument("--model-base-path", required=True, metavar="DIR")
     parser.add_argument(
         "--tools", type=Path, default=Path(".tools/bin"), metavar="DIR", help="has ghz and hey"
     )
     parser.add_argument(
-        "--clips", type=Path, metavar="DIR", help="folder of music (default: composed, synthetic)"
-    )
-    parser.add_argument(
-        "--clip-seconds", type=float, default=30.0, metavar="S", help="length of a clip (30)"
-    )
-    parser.add_argument(
         "--requests", type=int, default=50, help="a run has so many, or two a client (50)"
     )
-    parser.add_argument("--server-flag", action="append", default=[], help="for the server")
     return parser.parse_args(arguments)
 
 
@@ -244,22 +235,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (clip,) = write_clips(parsed.clips, folder, count=1, seconds=parsed.clip_seconds)
         grpc_body, rest_body = write_bodies(clip, folder)
 
-        def loads(address: str, url: str) -> dict[str, Load]:
-            model = f"{url}/v1/models/genre:predict"
+        def loads(server: Server) -> dict[str, Load]:
+            model = f"{server.url}/v1/models/genre:predict"
             return {
-                "gRPC": ghz(ghz_tool, address, grpc_body),
+                "gRPC": ghz(ghz_tool, server.address, grpc_body),
                 "REST": hey(hey_tool, model, rest_body),
             }
 
-        server, *places = start_both(parsed.model_base_path, parsed.server_flag)
+        server = Server(parsed.model_base_path, parsed.server_flag)
         try:
-            fine, rate = closed_loop(loads(*places), parsed.requests, console)
+            fine, rate = closed_loop(loads(server), parsed.requests, console)
         finally:
             server.stop()
         flags = ["--queue-length", str(QUEUE_LENGTH), *parsed.server_flag]
-        server, *places = start_both(parsed.model_base_path, flags)
+        server = Server(parsed.model_base_path, flags)
         try:
-            fine &= overload(loads(*places), OVERLOAD * rate, console)
+            fine &= overload(loads(server), OVERLOAD * rate, console)
         finally:
             server.stop()
     return 0 if fine else 1

@@ -24,7 +24,14 @@ from pathlib import Path
 import grpc
 import psutil
 
-from benchmarks.embedded import PREDICT, start_server, wav_request, write_clips
+from benchmarks.embedded import (
+    PREDICT,
+    Server,
+    base_parser,
+    newest_version,
+    wav_request,
+    write_clips,
+)
 from serving.protocol import MODEL_SERVICE, message, methods
 
 MALFORMED_EVERY = 50
@@ -35,21 +42,12 @@ _MIB = 1 << 20
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.soak",
-        description="Many requests while versions are swapped: failures, and resident memory.",
-    )
-    parser.add_argument("--model-base-path", required=True, metavar="DIR")
-    parser.add_argument(
-        "--clips", type=Path, metavar="DIR", help="folder of music (default: composed, synthetic)"
-    )
-    parser.add_argument(
-        "--clip-seconds", type=float, default=30.0, metavar="S", help="length of a clip (30)"
+    parser = base_parser(
+        "soak", "Many requests while versions are swapped: failures, and resident memory."
     )
     parser.add_argument("--clients", type=int, default=16, metavar="N", help="(16)")
     parser.add_argument("--requests", type=int, default=20_000, metavar="N", help="(20000)")
     parser.add_argument("--swaps", type=int, default=100, metavar="N", help="(100)")
-    parser.add_argument("--server-flag", action="append", default=[], help="for the server")
     return parser.parse_args(arguments)
 
 
@@ -63,13 +61,10 @@ class Soak:
         self._malformed = wav_request(b"RIFF")
         self._requests, self._swaps = parsed.requests, parsed.swaps
         self._clients = parsed.clients
-        versions = [path for path in Path(parsed.model_base_path).iterdir() if path.name.isdigit()]
-        self._source = max(versions, key=lambda path: int(path.name))
+        self._source = newest_version(parsed.model_base_path)
         self._base = folder / "genre"
         shutil.copytree(self._source, self._base / "1")
-        self._server, self._address = start_server(
-            str(self._base), ["--poll-seconds", "0.2", *parsed.server_flag]
-        )
+        self._server = Server(self._base, ["--poll-seconds", "0.2", *parsed.server_flag])
         self._process = psutil.Process(self._server.process.pid)
         self._numbers = itertools.count(1)
         self._swapped = threading.Event()
@@ -82,7 +77,7 @@ class Soak:
         """Sends until all requests are sent and all versions are swapped."""
         try:
             with (
-                grpc.insecure_channel(self._address) as channel,
+                grpc.insecure_channel(self._server.address) as channel,
                 ThreadPoolExecutor(self._clients + 1) as executor,
             ):
                 swapping = executor.submit(self._swap, channel)

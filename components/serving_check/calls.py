@@ -4,13 +4,14 @@ import base64
 import http.client
 import json
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from components.serving_check.settings import ServingCheckSettings
 
 Arrays = dict[str, np.ndarray]
 _MOST_BYTES = 256 << 20
@@ -21,11 +22,11 @@ class CallError(Exception):
 
 
 class GrpcCaller:
-    """Calls a server by TF Serving's gRPC API."""
+    """Calls a server by TF Serving's gRPC API; `close` it."""
 
     protocol = "gRPC"
 
-    def __init__(self, host: str, port: int, *, model: str, timeout_seconds: float) -> None:
+    def __init__(self, host: str, port: int, settings: ServingCheckSettings) -> None:
         """Connects at the first call."""
         options = [
             ("grpc.max_receive_message_length", _MOST_BYTES),
@@ -34,18 +35,10 @@ class GrpcCaller:
         ]
         self._channel = grpc.insecure_channel(f"{host}:{port}", options=options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._model, self._timeout = model, timeout_seconds
+        self._settings = settings
 
-    def __enter__(self) -> "GrpcCaller":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Closes the connection."""
+    def close(self) -> None:
+        """Ends the connection."""
         self._channel.close()
 
     def call(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
@@ -62,12 +55,12 @@ class GrpcCaller:
           CallError: The call did not succeed.
         """
         request = predict_pb2.PredictRequest()
-        request.model_spec.name = self._model
+        request.model_spec.name = self._settings.model_name
         request.model_spec.signature_name = signature
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
         try:
-            response = self._stub.Predict(request, timeout=self._timeout)
+            response = self._stub.Predict(request, timeout=self._settings.call_seconds)
         except grpc.RpcError as error:
             raise CallError(f"{error.code().name}: {_short(error.details())}") from error
         return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
@@ -78,22 +71,18 @@ class RestCaller:
 
     protocol = "REST"
 
-    def __init__(self, host: str, port: int, *, model: str, timeout_seconds: float) -> None:
+    def __init__(self, host: str, port: int, settings: ServingCheckSettings) -> None:
         """Connects at each call."""
-        self._place, self._timeout = (host, port), timeout_seconds
-        self._path = f"/v1/models/{model}:predict"
+        self._address, self._settings = (host, port), settings
 
     def call(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """Calls a signature in columnar format: arguments, result and errors of `GrpcCaller`'s."""
-        body = json.dumps(
-            {
-                "signature_name": signature,
-                "inputs": {name: _json_values(array) for name, array in inputs.items()},
-            }
-        )
-        connection = http.client.HTTPConnection(*self._place, timeout=self._timeout)
+        columns = {name: _json_values(array) for name, array in inputs.items()}
+        body = json.dumps({"signature_name": signature, "inputs": columns})
+        path = f"/v1/models/{self._settings.model_name}:predict"
+        connection = http.client.HTTPConnection(*self._address, timeout=self._settings.call_seconds)
         try:
-            connection.request("POST", self._path, body, {"Content-Type": "application/json"})
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             content = response.read()
             if response.status != http.client.OK:
@@ -103,8 +92,8 @@ class RestCaller:
             raise CallError(f"{type(error).__name__}: {_short(str(error))}") from error
         finally:
             connection.close()
-        columns = outputs if isinstance(outputs, dict) else {"": outputs}
-        return {name: _array(values) for name, values in columns.items()}
+        answers = outputs if isinstance(outputs, dict) else {"": outputs}
+        return {name: _array(values) for name, values in answers.items()}
 
 
 class BareModel:
@@ -124,12 +113,8 @@ class BareModel:
         """
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
-        try:
-            with graph.as_default():
-                loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], folder)
-        except BaseException:
-            self._session.close()
-            raise
+        with graph.as_default():
+            loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], folder)
         self.signatures: dict[str, Any] = {
             name: definition
             for name, definition in loaded.signature_def.items()
@@ -164,17 +149,14 @@ def _json_values(array: np.ndarray) -> Any:
 def _array(values: Any) -> np.ndarray:
     """Columns of a REST answer as gRPC gives them: texts as bytes, whether in base64 or plain."""
     array = np.array(values)
-    if array.dtype.kind in "OU":
-        texts = [
-            base64.b64decode(text["b64"]) if isinstance(text, dict) else str(text).encode()
-            for text in array.ravel()
-        ]
-        flat = np.empty(len(texts), dtype=object)
-        flat[:] = texts
-        return flat.reshape(array.shape)
-    return array
+    if array.dtype.kind not in "OU":
+        return array
+    texts = [
+        base64.b64decode(text["b64"]) if isinstance(text, dict) else str(text).encode()
+        for text in array.ravel()
+    ]
+    return np.array(texts, dtype=object).reshape(array.shape)
 
 
 def _short(text: str | None) -> str:
-    words = " ".join((text or "no reason given").split())
-    return words[:300]
+    return " ".join((text or "no reason given").split())[:300]

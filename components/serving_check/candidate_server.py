@@ -32,8 +32,7 @@ class CandidateServer:
       host: Where it listens: loopback.
       port: Its gRPC port.
       rest_port: Its REST port.
-      warmup_requests: How many warmup requests it replayed as it loaded the candidate; None if it
-        did not say.
+      warmup_requests: How many warmup requests it replayed as it loaded the candidate.
       start_seconds: How long it took to serve.
     """
 
@@ -42,7 +41,7 @@ class CandidateServer:
     def __init__(self, process: "subprocess.Popen[bytes]", output: Path) -> None:
         """Takes a process that was just started, and the file of its output."""
         self.port = self.rest_port = 0
-        self.warmup_requests: int | None = None
+        self.warmup_requests = 0
         self.start_seconds = 0.0
         self._process = process
         self._output = output
@@ -121,7 +120,6 @@ def serve(model: str, *, name: str) -> Iterator[CandidateServer]:
                     *("--model-name", name),
                     *("--host", CandidateServer.host),
                     *("--port", "0", "--rest-port", "0"),
-                    *("--access-log", "off"),
                 ],
                 cwd=folder,
                 env=_environment(),

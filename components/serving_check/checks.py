@@ -1,5 +1,6 @@
 """What is checked of a served candidate."""
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -21,27 +22,8 @@ _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _TIMED_SIGNATURE = "classify_audio"
 
 
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """One thing that was checked.
-
-    Attributes:
-      name: A short name.
-      passed: Whether it is as it must be.
-      figure: What was measured; None where nothing was.
-      threshold: The most (or least) that it may be; None where there is none.
-      detail: One sentence.
-    """
-
-    name: str
-    passed: bool
-    figure: float | None
-    threshold: float | None
-    detail: str
-
-
 class Caller(Protocol):
-    """A `GrpcCaller` or a `RestCaller`."""
+    """A `GrpcCaller`, a `RestCaller` or a `BareModel`."""
 
     protocol: str
 
@@ -54,7 +36,7 @@ class Findings:
 
     def __init__(self) -> None:
         """Nothing was checked yet."""
-        self.checks: list[Check] = []
+        self.checks: list[dict[str, Any]] = []
         self.requests = 0
         self.served_seconds: list[float] = []
         self.bare_seconds: list[float] = []
@@ -69,18 +51,44 @@ class Findings:
         figure: float | None = None,
         threshold: float | None = None,
     ) -> None:
-        """Adds a check; a figure that is no number fails."""
+        """Adds a check; a figure that is no number fails.
+
+        Args:
+          name: A short name.
+          passed: Whether it is as it must be.
+          detail: One sentence.
+          figure: What was measured; None where nothing was.
+          threshold: The most (or least) that it may be; None where there is none.
+        """
         if figure is not None and not math.isfinite(figure):
             figure, passed = None, False
-        self.checks.append(Check(name, bool(passed), figure, threshold, detail))
+        self.checks.append(
+            {
+                "name": name,
+                "passed": bool(passed),
+                "figure": figure,
+                "threshold": threshold,
+                "detail": detail,
+            }
+        )
+
+    def add_limit(self, name: str, figure: float, limit: float | None, detail: str) -> None:
+        """Adds a check of a figure that may be at most `limit`."""
+        passed = limit is None or figure <= limit
+        self.add(name, passed, detail, figure=figure, threshold=limit)
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is a check, and all passed."""
+        return bool(self.checks) and all(check["passed"] for check in self.checks)
 
     def report(self) -> dict[str, Any]:
         """The content of `serving_check.json`."""
         served, bare = _percentiles(self.served_seconds), _percentiles(self.bare_seconds)
         ratio = served["p95"] / bare["p95"] if served["p95"] and bare["p95"] else None
         return {
-            "passed": bool(self.checks) and all(check.passed for check in self.checks),
-            "checks": [dataclasses.asdict(check) for check in self.checks],
+            "passed": self.passed,
+            "checks": self.checks,
             "latency_ms": served,
             "bare_ms": bare,
             "ratio_p95": ratio,
@@ -113,7 +121,7 @@ def check_candidate(
         return findings.report()
     try:
         with serve(model, name=settings.model_name) as server:
-            _check_served(server, model, tracks, answers, settings, findings)
+            _check_served(server, model, Asking(tracks, answers, settings, findings))
             if ended := server.ended():
                 findings.add("stays up", False, f"{ended} while it was asked")
     except Exception as error:  # a candidate may break anything, and must not break the run
@@ -122,20 +130,14 @@ def check_candidate(
     return findings.report()
 
 
-def _check_served(
-    server: CandidateServer,
-    model: str,
-    tracks: Sequence[Track],
-    answers: TrackAnswers,
-    settings: ServingCheckSettings,
-    findings: Findings,
-) -> None:
+def _check_served(server: CandidateServer, model: str, asking: "Asking") -> None:
+    findings, settings = asking.findings, asking.settings
     try:
         bare = BareModel(model)  # while the server starts
     except Exception as error:
         findings.add("loads", False, f"the SavedModel cannot be loaded: {_first_line(error)}")
         return
-    try:
+    with contextlib.closing(bare):
         try:
             server.wait(settings.start_seconds)
         except StartError as error:
@@ -143,196 +145,163 @@ def _check_served(
             return
         seconds = server.start_seconds
         findings.add("starts", True, f"it served after {seconds:.1f} s", figure=seconds)
-        _check_signatures(bare, findings)
-        _check_warmup(server, model, findings)
-        rest = RestCaller(
-            server.host,
-            server.rest_port,
-            model=settings.model_name,
-            timeout_seconds=settings.call_seconds,
-        )
-        with GrpcCaller(
-            server.host,
-            server.port,
-            model=settings.model_name,
-            timeout_seconds=settings.call_seconds,
-        ) as caller:
-            present = [name for name in PUBLIC_SIGNATURES if name in bare.signatures]
-            for signature in present:
-                # Every track over gRPC, as sound; one in every other way.
-                some = tracks if signature == _TIMED_SIGNATURE else tracks[:1]
-                _check_answers(caller, signature, some, answers, settings, findings)
-                _check_answers(rest, signature, tracks[:1], answers, settings, findings)
-            for signature in sorted(bare.signatures.keys() - set(PUBLIC_SIGNATURES)):
-                for other in (caller, rest):
-                    _check_other(other, bare, signature, tracks[0], settings, findings)
-            if _TIMED_SIGNATURE in present:
-                _check_refusal(caller, tracks[0], findings)
-                if all(check.passed for check in findings.checks):
-                    _measure(caller, bare, tracks, settings, findings)
-        _check_latency(findings, settings)
-        _check_memory(server, findings, settings)
-    finally:
-        bare.close()
+        check_signatures(bare, findings)
+        check_warmup(server.warmup_requests, model, findings)
+        rest = RestCaller(server.host, server.rest_port, settings)
+        with contextlib.closing(GrpcCaller(server.host, server.port, settings)) as caller:
+            for signature in sorted(bare.signatures):
+                for each in (caller, rest):
+                    if signature in PUBLIC_SIGNATURES:
+                        # Every track over gRPC, as sound; one in every other way.
+                        every = signature == _TIMED_SIGNATURE and each is caller
+                        asking.check_answers(each, signature, None if every else 1)
+                    else:
+                        asking.check_other(each, bare, signature)
+            if _TIMED_SIGNATURE in bare.signatures:
+                asking.check_refusal(caller)
+                if findings.passed:
+                    asking.measure(caller, bare)
+        check_latency(findings, settings)
+        findings.memory_bytes = server.peak_memory_bytes()
+        check_memory(findings, settings)
 
 
-def _check_signatures(bare: BareModel, findings: Findings) -> None:
+def check_signatures(bare: BareModel, findings: Findings) -> None:
+    """Checks that the candidate has every public signature."""
     missing = [name for name in PUBLIC_SIGNATURES if name not in bare.signatures]
     text = f"it lacks {', '.join(missing)}" if missing else f"it has {', '.join(bare.signatures)}"
     findings.add("signatures", not missing, text)
 
 
-def _check_warmup(server: CandidateServer, model: str, findings: Findings) -> None:
+def check_warmup(replayed: int, model: str, findings: Findings) -> None:
+    """Checks that the candidate has warmup requests and that the server replayed them."""
     if not tf.io.gfile.exists(f"{model}/{_WARMUP_FILE}"):
         findings.add("warmup", False, f"{_WARMUP_FILE} is missing: the first caller would wait")
         return
-    count = server.warmup_requests or 0
-    text = f"the server replayed {count} warmup requests"
-    findings.add("warmup", count > 0, text, figure=count, threshold=1)
+    text = f"the server replayed {replayed} warmup requests"
+    findings.add("warmup", replayed > 0, text, figure=replayed, threshold=1)
 
 
-def _check_answers(
-    caller: Caller,
-    signature: str,
-    tracks: Sequence[Track],
-    answers: TrackAnswers,
-    settings: ServingCheckSettings,
-    findings: Findings,
-) -> None:
-    """Compares what is served for tracks with what was evaluated."""
-    name = f"answers of {signature} by {caller.protocol}"
-    rows = {track_id: index for index, track_id in enumerate(answers.track_ids)}
-    worst = 0.0
-    for track in tracks:
-        expected = answers.probabilities[rows[track.track_id]]
-        inputs = track.inputs(signature, sample_rate_hz=settings.sample_rate_hz)
-        findings.requests += 1
+@dataclasses.dataclass
+class Asking:
+    """Asks a candidate about tracks.
+
+    Attributes:
+      tracks: The tracks.
+      answers: Their evaluated answers.
+      settings: What is asked, and the limits.
+      findings: What is found.
+    """
+
+    tracks: Sequence[Track]
+    answers: TrackAnswers
+    settings: ServingCheckSettings
+    findings: Findings
+
+    def check_answers(self, caller: Caller, signature: str, most: int | None = None) -> None:
+        """Compares what is served for tracks (the first `most`) with what was evaluated."""
+        name = f"answers of {signature} by {caller.protocol}"
+        rows = {track_id: index for index, track_id in enumerate(self.answers.track_ids)}
+        worst = 0.0
+        for track in self.tracks[:most]:
+            expected = self.answers.probabilities[rows[track.track_id]]
+            self.findings.requests += 1
+            try:
+                served = caller.call(
+                    signature,
+                    track.inputs(signature, sample_rate_hz=self.settings.sample_rate_hz),
+                )
+            except CallError as error:
+                self.findings.add(name, False, f"{track.track_id}: {error}")
+                return
+            probabilities = np.asarray(served.get("probabilities", []))
+            if probabilities.shape != (1, len(expected)):
+                shape = probabilities.shape
+                self.findings.add(name, False, f"probabilities have the shape {shape}")
+                return
+            if not np.isfinite(probabilities.astype(np.float64)).all():
+                text = f"{track.track_id}: a probability is no number"
+                self.findings.add(name, False, text)
+                return
+            worst = max(worst, float(np.abs(probabilities[0] - expected).max()))
+        count = len(self.tracks[:most])
+        text = f"at most {worst:.1e} from the evaluated probabilities of {count} tracks"
+        self.findings.add_limit(name, worst, self.settings.tolerance, text)
+
+    def check_other(self, caller: Caller, bare: BareModel, signature: str) -> None:
+        """Compares a signature that no evaluation used with the bare call."""
+        name = f"answers of {signature} by {caller.protocol}"
+        inputs = bare.signatures[signature].inputs
+        if [info.dtype for info in inputs.values()] != [tf.string.as_datatype_enum]:
+            text = "it takes something other than examples: nothing could be asked"
+            self.findings.add(name, False, text)
+            return
+        example = {next(iter(inputs)): np.array([self.tracks[0].example], dtype=object)}
+        self.findings.requests += 1
         try:
-            served = caller.call(signature, inputs)
+            served = caller.call(signature, example)
         except CallError as error:
-            findings.add(name, False, f"{track.track_id}: {error}")
+            self.findings.add(name, False, str(error))
             return
-        probabilities = np.asarray(served.get("probabilities", []))
-        if probabilities.shape != (1, len(expected)):
-            findings.add(name, False, f"probabilities have the shape {probabilities.shape}")
-            return
-        if not np.isfinite(probabilities.astype(np.float64)).all():
-            findings.add(name, False, f"{track.track_id}: a probability is no number")
-            return
-        worst = max(worst, float(np.abs(probabilities[0] - expected).max()))
-    findings.add(
-        name,
-        worst <= settings.tolerance,
-        f"at most {worst:.1e} from the evaluated probabilities of {len(tracks)} tracks",
-        figure=worst,
-        threshold=settings.tolerance,
-    )
+        expected = bare.call(signature, example)
+        if len(expected) == 1:  # which REST does not name
+            served = dict(zip(expected, served.values(), strict=False))
+        worst = max(difference(served.get(output), expected[output]) for output in expected)
+        text = f"at most {worst:.1e} from the bare call's"
+        self.findings.add_limit(name, worst, self.settings.tolerance, text)
+
+    def check_refusal(self, caller: Caller) -> None:
+        """Sound with NaN must be refused, and not answered."""
+        broken = self.tracks[0].audio.copy()
+        broken[len(broken) // 2] = np.nan
+        self.findings.requests += 1
+        try:
+            caller.call(_TIMED_SIGNATURE, {"audio": broken[np.newaxis]})
+        except CallError as error:
+            refused = str(error).startswith("INVALID_ARGUMENT")
+            self.findings.add("refuses NaN", refused, f"sound with NaN: {error}")
+        else:
+            self.findings.add("refuses NaN", False, "sound with NaN was answered")
+
+    def measure(self, caller: Caller, bare: BareModel) -> None:
+        """Times served and bare calls in turn, so that both meet the same machine."""
+        inputs = [{"audio": track.audio[np.newaxis]} for track in self.tracks]
+        for sound in {sound["audio"].shape: sound for sound in inputs}.values():
+            bare.call(_TIMED_SIGNATURE, sound)  # the first call of a length prepares it
+        end = time.monotonic() + self.settings.seconds
+        for number in range(self.settings.pairs):
+            if number >= len(inputs) and time.monotonic() > end:
+                break
+            sound = inputs[number % len(inputs)]
+            self.findings.bare_seconds.append(_seconds(bare.call, sound))
+            self.findings.served_seconds.append(_seconds(caller.call, sound))
+            self.findings.requests += 1
 
 
-def _check_other(
-    caller: Caller,
-    bare: BareModel,
-    signature: str,
-    track: Track,
-    settings: ServingCheckSettings,
-    findings: Findings,
-) -> None:
-    """Compares a signature that no evaluation used with the bare call."""
-    name = f"answers of {signature} by {caller.protocol}"
-    definition = bare.signatures[signature]
-    kinds = [info.dtype for info in definition.inputs.values()]
-    if kinds != [tf.string.as_datatype_enum]:
-        findings.add(name, False, "it takes something other than examples: nothing could be asked")
-        return
-    inputs = {next(iter(definition.inputs)): np.array([track.example], dtype=object)}
-    findings.requests += 1
-    try:
-        served = caller.call(signature, inputs)
-    except CallError as error:
-        findings.add(name, False, str(error))
-        return
-    expected = bare.call(signature, inputs)
-    if len(expected) == 1:  # which REST does not name
-        served = dict(zip(expected, served.values(), strict=False))
-    worst = max(_difference(served.get(output), expected[output]) for output in expected)
-    text = f"at most {worst:.1e} from the bare call's"
-    findings.add(
-        name, worst <= settings.tolerance, text, figure=worst, threshold=settings.tolerance
-    )
-
-
-def _check_refusal(caller: Caller, track: Track, findings: Findings) -> None:
-    """Sound with NaN must be refused, and not answered."""
-    broken = track.audio.copy()
-    broken[len(broken) // 2] = np.nan
-    findings.requests += 1
-    try:
-        caller.call(_TIMED_SIGNATURE, {"audio": broken[np.newaxis]})
-    except CallError as error:
-        refused = str(error).startswith("INVALID_ARGUMENT")
-        findings.add("refuses NaN", refused, f"sound with NaN: {error}")
-    else:
-        findings.add("refuses NaN", False, "sound with NaN was answered")
-
-
-def _measure(
-    caller: Caller,
-    bare: BareModel,
-    tracks: Sequence[Track],
-    settings: ServingCheckSettings,
-    findings: Findings,
-) -> None:
-    """Times served and bare calls in turn, so that both meet the same machine."""
-    inputs = [{"audio": track.audio[np.newaxis]} for track in tracks]
-    for sound in {sound["audio"].shape: sound for sound in inputs}.values():
-        bare.call(_TIMED_SIGNATURE, sound)  # the first call of a length prepares it
-    end = time.monotonic() + settings.seconds
-    for number in range(settings.pairs):
-        if number >= len(inputs) and time.monotonic() > end:
-            break
-        sound = inputs[number % len(inputs)]
-        findings.bare_seconds.append(_seconds(bare.call, sound))
-        findings.served_seconds.append(_seconds(caller.call, sound))
-        findings.requests += 1
-
-
-def _check_latency(findings: Findings, settings: ServingCheckSettings) -> None:
+def check_latency(findings: Findings, settings: ServingCheckSettings) -> None:
+    """Holds the measured times to the limits."""
     report = findings.report()
     served, ratio = report["latency_ms"]["p95"], report["ratio_p95"]
     if served is None or ratio is None:
         findings.add("latency", False, "no time was measured, because a check before it failed")
         return
     count = len(findings.served_seconds)
-    limit = settings.max_latency_ratio
-    findings.add(
-        "latency ratio",
-        limit is None or ratio <= limit,
-        f"the served call's 95th percentile is {ratio:.2f} times the bare call's ({count} calls)",
-        figure=ratio,
-        threshold=limit,
-    )
-    limit = settings.max_latency_seconds
-    findings.add(
-        "latency",
-        limit is None or served / 1000 <= limit,
-        f"95 % of {count} served calls took at most {served:.0f} ms",
-        figure=served / 1000,
-        threshold=limit,
-    )
+    text = f"the served call's 95th percentile is {ratio:.2f} times the bare call's ({count} calls)"
+    findings.add_limit("latency ratio", ratio, settings.max_latency_ratio, text)
+    text = f"95 % of {count} served calls took at most {served:.0f} ms"
+    findings.add_limit("latency", served / 1000, settings.max_latency_seconds, text)
 
 
-def _check_memory(
-    server: CandidateServer, findings: Findings, settings: ServingCheckSettings
-) -> None:
-    findings.memory_bytes = server.peak_memory_bytes()
+def check_memory(findings: Findings, settings: ServingCheckSettings) -> None:
+    """Holds the measured memory to the limit."""
     limit = settings.max_memory_mib
     if findings.memory_bytes is None:
         text = "this system does not say how much memory the server took"
         findings.add("memory", limit is None, text, threshold=limit)
         return
-    taken = findings.memory_bytes / (1 << 20)
-    text = f"the server took {taken:.0f} MiB at most"
-    findings.add("memory", limit is None or taken <= limit, text, figure=taken, threshold=limit)
+    mebibytes = findings.memory_bytes / (1 << 20)
+    text = f"the server took {mebibytes:.0f} MiB at most"
+    findings.add_limit("memory", mebibytes, limit, text)
 
 
 def _seconds(call: Callable[[str, Arrays], Arrays], inputs: Arrays) -> float:
@@ -341,7 +310,7 @@ def _seconds(call: Callable[[str, Arrays], Arrays], inputs: Arrays) -> float:
     return time.perf_counter() - start
 
 
-def _difference(served: np.ndarray | None, expected: np.ndarray) -> float:
+def difference(served: np.ndarray | None, expected: np.ndarray) -> float:
     """The largest difference of numbers, or 0 or 1 for texts; infinite for another shape.
 
     Relative where a number is above 1: descriptors have units (a variance of a roll-off, in Hz²,

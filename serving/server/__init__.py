@@ -3,7 +3,7 @@
     python -m serving.server --model-base-path output/serving/genre --port 8500
 
 How a Predict call goes (`service` has the line): received by `grpc_server` or `rest`, made into
-arrays by `decode`, checked against its signature by `check`, held and run with others of its kind
-by `batching` in the session that `loading` made, and answered by `encode`. `versions` says which
+arrays by `decode` and checked against its signature by `check`, held and run with others of its
+kind by `queue` in the session that `loading` made, and answered by `encode`. `versions` says which
 version that is, and swaps it when a new one is pushed.
 """

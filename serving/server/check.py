@@ -1,4 +1,8 @@
-"""Checks a request against the signature that it names, before anything is made of its values."""
+"""Checks a request against the signature that it names, before anything is made of its values.
+
+Each function raises a ServingError that names what is wrong: INVALID_ARGUMENT, where its docstring
+does not say otherwise.
+"""
 
 import dataclasses
 import itertools
@@ -22,7 +26,7 @@ class Limits:
 
     Attributes:
       max_bytes: Most bytes of an input as an array.
-      max_rows: Most examples, where the signature can be run in batches.
+      max_rows: Most examples, where the signature takes several.
     """
 
     max_bytes: int
@@ -31,19 +35,21 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A checked request, ready to run.
+    """A checked request, ready to run. It keeps its version open.
 
     Attributes:
       version: The version that runs it.
       signature: The signature that it names.
       inputs: Arrays by input name.
       outputs: Names of the outputs to fetch.
+      as_rows: Whether its JSON answer lists rows ("predictions") instead of columns.
     """
 
     version: LoadedVersion
     signature: Signature
     inputs: Mapping[str, np.ndarray]
     outputs: tuple[str, ...]
+    as_rows: bool = False
 
     @property
     def rows(self) -> int:
@@ -78,11 +84,7 @@ class Call:
 
 
 def find_signature(version: LoadedVersion, name: str) -> Signature:
-    """The signature that a request names; "" is the default one.
-
-    Raises:
-      ServingError: FAILED_PRECONDITION: there is none.
-    """
+    """The signature that a request names, "" for the default one; else FAILED_PRECONDITION."""
     name = name or DEFAULT_SIGNATURE
     if name not in version.signatures:
         known = _join(version.signatures)
@@ -94,11 +96,7 @@ def find_signature(version: LoadedVersion, name: str) -> Signature:
 
 
 def check_names(signature: Signature, sent: Collection[str]) -> None:
-    """Checks that exactly the signature's inputs are there.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT, naming what is missing or too much.
-    """
+    """Checks that exactly the signature's inputs are there."""
     expected = set(signature.definition.inputs)
     if len(sent) != len(expected) or set(sent) != expected:
         raise invalid(
@@ -110,16 +108,7 @@ def check_names(signature: Signature, sent: Collection[str]) -> None:
 def check_shapes(
     signature: Signature, shapes: Mapping[str, tuple[int, ...]], limits: Limits | None
 ) -> None:
-    """Checks the shapes that a request claims, by input name.
-
-    Args:
-      signature: The signature.
-      shapes: Shapes by input name.
-      limits: What a request may hold; None for one of the model's own (a warmup).
-
-    Raises:
-      ServingError: INVALID_ARGUMENT: they do not fit the signature, or hold too many rows.
-    """
+    """Checks the shapes that a request claims, by input name; limits are None for a warmup."""
     for name, shape in shapes.items():
         info = signature.definition.inputs[name].tensor_shape
         expected = [dim.size for dim in info.dim]
@@ -141,11 +130,7 @@ def check_shapes(
 
 
 def check_rows(rows: int, limits: Limits) -> None:
-    """Checks the number of examples.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT: they are more than one run takes.
-    """
+    """Checks the number of examples."""
     if rows > limits.max_rows:
         raise invalid(
             f"a request holds at most {limits.max_rows} rows (--max-batch-size). Received: {rows}"
@@ -157,9 +142,6 @@ def check_examples(arrays: Mapping[str, np.ndarray]) -> None:
 
     A graph refuses others too, but quotes all of their bytes, and TensorFlow's Python searches
     those for names of nodes: in 16 MiB for a second, in which no other thread runs.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT.
     """
     for value in arrays["examples"].ravel() if "examples" in arrays else ():
         try:
@@ -171,11 +153,7 @@ def check_examples(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def output_names(signature: Signature, output_filter: Sequence[str] = ()) -> tuple[str, ...]:
-    """The outputs to fetch: those of the filter, or all.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT: one is unknown or named twice.
-    """
+    """The outputs to fetch: those of the filter, or all."""
     names = sorted(signature.definition.outputs)
     for name in output_filter:
         if name not in names:

@@ -2,6 +2,7 @@
 
 import argparse
 import ctypes
+import dataclasses
 import os
 import pathlib
 import signal
@@ -10,21 +11,15 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from components.common.errors import UserError
-from serving.server.settings import (
-    MEBIBYTE,
-    BatchingSettings,
-    SamplingSettings,
-    ServerSettings,
-    TlsSettings,
-    listening_socket,
-)
+from serving.server.settings import ServerSettings, listening_socket
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 _EPILOG = """\
 The port speaks TF Serving's gRPC API (Predict, GetModelMetadata, GetModelStatus) with health
-checking and reflection; the REST port speaks its REST API. New versions under the base path are
-loaded, warmed and swapped in while the server runs. For a machine or a network that you trust; a
-configuration of nginx for others is in serving/proxy. Details: docs/serving.md.
+checking and reflection; the REST port speaks its REST API and has Prometheus metrics. New versions
+under the base path are loaded, warmed and swapped in while the server runs. For a machine or a
+network that you trust; a configuration of nginx for others is in serving/proxy. Details:
+docs/serving.md.
 """
 
 
@@ -42,34 +37,13 @@ def _number(kind: Callable[[str], float], low: float, high: float, what: str) ->
 
 
 _positive = _number(int, 1, 2**31, "a number from 1 up")
-_not_negative = _number(float, 0, 1e9, "a number from 0 up")
+_seconds = _number(float, 0.1, 1e9, "a number from 0.1 up")
 _share = _number(float, 1e-12, 1, "a number over 0 and up to 1")
-_port_number = _number(int, 0, 65535, "a port or 'off'")
+_port = _number(int, 0, 65535, "a port")
 
 
-def _port(text: str) -> int | None:
-    return None if text == "off" else _port_number(text)
-
-
-def _label(text: str) -> tuple[str, int]:
-    name, _, number = text.partition("=")
-    if not name or not number.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected NAME=VERSION. Received: {text!r}")
-    return name, int(number)
-
-
-def _versions(text: str) -> str:
-    """The policy in TF Serving's text format."""
-    if text == "all":
-        return "all {}"
-    kind, _, count = text.partition(":")
-    if kind == "latest" and (not count or (count.isdecimal() and int(count) > 0)):
-        return f"latest {{ num_versions: {count or 1} }}"
-    if text and all(part.isdecimal() for part in text.split(",")):
-        return "specific { " + " ".join(f"versions: {part}" for part in text.split(",")) + " }"
-    raise argparse.ArgumentTypeError(
-        f"expected latest, latest:N, all, or numbers with commas. Received: {text!r}"
-    )
+def _rest_port(text: str) -> int | None:
+    return None if text == "off" else _port(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -80,74 +54,59 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    batching = BatchingSettings()
-    path, positive, seconds = pathlib.Path, _positive, _not_negative
+    path = pathlib.Path
 
     model = parser.add_argument_group("what to serve").add_argument
-    base = "folder of version folders (local, gs:// or s3://): output/serving/genre"
+    base = (
+        "folder of version folders (local, gs:// or s3://): output/serving/genre; loading a "
+        "SavedModel runs its code: name folders that you trust only"
+    )
     model("--model-base-path", metavar="DIR", help=base)
     model("--model-name", default="genre", metavar="NAME", help="(default: genre)")
-    policy = "latest, latest:N, all, or numbers with commas (default: latest)"
-    model("--versions", type=_versions, default="latest", metavar="POLICY", help=policy)
-    label = "a name for a version (stable=3); repeatable"
-    model("--label", type=_label, action="append", default=[], metavar="NAME=VERSION", help=label)
-    config = "several models: TF Serving's models.config, in place of the flags above"
+    config = "TF Serving's models.config, in place of the two flags above: several models, labels, "
+    config += "which versions are loaded"
     model("--model-config-file", type=path, metavar="FILE", help=config)
     poll = "how often to look for new versions (default: 2)"
-    model("--poll-seconds", type=seconds, default=2.0, metavar="S", help=poll)
+    model("--poll-seconds", type=_seconds, default=2.0, metavar="S", help=poll)
 
     network = parser.add_argument_group("where to listen").add_argument
     network("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
     network("--port", type=_port, default=8500, help="gRPC; 0 takes a free one (default: 8500)")
     rest = "or off (default: 8501)"
-    network("--rest-port", type=_port, default=8501, metavar="PORT", help=rest)
-    metrics = "Prometheus metrics on a port of their own (default: on the REST port only)"
-    network("--metrics-port", type=_port, metavar="PORT", help=metrics)
+    network("--rest-port", type=_rest_port, default=8501, metavar="PORT", help=rest)
     network("--tls-certificate", type=path, metavar="PEM", help="serve TLS")
     network("--tls-key", type=path, metavar="PEM", help="its private key")
     network("--tls-client-ca", type=path, metavar="PEM", help="ask clients for a certificate")
-    proxies = "believe X-Forwarded-For of these addresses (default: of none)"
-    network("--trusted-proxies", default="", metavar="IP,IP", help=proxies)
 
     load = parser.add_argument_group("how much to take on").add_argument
-    rows = f"clips in one run of the model (default: {batching.max_batch_size})"
-    load("--max-batch-size", type=positive, default=batching.max_batch_size, metavar="N", help=rows)
-    wait = "longest wait for a batch to fill; 0 takes what is there (default: 0)"
-    load("--batch-timeout-ms", type=seconds, default=0.0, metavar="MS", help=wait)
-    runs = f"batches that run at the same time (default: {batching.batch_threads})"
-    load("--batch-threads", type=positive, default=batching.batch_threads, metavar="N", help=runs)
-    held = f"requests that are held; others get UNAVAILABLE (default: {batching.queue_length})"
-    load("--queue-length", type=positive, default=batching.queue_length, metavar="N", help=held)
+    rows = "clips in one run of the model, and in one request (default: 8)"
+    load("--max-batch-size", type=_positive, default=8, metavar="N", help=rows)
+    held = "requests that are held; others get UNAVAILABLE (default: 128)"
+    load("--queue-length", type=_positive, default=128, metavar="N", help=held)
     size = "largest request; over REST a third more, for base64 (default: 16: six minutes as WAV)"
-    load("--max-message-mib", type=positive, default=16, metavar="MIB", help=size)
+    load("--max-message-mib", type=_positive, default=16, metavar="MIB", help=size)
     arrival = "how long a request may take to arrive (default: 30)"
-    load("--read-seconds", type=seconds, default=30.0, metavar="S", help=arrival)
-    threads = "TensorFlow's threads (default: one a core)"
-    load("--intra-op-threads", type=positive, default=0, metavar="N", help=threads)
+    load("--read-seconds", type=_seconds, default=30.0, metavar="S", help=arrival)
     grace = "on SIGTERM, time to finish what is held (default: 30)"
-    load("--grace-seconds", type=seconds, default=30.0, metavar="S", help=grace)
+    load("--grace-seconds", type=_seconds, default=30.0, metavar="S", help=grace)
 
-    log = "JSON lines, one a call: a file, - for standard error (default), or off"
-    parser.add_argument("--access-log", default="-", metavar="FILE", help=log)
     sampling = parser.add_argument_group("samples for python -m serving.monitor").add_argument
     share = "describe this part of the requests: 0.1 for one in ten (default: none)"
-    sampling("--sample-requests", type=_share, metavar="SHARE", help=share)
+    sampling("--sample-requests", type=_share, default=0.0, metavar="SHARE", help=share)
     folder = "local folder that the descriptions are written to, as JSON lines"
     sampling("--sample-folder", type=path, metavar="DIR", help=folder)
-    bound = "most that the descriptions take, and as much the sounds; the oldest go (default: 64)"
-    sampling("--sample-mib", type=positive, default=64, metavar="MIB", help=bound)
-    sound = "keep the sampled sound, too (30 s of each)"
-    sampling("--sample-sound", action="store_true", help=sound)
+    bound = "most that the descriptions take; the oldest go (default: 64)"
+    sampling("--sample-mib", type=_positive, default=64, metavar="MIB", help=bound)
     return parser
 
 
-def _model_config(arguments: argparse.Namespace) -> str:
-    base_path = arguments.model_base_path
-    if arguments.model_config_file is not None:
+def _model_config(parsed: argparse.Namespace) -> str:
+    base_path = parsed.model_base_path
+    if parsed.model_config_file is not None:
         if base_path is not None:
             raise UserError("--model-base-path and --model-config-file exclude each other")
         try:
-            return str(arguments.model_config_file.read_text(encoding="utf-8"))
+            return str(parsed.model_config_file.read_text(encoding="utf-8"))
         except (OSError, UnicodeError) as error:
             raise UserError(f"--model-config-file cannot be read: {error}") from error
     if base_path is None:
@@ -162,15 +121,9 @@ def _model_config(arguments: argparse.Namespace) -> str:
                 f"Received: {base_path!r}"
             )
         base_path = str(pathlib.Path(base_path).resolve())
-    policy = arguments.versions if "{" in arguments.versions else _versions(arguments.versions)
-    labels = "".join(
-        f"version_labels {{ key: {_quote(name)} value: {number} }}\n"
-        for name, number in arguments.label
-    )
     return (
-        f"model_config_list {{ config {{\nname: {_quote(arguments.model_name)}\n"
-        f"base_path: {_quote(base_path)}\nmodel_platform: 'tensorflow'\n"
-        f"model_version_policy {{ {policy} }}\n{labels}}} }}"
+        f"model_config_list {{ config {{ name: {_quote(parsed.model_name)} "
+        f"base_path: {_quote(base_path)} }} }}"
     )
 
 
@@ -179,31 +132,20 @@ def _quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _sampling(arguments: argparse.Namespace) -> SamplingSettings | None:
-    share, folder = arguments.sample_requests, arguments.sample_folder
-    if (share is None) != (folder is None) or (arguments.sample_sound and share is None):
-        raise UserError("samples need both --sample-requests SHARE and --sample-folder DIR")
-    if share is None:
-        return None
-    if ":/" in str(folder):  # a path folds the slashes of s3://
-        raise UserError(f"--sample-folder must be a local folder. Received: {str(folder)!r}")
-    return SamplingSettings(share, folder, arguments.sample_mib * MEBIBYTE, arguments.sample_sound)
-
-
-def _tls(arguments: argparse.Namespace) -> TlsSettings | None:
-    files = {
-        "--tls-certificate": arguments.tls_certificate,
-        "--tls-key": arguments.tls_key,
-        "--tls-client-ca": arguments.tls_client_ca,
-    }
-    for flag, path in files.items():
-        if path is not None and not path.is_file():
-            raise UserError(f"{flag} is no file. Received: {str(path)!r}")
-    if arguments.tls_certificate and arguments.tls_key:
-        return TlsSettings(*files.values())
-    if any(files.values()):
+def _check_flags(parsed: argparse.Namespace) -> None:
+    for flag in ("tls_certificate", "tls_key", "tls_client_ca"):
+        file = getattr(parsed, flag)
+        if file is not None and not file.is_file():
+            raise UserError(f"--{flag.replace('_', '-')} is no file. Received: {str(file)!r}")
+    tls = {bool(parsed.tls_certificate), bool(parsed.tls_key)}
+    if len(tls) > 1 or (parsed.tls_client_ca and False in tls):
         raise UserError("TLS needs both --tls-certificate and --tls-key")
-    return None
+    if bool(parsed.sample_requests) != bool(parsed.sample_folder):
+        raise UserError("samples need both --sample-requests SHARE and --sample-folder DIR")
+    if ":/" in str(parsed.sample_folder):  # a path folds the slashes of s3://
+        raise UserError(
+            f"--sample-folder must be a local folder. Received: {str(parsed.sample_folder)!r}"
+        )
 
 
 def parse(arguments: Sequence[str] | None = None) -> ServerSettings:
@@ -213,30 +155,10 @@ def parse(arguments: Sequence[str] | None = None) -> ServerSettings:
       UserError: The flags contradict each other or name what is not there.
     """
     parsed = build_parser().parse_args(arguments)
-    if parsed.port is None:
-        raise UserError("--port cannot be off: gRPC is what is served")
-    return ServerSettings(
-        model_config=_model_config(parsed),
-        host=parsed.host,
-        port=parsed.port,
-        rest_port=parsed.rest_port,
-        metrics_port=parsed.metrics_port,
-        poll_seconds=max(parsed.poll_seconds, 0.1),
-        max_message_bytes=parsed.max_message_mib * MEBIBYTE,
-        read_seconds=max(parsed.read_seconds, 0.1),
-        grace_seconds=parsed.grace_seconds,
-        access_log="" if parsed.access_log == "off" else parsed.access_log,
-        trusted_proxies=tuple(filter(None, parsed.trusted_proxies.replace(" ", "").split(","))),
-        intra_op_threads=parsed.intra_op_threads,
-        batching=BatchingSettings(
-            max_batch_size=parsed.max_batch_size,
-            batch_timeout_seconds=parsed.batch_timeout_ms / 1000,
-            queue_length=parsed.queue_length,
-            batch_threads=parsed.batch_threads,
-        ),
-        sampling=_sampling(parsed),
-        tls=_tls(parsed),
-    )
+    _check_flags(parsed)
+    names = {field.name for field in dataclasses.fields(ServerSettings)}
+    values = {name: value for name, value in vars(parsed).items() if name in names}
+    return ServerSettings(model_config=_model_config(parsed), **values)
 
 
 def _check_ports(settings: ServerSettings) -> None:
@@ -245,16 +167,9 @@ def _check_ports(settings: ServerSettings) -> None:
     Raises:
       UserError: Naming the flag.
     """
-    ports = {
-        "--port": settings.port,
-        "--rest-port": settings.rest_port,
-        "--metrics-port": settings.metrics_port,
-    }
-    for flag, port in ports.items():
-        if not port:  # off, or any that is free
-            continue
+    for flag, port in {"--port": settings.port, "--rest-port": settings.rest_port}.items():
         try:
-            listening_socket(settings.host, port).close()
+            listening_socket(settings.host, port or 0).close()
         except OSError as error:
             raise UserError(
                 f"Could not bind to {settings.host}, {flag} {port}: {error.strerror}"

@@ -1,17 +1,31 @@
-"""Makes arrays of a request: of a PredictRequest, or of TF Serving's JSON."""
+"""Makes a checked call of a request: of a PredictRequest, or of TF Serving's JSON.
 
-import binascii
-from collections.abc import Mapping
+What cannot be read, or does not fit the signature that it names, raises a ServingError.
+"""
+
+import base64
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import orjson
 
-from serving.protocol import TensorError, decode_tensor, tensor_shape
+from serving.protocol import TensorError, decode_tensor, message, parse, tensor_shape
 from serving.protocol.tensors import STRING, numpy_type, type_name
-from serving.server.check import Limits, check_examples, check_names, check_rows, check_shapes
+from serving.server.check import (
+    Call,
+    Limits,
+    check_examples,
+    check_names,
+    check_rows,
+    check_shapes,
+    output_names,
+)
 from serving.server.errors import invalid, short
-from serving.server.loading import Signature
+from serving.server.loading import LoadedVersion, Signature
+
+# Finds what a ModelSpec names.
+Find = Callable[[Any], tuple[LoadedVersion, Signature]]
 
 # Of a JSON body, before it is parsed: orjson and numpy let no other thread run while they are at
 # work on one, and lists take twenty times the bytes of their brackets.
@@ -20,51 +34,55 @@ _MOST_VALUES = 1 << 21
 _MOST_DIMENSIONS = 32  # numpy's
 
 
+def message_call(data: bytes, find: Find, limits: Limits) -> Call:
+    """The call that a serialized PredictRequest asks for."""
+    try:
+        request = parse(message("PredictRequest"), data)
+    except ValueError as error:
+        raise invalid(str(error)) from error
+    version, signature = find(request.model_spec)
+    inputs = message_inputs(signature, request, limits)
+    return Call(version, signature, inputs, output_names(signature, request.output_filter))
+
+
+def json_call(spec: Any, data: bytes, find: Find, limits: Limits) -> Call:
+    """The call that a JSON body asks for; `spec` is a ModelSpec of what the path names."""
+    document = parse_json(data)
+    spec.signature_name = document.get("signature_name", "")
+    version, signature = find(spec)
+    inputs = json_inputs(signature, document, limits)
+    return Call(version, signature, inputs, output_names(signature), "instances" in document)
+
+
 def message_inputs(
     signature: Signature, request: Any, limits: Limits | None
 ) -> dict[str, np.ndarray]:
-    """The inputs of a PredictRequest, checked.
-
-    Args:
-      signature: The signature that it names.
-      request: The message.
-      limits: What it may hold; None for one of the model's own (a warmup).
-
-    Raises:
-      ServingError: INVALID_ARGUMENT: they do not fit the signature.
-    """
+    """The inputs of a PredictRequest, checked; limits are None for a warmup."""
     check_names(signature, request.inputs)
     most = limits.max_bytes if limits else None
     shapes, arrays = {}, {}
-    # Types and shapes of all inputs come before any value: a shape of eight million strings takes
-    # five bytes on the wire.
-    for name, info in signature.definition.inputs.items():
-        tensor = request.inputs[name]
-        if tensor.dtype != info.dtype:
-            raise invalid(
-                f"input {name} must be of type {type_name(info.dtype)}. "
-                f"Received: {type_name(tensor.dtype)}"
-            )
-        try:
+    try:
+        # Types and shapes of all inputs come before any value: a shape of eight million strings
+        # takes five bytes on the wire.
+        for name, info in signature.definition.inputs.items():
+            tensor = request.inputs[name]
+            if tensor.dtype != info.dtype:
+                raise invalid(
+                    f"input {name} must be of type {type_name(info.dtype)}. "
+                    f"Received: {type_name(tensor.dtype)}"
+                )
             shapes[name] = tensor_shape(tensor, max_bytes=most)
-        except TensorError as error:
-            raise invalid(f"input {name}: {error}") from error
-    check_shapes(signature, shapes, limits)
-    for name in shapes:
-        try:
+        check_shapes(signature, shapes, limits)
+        for name in shapes:
             arrays[name] = decode_tensor(request.inputs[name], max_bytes=most)
-        except TensorError as error:
-            raise invalid(f"input {name}: {error}") from error
+    except TensorError as error:
+        raise invalid(f"input {name}: {error}") from error
     check_examples(arrays)
     return arrays
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
-    """The JSON object in the body of a request.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT: it is none, or holds too many lists or values.
-    """
+    """The JSON object in the body of a request."""
     lists = body.count(b"[") + body.count(b"{")
     values = body.count(b",")
     if lists > _MOST_LISTS or values > _MOST_VALUES:
@@ -86,46 +104,38 @@ def parse_json(body: bytes) -> dict[str, Any]:
 def json_inputs(
     signature: Signature, document: dict[str, Any], limits: Limits
 ) -> dict[str, np.ndarray]:
-    """The inputs in a JSON object, checked: rows ("instances") or columns ("inputs").
-
-    Raises:
-      ServingError: INVALID_ARGUMENT: they do not fit the signature.
-    """
+    """The inputs in a JSON object, checked: rows ("instances") or columns ("inputs")."""
     infos = signature.definition.inputs
     if ("instances" in document) == ("inputs" in document):
         raise invalid("the body needs either 'instances' or 'inputs'")
-    columns: Any
-    if "instances" in document:
-        columns = _columns_of_rows(document["instances"], signature, limits)
+    if "inputs" in document:
+        columns = _named(document["inputs"], signature)
     else:
-        columns = document["inputs"]
-        if len(infos) == 1 and (not isinstance(columns, dict) or "b64" in columns):
-            columns = {next(iter(infos)): columns}  # a single input needs no name
-        if not isinstance(columns, dict):
-            raise invalid(f"'inputs' must be an object of {', '.join(sorted(infos))}")
-        check_names(signature, columns)
+        columns = _columns(document["instances"], signature, limits)
     arrays = {name: _array(name, columns[name], infos[name].dtype) for name in infos}
     check_shapes(signature, {name: array.shape for name, array in arrays.items()}, limits)
     check_examples(arrays)
     return arrays
 
 
-def _columns_of_rows(rows: Any, signature: Signature, limits: Limits) -> Mapping[str, Any]:
-    infos = signature.definition.inputs
+def _named(value: Any, signature: Signature) -> Mapping[str, Any]:
+    """Values by input name; a single input needs no name."""
+    names = signature.definition.inputs
+    if len(names) == 1 and (not isinstance(value, dict) or "b64" in value):
+        return {next(iter(names)): value}
+    if not isinstance(value, dict):
+        raise invalid(f"inputs are an object of {', '.join(sorted(names))}")
+    check_names(signature, value)
+    return value
+
+
+def _columns(rows: Any, signature: Signature, limits: Limits) -> Mapping[str, Any]:
     if not isinstance(rows, list) or not rows:
         raise invalid("'instances' must be a list of at least one row")
     if signature.batchable:
         check_rows(len(rows), limits)
-    columns: dict[str, list[Any]] = {name: [] for name in infos}
-    for row in rows:
-        if len(infos) == 1 and (not isinstance(row, dict) or "b64" in row):
-            row = {next(iter(infos)): row}
-        if not isinstance(row, dict):
-            raise invalid(f"a row must be an object of {', '.join(sorted(infos))}")
-        check_names(signature, row)
-        for name in infos:
-            columns[name].append(row[name])
-    return columns
+    named = [_named(row, signature) for row in rows]
+    return {name: [row[name] for row in named] for name in signature.definition.inputs}
 
 
 def _array(name: str, value: Any, dtype: int) -> np.ndarray:
@@ -139,27 +149,24 @@ def _array(name: str, value: Any, dtype: int) -> np.ndarray:
         objects = np.asarray(value, dtype=object)
     except ValueError as error:
         raise invalid(f"input {name}: {error}") from None
+    by_kind: dict[str, set[type]] = {"O": {bytes}, "b": {bool}, "f": {int, float}}
+    allowed = by_kind.get(np.dtype(target).kind, {int})
     kinds = set(map(type, objects.ravel()))
-    allowed: set[type] = {int}
-    if target in (np.bool_, object):
-        allowed = {bytes} if target is object else {bool}
-    elif np.issubdtype(target, np.floating):
-        allowed = {int, float}
     if not kinds <= allowed:
         received = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise invalid(
             f"input {name} must hold {type_name(dtype)} in lists of equal lengths. "
             f"Received: {received}"
         )
-    if np.issubdtype(target, np.integer):
+    if allowed == {int} and objects.size:
         bounds = np.iinfo(target)
-        if objects.size and not bounds.min <= objects.min() <= objects.max() <= bounds.max:
-            raise invalid(f"input {name}: a number is too large for {type_name(dtype)}")
-    with np.errstate(over="ignore"):
-        array = objects.astype(target)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        too_large = not bounds.min <= objects.min() <= objects.max() <= bounds.max
+    else:
+        with np.errstate(over="ignore"):
+            too_large = float in allowed and not np.isfinite(objects.astype(target)).all()
+    if too_large:
         raise invalid(f"input {name}: a number is too large for {type_name(dtype)}")
-    return array
+    return objects.astype(target)
 
 
 def _texts(name: str, value: Any, *, depth: int = 0) -> Any:
@@ -173,12 +180,7 @@ def _texts(name: str, value: Any, *, depth: int = 0) -> Any:
     if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
         text = "".join(value["b64"].split()).rstrip("=")
         try:
-            content = binascii.a2b_base64(text + "=" * (-len(text) % 4))
+            return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except ValueError:
-            content = b""
-        if (
-            len(content) != len(text) * 3 // 4 or len(text) % 4 == 1
-        ):  # what is not of the alphabet is passed over
-            raise invalid(f"input {name}: {short(text)!r} is not base64")
-        return content
+            raise invalid(f"input {name}: {short(text)!r} is not base64") from None
     return value

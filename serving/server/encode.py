@@ -1,7 +1,7 @@
 """Makes the answer of a model's outputs: a PredictResponse, or TF Serving's JSON."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def message_answer(call: Call, outputs: Mapping[str, np.ndarray]) -> bytes:
     return bytes(response.SerializeToString())
 
 
-def json_answer(outputs: Mapping[str, np.ndarray], *, rows: bool) -> bytes:
+def json_answer(call: Call, outputs: Mapping[str, np.ndarray]) -> bytes:
     """The JSON text of a model's outputs, by rows ("predictions") or columns ("outputs").
 
     Raises:
@@ -33,17 +33,15 @@ def json_answer(outputs: Mapping[str, np.ndarray], *, rows: bool) -> bytes:
     """
     columns = {name: _json_values(name, outputs[name]) for name in sorted(outputs)}
     single = next(iter(columns.values())) if len(columns) == 1 else None
-    if not rows:
+    if not call.as_rows:
         return _dump({"outputs": columns if single is None else single})
     counts = {array.shape[:1] for array in outputs.values()}
     if () in counts or len(counts) > 1:
         raise invalid("the outputs have no common rows: ask with 'inputs' instead of 'instances'")
     if single is not None:
         return _dump({"predictions": single})
-    count = counts.pop()[0]
-    return _dump(
-        {"predictions": [{name: columns[name][row] for name in columns} for row in range(count)]}
-    )
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return _dump({"predictions": rows})
 
 
 def _json_values(name: str, array: np.ndarray) -> Any:
@@ -54,7 +52,7 @@ def _json_values(name: str, array: np.ndarray) -> Any:
     return _mapped(lambda value: value.decode(errors="replace"), array.tolist())
 
 
-def _mapped(change: Any, value: Any) -> Any:
+def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
     return [_mapped(change, item) for item in value] if isinstance(value, list) else change(value)
 
 

@@ -101,11 +101,14 @@ def from_exception(error: BaseException) -> ServingError:
 
 
 def from_call(error: BaseException) -> ServingError:
-    """The error to answer a call with; what is unknown is a fault of the server's, and logged."""
+    """The error to answer a call with; what is unknown is a fault of the server's, and logged.
+
+    It is a new one, whose traceback keeps no request in memory.
+    """
     answer = from_exception(error)
     if answer.code is grpc.StatusCode.INTERNAL and answer is not error:
         _LOG.error("a call failed", exc_info=error)
-    return answer
+    return ServingError(answer.code, answer.text)
 
 
 def from_run(error: BaseException, inputs: Mapping[str, np.ndarray]) -> ServingError:

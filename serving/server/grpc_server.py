@@ -1,74 +1,35 @@
 """PredictionService, ModelService, health checking and reflection, on gRPC's asyncio server."""
 
 import asyncio
-from collections.abc import Callable
+import functools
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from serving.protocol import MODEL_SERVICE, PREDICTION_SERVICE, Method, methods, new_pool, parse
+from serving.protocol import MODEL_SERVICE, PREDICTION_SERVICE, methods, new_pool, parse
 from serving.server import decode, encode
-from serving.server.access_log import CallRecord
-from serving.server.batching import Outputs
-from serving.server.check import Call, Limits
 from serving.server.errors import ServingError, invalid
-from serving.server.loading import Signature
+from serving.server.metrics import CallRecord
 from serving.server.service import Service
-from serving.server.settings import ServerSettings, TlsSettings
+from serving.server.settings import ServerSettings
 
 _STREAMS = 64  # calls of health and reflection beside those that the queue holds
 _STOP_LOOK_SECONDS = 0.05
-
-
-class _Predict:
-    """A Predict call; see `service.Exchange`."""
-
-    def __init__(self, context: grpc.aio.ServicerContext) -> None:
-        self._context = context
-
-    async def receive(self) -> bytes:
-        return await _received(self._context)
-
-    def parse(self, data: bytes) -> Any:
-        return _parsed(methods(PREDICTION_SERVICE)["Predict"], data)
-
-    def spec(self, request: Any) -> Any:
-        return request.model_spec
-
-    def inputs(self, signature: Signature, request: Any, limits: Limits) -> Any:
-        return decode.message_inputs(signature, request, limits)
-
-    def outputs(self, request: Any) -> Any:
-        return request.output_filter
-
-    def encode(self, call: Call, outputs: Outputs) -> bytes:
-        return encode.message_answer(call, outputs)
-
-
-async def _received(context: grpc.aio.ServicerContext) -> bytes:
-    data = await context.read()
-    if not isinstance(data, bytes):  # gRPC's EOF; too large a message is refused by gRPC itself
-        raise invalid("the call ended before its request came")
-    return data
-
-
-def _parsed(method: Method, data: bytes) -> Any:
-    try:
-        return parse(method.request, data)
-    except ValueError as error:
-        raise invalid(str(error)) from error
+_Answer = Callable[[grpc.aio.ServicerContext, CallRecord], Awaitable[bytes]]
 
 
 class GrpcServer:
-    """The listening server and its health."""
+    """The gRPC side of a server."""
 
     def __init__(self, service: Service, settings: ServerSettings) -> None:
         """Makes the server; it listens after `start`."""
         self._service = service
         self._settings = settings
-        held = settings.batching.queue_length
+        self._calls = 0
+        held = settings.queue_length
         self._server = grpc.aio.server(
             # Twice, for those that the full queue refuses, which takes no time.
             maximum_concurrent_rpcs=2 * held + _STREAMS,
@@ -82,28 +43,24 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
             ],
         )
-        predictions, models = methods(PREDICTION_SERVICE), methods(MODEL_SERVICE)
-        self._add(PREDICTION_SERVICE, {
-            "Predict": self._handler(predictions["Predict"], self._predict),
-            "GetModelMetadata": self._look_up(
-                predictions["GetModelMetadata"], service.model_metadata
-            ),
-        })  # fmt: skip
-        self._add(MODEL_SERVICE, {
-            "GetModelStatus": self._look_up(models["GetModelStatus"], service.model_status)
-        })  # fmt: skip
+        metadata = self._look_up(PREDICTION_SERVICE, "GetModelMetadata", service.model_metadata)
+        status = self._look_up(MODEL_SERVICE, "GetModelStatus", service.model_status)
+        calls = {
+            PREDICTION_SERVICE: {"Predict": self._predict, "GetModelMetadata": metadata},
+            MODEL_SERVICE: {"GetModelStatus": status},
+        }
+        for name, answers in calls.items():
+            handlers = {method: self._handler(method, answers[method]) for method in answers}
+            generic = grpc.method_handlers_generic_handler(name, handlers)
+            self._server.add_generic_rpc_handlers((generic,))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (PREDICTION_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         # Reflection describes all services from one pool, and health checking lies in another.
         described_pool = new_pool()
         for file in (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
             described_pool.AddSerializedFile(file.serialized_pb)
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-            reflection.aio.ReflectionServicer(names, pool=described_pool), self._server
-        )
-        self._names = ("", PREDICTION_SERVICE, MODEL_SERVICE)
-        self._calls = 0
+        names = (*calls, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server, pool=described_pool)
 
     async def start(self) -> int:
         """Listens. Returns the port.
@@ -112,17 +69,18 @@ class GrpcServer:
           RuntimeError: The port is not available.
         """
         address = f"{self._settings.url_host}:{self._settings.port}"
-        if self._settings.tls is None:
+        credentials = _credentials(self._settings)
+        if credentials is None:
             port = self._server.add_insecure_port(address)
         else:
-            port = self._server.add_secure_port(address, _credentials(self._settings.tls))
+            port = self._server.add_secure_port(address, credentials)
         await self._server.start()
         return int(port)
 
     async def set_serving(self, serving: bool) -> None:
         """Says through the health service whether calls can be answered."""
         status = health_pb2.HealthCheckResponse
-        for name in self._names:
+        for name in ("", PREDICTION_SERVICE, MODEL_SERVICE):
             await self._health.set(name, status.SERVING if serving else status.NOT_SERVING)
 
     async def stop(self, grace_seconds: float) -> None:
@@ -134,32 +92,34 @@ class GrpcServer:
         await self._server.stop(None)
         await stopping
 
-    def _add(self, name: str, handlers: dict[str, grpc.RpcMethodHandler]) -> None:
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(name, handlers),)
-        )
-
     async def _predict(self, context: grpc.aio.ServicerContext, record: CallRecord) -> bytes:
         return await self._service.predict(
-            _Predict(context), record, timeout_seconds=context.time_remaining()
+            record,
+            functools.partial(_received, context),
+            decode.message_call,
+            encode.message_answer,
         )
 
     def _look_up(
-        self, method: Method, look_up: Callable[[Any, CallRecord], Any]
-    ) -> grpc.RpcMethodHandler:
+        self, service: str, method: str, look_up: Callable[[Any, CallRecord], Any]
+    ) -> _Answer:
         async def answer(context: grpc.aio.ServicerContext, record: CallRecord) -> bytes:
-            data = await asyncio.wait_for(_received(context), self._settings.read_seconds)
-            return bytes(look_up(_parsed(method, data), record).SerializeToString())
+            data = await self._service.received(functools.partial(_received, context))
+            try:
+                request = parse(methods(service)[method].request, data)
+            except ValueError as error:
+                raise invalid(str(error)) from error
+            return bytes(look_up(request, record).SerializeToString())
 
-        return self._handler(method, answer)
+        return answer
 
-    def _handler(self, method: Method, answer: Callable[..., Any]) -> grpc.RpcMethodHandler:
+    def _handler(self, method: str, answer: _Answer) -> grpc.RpcMethodHandler:
         async def handle(_: Any, context: grpc.aio.ServicerContext) -> bytes:
             self._calls += 1
-            record = CallRecord("grpc", method.name, context.peer())
+            record = CallRecord("grpc", method)
             try:
                 with self._service.recorded(record):
-                    return bytes(await answer(context, record))
+                    return await answer(context, record)
             except ServingError as error:
                 await context.abort(error.code, error.text)
                 raise AssertionError("abort returned") from error
@@ -172,10 +132,19 @@ class GrpcServer:
         return grpc.stream_unary_rpc_method_handler(handle)
 
 
-def _credentials(tls: TlsSettings) -> grpc.ServerCredentials:
-    client_ca = tls.client_ca.read_bytes() if tls.client_ca else None
+async def _received(context: grpc.aio.ServicerContext) -> bytes:
+    data = await context.read()
+    if not isinstance(data, bytes):  # gRPC's EOF; too large a message is refused by gRPC itself
+        raise invalid("the call ended before its request came")
+    return data
+
+
+def _credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    client_ca = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
     return grpc.ssl_server_credentials(
-        [(tls.key.read_bytes(), tls.certificate.read_bytes())],
+        [(settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())],
         root_certificates=client_ca,
         require_client_auth=client_ca is not None,
     )

@@ -4,10 +4,8 @@
 model that fails there (a Keras 3 model saved with `tf.saved_model.save`, say) fails here too.
 """
 
-import contextlib
 import dataclasses
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,20 +36,17 @@ class Signature:
 
 
 def _signature(name: str, definition: Any) -> Signature:
-    def dims(info: Any) -> list[int] | None:
-        if info.tensor_shape.unknown_rank:
-            return None
-        return [dim.size for dim in info.tensor_shape.dim]
-
-    inputs = [dims(info) for info in definition.inputs.values()]
-    outputs = [dims(info) for info in definition.outputs.values()]
-    batchable = all(sizes is not None and sizes[:1] == [-1] for sizes in inputs + outputs)
-    ragged = any(sizes is None or -1 in sizes[1:] for sizes in outputs)
+    outputs = [info.tensor_shape for info in definition.outputs.values()]
+    inputs = [info.tensor_shape for info in definition.inputs.values()]
+    batchable = all(shape.dim and shape.dim[0].size == -1 for shape in inputs + outputs)
+    ragged = any(
+        shape.unknown_rank or any(dim.size == -1 for dim in shape.dim[1:]) for shape in outputs
+    )
     return Signature(name, definition, batchable, ragged)
 
 
 class LoadedVersion:
-    """A SavedModel in a session, counted by its users and closed when it has none.
+    """A SavedModel in a session, which closes when nothing refers to the version any more.
 
     Attributes:
       model: Name of the model.
@@ -59,7 +54,7 @@ class LoadedVersion:
       signatures: Its signatures by name.
     """
 
-    def __init__(self, model: str, number: int, path: str, *, intra_op_threads: int = 0) -> None:
+    def __init__(self, model: str, number: int, path: str) -> None:
         """Loads version `number` of `model` from the folder `path`.
 
         Raises:
@@ -67,25 +62,17 @@ class LoadedVersion:
         """
         self.model = model
         self.number = number
-        self._users = 0
-        self._retired = False
-        self._lock = threading.Lock()
-        config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=intra_op_threads)
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=config)
-        try:
-            with graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], path)
-            signature_def = message("tensorflow.SignatureDef")
-            self.signatures = {
-                name: _signature(name, signature_def.FromString(definition.SerializeToString()))
-                for name, definition in meta_graph.signature_def.items()
-                if name not in _INIT_SIGNATURES
-            }
-            graph.finalize()
-        except BaseException:
-            self._session.close()
-            raise
+        self._session = tf.compat.v1.Session(graph=graph)
+        with graph.as_default():
+            meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], path)
+        signature_def = message("tensorflow.SignatureDef")
+        self.signatures = {
+            name: _signature(name, signature_def.FromString(definition.SerializeToString()))
+            for name, definition in meta_graph.signature_def.items()
+            if name not in _INIT_SIGNATURES
+        }
+        graph.finalize()
 
     def run(
         self, signature: Signature, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]
@@ -106,36 +93,3 @@ class LoadedVersion:
             {definition.inputs[name].name: array for name, array in inputs.items()},
         )
         return dict(zip(outputs, values, strict=True))
-
-    @contextlib.contextmanager
-    def use(self) -> Iterator["LoadedVersion"]:
-        """Keeps the version open. Not for one that is already closed."""
-        with self._lock:
-            assert not self._closed_now, "a closed version cannot be used"
-            self._users += 1
-        try:
-            yield self
-        finally:
-            with self._lock:
-                self._users -= 1
-                last = self._closed_now
-            if last:
-                self._session.close()
-
-    def retire(self) -> None:
-        """Closes the version as soon as its last user is done."""
-        with self._lock:
-            self._retired = True
-            unused = self._closed_now
-        if unused:
-            self._session.close()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the session is closed."""
-        with self._lock:
-            return self._closed_now
-
-    @property
-    def _closed_now(self) -> bool:
-        return self._retired and not self._users

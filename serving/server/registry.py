@@ -11,6 +11,7 @@ from google.protobuf import text_format
 
 from serving.protocol import message
 from serving.server.errors import invalid, not_found, short
+from serving.server.loading import LoadedVersion
 from serving.server.versions import ModelVersions
 
 _LOG = logging.getLogger("gatefold.serving")
@@ -45,14 +46,17 @@ def parse_config(text: str) -> Any:
 
 
 class Registry:
-    """The models that are served, and the thread that watches their folders."""
+    """The models that are served, and the thread that watches their folders.
+
+    Attributes:
+      models: All models by name, in the order of their names.
+    """
 
     def __init__(
         self,
         config: Any,
         *,
         poll_seconds: float,
-        intra_op_threads: int = 0,
         on_poll: Callable[["Registry"], None] = lambda registry: None,
     ) -> None:
         """Serves nothing before `start`.
@@ -60,36 +64,26 @@ class Registry:
         Args:
           config: A checked `ModelServerConfig`.
           poll_seconds: How often base paths are searched.
-          intra_op_threads: TensorFlow's threads in one operation; 0 leaves it to TensorFlow.
           on_poll: Called, in the watching thread, when all base paths have been searched.
         """
+        configs = sorted(config.model_config_list.config, key=lambda model: model.name)
+        self.models = {model.name: ModelVersions(model) for model in configs}
         self._poll_seconds = poll_seconds
         self._on_poll = on_poll
-        self._models = {
-            model.name: ModelVersions(model, intra_op_threads=intra_op_threads)
-            for model in sorted(config.model_config_list.config, key=lambda model: model.name)
-        }
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
 
     def start(self) -> None:
-        """Loads what there is (this takes a while) and watches from then on."""
-        gc.collect()
-        gc.freeze()  # TensorFlow's modules stay for good: later collections need not visit them
-        self.poll()
-        self._thread.start()
+        """Starts the thread that loads what there is and watches from then on."""
+        # A daemon: what is being loaded cannot be interrupted.
+        threading.Thread(target=self._watch, name="versions", daemon=True).start()
 
     def stop(self) -> None:
         """Ends the watching; what is loaded stays. Does not wait for what is being loaded."""
         self._stop.set()
 
-    def models(self) -> list[ModelVersions]:
-        """All models, in the order of their names."""
-        return list(self._models.values())
-
     def ready(self) -> bool:
         """Whether every model has a version that serves."""
-        return bool(self._models) and all(model.numbers() for model in self.models())
+        return bool(self.models) and all(model.numbers() for model in self.models.values())
 
     def find(self, spec: Any) -> ModelVersions:
         """The model that a ModelSpec names.
@@ -99,9 +93,9 @@ class Registry:
         """
         if not spec.name:
             raise invalid("the request names no model")
-        if spec.name not in self._models:
+        if spec.name not in self.models:
             raise not_found(f"there is no model {short(spec.name)!r}")
-        return self._models[spec.name]
+        return self.models[spec.name]
 
     def version_number(self, spec: Any) -> int | None:
         """The version that a ModelSpec asks for by number or label; None for the latest.
@@ -119,10 +113,18 @@ class Registry:
             return int(labels[spec.version_label])
         return None
 
+    def version(self, spec: Any) -> LoadedVersion:
+        """The version that a ModelSpec asks for.
+
+        Raises:
+          ServingError: INVALID_ARGUMENT: no such label; NOT_FOUND: no such model or version.
+        """
+        return self.find(spec).version(self.version_number(spec))
+
     def poll(self) -> None:
         """Searches every base path once, and loads and unloads."""
         changed = False
-        for model in self.models():
+        for model in self.models.values():
             if not self._stop.is_set():
                 changed |= model.poll()
         if changed:
@@ -134,8 +136,12 @@ class Registry:
         self._on_poll(self)
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._poll_seconds):
+        gc.collect()
+        gc.freeze()  # TensorFlow's modules stay for good: later collections need not visit them
+        while True:
             try:
                 self.poll()
             except Exception:
                 _LOG.exception("searching for new versions failed; trying again")
+            if self._stop.wait(self._poll_seconds):
+                return

@@ -7,10 +7,10 @@ POST /v1/models/genre[/versions/N|/labels/L]:predict
 
 import asyncio
 import contextlib
+import functools
 import re
 import ssl
 import urllib.parse
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,121 +26,40 @@ from starlette.routing import Route
 
 from serving.protocol import message
 from serving.server import decode, encode
-from serving.server.access_log import CallRecord
-from serving.server.batching import Outputs
-from serving.server.check import Call, Limits
 from serving.server.errors import ServingError, invalid
-from serving.server.loading import Signature
+from serving.server.metrics import CallRecord
 from serving.server.service import Service
 from serving.server.settings import ServerSettings
 from serving.server.versions import LARGEST_VERSION
 
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
-_PREDICT = re.compile(f"{_MODEL}:predict", re.IGNORECASE)
-_STATUS = re.compile(f"{_MODEL}(?P<metadata>/metadata)?", re.IGNORECASE)
+_PATHS = {
+    "Predict": ("POST", re.compile(f"{_MODEL}:predict", re.IGNORECASE)),
+    "GetModelStatus": ("GET", re.compile(_MODEL, re.IGNORECASE)),
+    "GetModelMetadata": ("GET", re.compile(f"{_MODEL}/metadata", re.IGNORECASE)),
+}
 _JSON = "application/json"
 _MOST_CONNECTIONS = 1024
 _MOST_HEADER_BYTES = 64 * 1024
-
-
-class _Predict:
-    """A :predict call; see `service.Exchange`.
-
-    Cancels the task that it is made in where the caller hangs up before it is closed.
-    """
-
-    def __init__(self, request: Request, spec: Any, max_bytes: int) -> None:
-        self._request = request
-        self._spec = spec
-        self._max_bytes = max_bytes
-        self._rows = False
-        self._task = asyncio.current_task()
-        self._watching: asyncio.Task[None] | None = None
-
-    async def _cancel_when_gone(self) -> None:
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
-        if self._task is not None:
-            self._task.cancel()
-
-    def close(self) -> None:
-        """Ends the watch for a caller who hangs up."""
-        if self._watching is not None:
-            self._watching.cancel()
-
-    async def receive(self) -> bytes:
-        body = bytearray()
-        try:
-            async for chunk in self._request.stream():
-                if len(body) + len(chunk) > self._max_bytes:
-                    raise invalid(f"the body is larger than the limit of {self._max_bytes} bytes")
-                body += chunk
-        except ClientDisconnect:
-            raise ServingError(grpc.StatusCode.CANCELLED, "the caller hung up") from None
-        self._watching = asyncio.ensure_future(self._cancel_when_gone())
-        return bytes(body)
-
-    def parse(self, data: bytes) -> dict[str, Any]:
-        encoding = self._request.headers.get("content-encoding", "identity").lower()
-        if encoding == "gzip":
-            data = _inflated(data, self._max_bytes)
-        elif encoding != "identity":
-            raise invalid(f"a body is sent as it is or as gzip. Received: {encoding}")
-        return decode.parse_json(data)
-
-    def spec(self, request: dict[str, Any]) -> Any:
-        self._spec.signature_name = request.get("signature_name", "")
-        return self._spec
-
-    def inputs(self, signature: Signature, request: dict[str, Any], limits: Limits) -> Any:
-        self._rows = "instances" in request
-        return decode.json_inputs(signature, request, limits)
-
-    def outputs(self, request: dict[str, Any]) -> Any:
-        return ()
-
-    def encode(self, call: Call, outputs: Outputs) -> bytes:
-        return encode.json_answer(outputs, rows=self._rows)
-
-
-def _inflated(body: bytes, most: int) -> bytes:
-    unpacking = zlib.decompressobj(wbits=31)
-    try:
-        unpacked = unpacking.decompress(body, most)
-    except zlib.error as error:
-        raise invalid("the body is not gzip") from error
-    if unpacking.unconsumed_tail:
-        raise invalid(f"the body is larger than the limit of {most} bytes")
-    if not unpacking.eof:
-        raise invalid("the body is cut off")
-    return unpacked
 
 
 def application(service: Service) -> Starlette:
     """The ASGI application that answers TF Serving's REST calls, and Prometheus."""
 
     async def answer(request: Request) -> Response:
-        peer = f"{request.client.host}:{request.client.port}" if request.client else ""
         # The path as it was sent: names in it may hold `/`, `:` and `?`, escaped.
         path = request.scope["raw_path"].decode("ascii", "backslashreplace")
-        pattern = _PREDICT if request.method == "POST" else _STATUS
-        match = pattern.fullmatch(path)
-        method = "Predict" if request.method == "POST" else "GetModelStatus"
-        if match is not None and match.groupdict().get("metadata"):
-            method = "GetModelMetadata"
-        record = CallRecord("rest", method if match else "Unknown", peer)
+        method, match = _called(request.method, path)
+        record = CallRecord("rest", method)
         try:
             with service.recorded(record):
                 if match is None:
                     raise invalid(f"there is no {request.method} {path}")
                 spec = _model_spec(match)
                 if method == "Predict":
-                    exchange = _Predict(request, spec, service.settings.max_body_bytes)
-                    with contextlib.closing(exchange):
-                        content = await service.predict(exchange, record)
+                    content = await _predict(service, request, spec, record)
                 else:
                     content = _look_up(service, method, spec, record)
-                    record.response_bytes = len(content)
                 return Response(content, media_type=_JSON)
         except asyncio.CancelledError:
             return Response(status_code=499)  # nobody reads it
@@ -150,22 +69,24 @@ def application(service: Service) -> Starlette:
             body = orjson.dumps({"error": error.text.encode(errors="replace").decode()})
             return Response(body, error.http_status, closing, media_type=_JSON)
 
+    async def metrics(request: Request) -> Response:
+        text = await asyncio.to_thread(prometheus_client.generate_latest, service.metrics.registry)
+        return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
     return Starlette(
         routes=[
             Route("/v1/{path:path}", answer, methods=["GET", "POST"]),
-            Route("/monitoring/prometheus/metrics", metrics_page(service)),  # TF Serving's path
+            Route("/monitoring/prometheus/metrics", metrics),  # TF Serving's path
         ]
     )
 
 
-def metrics_page(service: Service) -> Any:
-    """The endpoint that Prometheus reads."""
-
-    async def page(request: Request) -> Response:
-        text = await asyncio.to_thread(prometheus_client.generate_latest, service.metrics.registry)
-        return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
-
-    return page
+def _called(verb: str, path: str) -> tuple[str, re.Match[str] | None]:
+    for method, (its_verb, pattern) in _PATHS.items():
+        match = pattern.fullmatch(path)
+        if match is not None and verb == its_verb:
+            return method, match
+    return "Unknown", None
 
 
 def _model_spec(match: re.Match[str]) -> Any:
@@ -177,6 +98,43 @@ def _model_spec(match: re.Match[str]) -> Any:
     if match["label"]:
         spec.version_label = urllib.parse.unquote(match["label"])
     return spec
+
+
+async def _predict(service: Service, request: Request, spec: Any, record: CallRecord) -> bytes:
+    """Answers :predict. A caller who hangs up cancels it."""
+    answering = asyncio.current_task()
+    watching: list[asyncio.Task[None]] = []
+
+    async def cancel_when_gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        if answering is not None:
+            answering.cancel()
+
+    async def receive() -> bytes:
+        body = await _body(request, service.settings.max_body_bytes)
+        watching.append(asyncio.ensure_future(cancel_when_gone()))
+        return body
+
+    try:
+        return await service.predict(
+            record, receive, functools.partial(decode.json_call, spec), encode.json_answer
+        )
+    finally:
+        for task in watching:
+            task.cancel()
+
+
+async def _body(request: Request, max_bytes: int) -> bytes:
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            if len(body) + len(chunk) > max_bytes:
+                raise invalid(f"the body is larger than the limit of {max_bytes} bytes")
+            body += chunk
+    except ClientDisconnect:
+        raise ServingError(grpc.StatusCode.CANCELLED, "the caller hung up") from None
+    return bytes(body)
 
 
 def _look_up(service: Service, method: str, spec: Any, record: CallRecord) -> bytes:
@@ -207,12 +165,11 @@ class RestServer(uvicorn.Server):
         yield
 
 
-def rest_server(app: Any, settings: ServerSettings) -> RestServer:
-    """The server of an ASGI application; it is started by its `serve`."""
-    tls = settings.tls
+def rest_server(service: Service, settings: ServerSettings) -> RestServer:
+    """The REST side of a server; it is started by its `serve`."""
     return RestServer(
         uvicorn.Config(
-            app,
+            application(service),
             # httptools holds headers and trailers without end, h11 so many bytes of them.
             http="h11",
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
@@ -221,12 +178,11 @@ def rest_server(app: Any, settings: ServerSettings) -> RestServer:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=list(settings.trusted_proxies),
+            proxy_headers=False,
             timeout_graceful_shutdown=int(settings.grace_seconds),
-            ssl_certfile=tls.certificate if tls else None,
-            ssl_keyfile=tls.key if tls else None,
-            ssl_ca_certs=str(tls.client_ca) if tls and tls.client_ca else None,
-            ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.client_ca else ssl.CERT_NONE,
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
+            ssl_ca_certs=str(settings.tls_client_ca) if settings.tls_client_ca else None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_client_ca else ssl.CERT_NONE,
         )
     )

@@ -1,13 +1,11 @@
 """The versions of one model: listed, loaded, warmed, swapped and unloaded."""
 
-import contextlib
-import dataclasses
 import logging
 import os
 import re
-import threading
 import time
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -24,21 +22,6 @@ _MOST_ENDED = 20  # states of unloaded versions that are remembered
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 2.0, 300.0
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _MOST_WARMUPS = 1000  # TF Serving's limit
-
-
-@dataclasses.dataclass(frozen=True)
-class VersionState:
-    """What GetModelStatus says of a version.
-
-    Attributes:
-      state: LOADING, AVAILABLE, UNLOADING or END.
-      code: Number of the status code; 0 unless it could not be loaded.
-      text: Why it could not be loaded.
-    """
-
-    state: str
-    code: int = 0
-    text: str = ""
 
 
 def list_versions(base_path: str) -> dict[int, str]:
@@ -107,52 +90,44 @@ def warm(version: LoadedVersion, path: str) -> int:
 class ModelVersions:
     """The versions of one model under one base path.
 
-    The watching thread changes them; the event loop uses them.
+    The watching thread changes them, and replaces a mapping rather than changing it, so that
+    other threads need no lock.
 
     Attributes:
       name: The model's name.
       config: Its `tensorflow.serving.ModelConfig`.
+      states: The `tensorflow.serving.ModelVersionStatus` of every version that was ever seen (of
+        unloaded ones, the last 20).
     """
 
-    def __init__(self, config: Any, *, intra_op_threads: int = 0) -> None:
+    def __init__(self, config: Any) -> None:
         """Loads nothing by itself: call `poll`."""
         self.name: str = config.name
         self.config = config
-        self._intra_op_threads = intra_op_threads
-        self._lock = threading.Lock()
+        self.states: dict[int, Any] = {}
         self._available: dict[int, LoadedVersion] = {}
-        self._unloading: dict[int, LoadedVersion] = {}
-        self._states: dict[int, VersionState] = {}
+        self._unloading: dict[int, weakref.ref[LoadedVersion]] = {}
         self._failures: dict[int, tuple[int, float]] = {}  # how often, and when to try again
-
-    def states(self) -> dict[int, VersionState]:
-        """The state of every version that was ever seen (of unloaded ones, the last 20)."""
-        with self._lock:
-            return dict(self._states)
 
     def numbers(self) -> list[int]:
         """The versions that serve, in order."""
-        with self._lock:
-            return sorted(self._available)
+        return sorted(self._available)
 
-    @contextlib.contextmanager
-    def use(self, number: int | None = None) -> Iterator[LoadedVersion]:
-        """Keeps a version open.
+    def version(self, number: int | None = None) -> LoadedVersion:
+        """A version that serves; it stays open as long as the caller refers to it.
 
         Args:
-          number: Which; None for the latest that serves.
+          number: Which; None for the latest.
 
         Raises:
           ServingError: NOT_FOUND.
         """
-        with contextlib.ExitStack() as used:
-            with self._lock:
-                chosen = max(self._available, default=-1) if number is None else number
-                if chosen not in self._available:
-                    which = "no version" if number is None else f"no version {number}"
-                    raise not_found(f"{which} of model {short(self.name)} is served")
-                version = used.enter_context(self._available[chosen].use())
-            yield version
+        available = self._available
+        chosen = max(available, default=-1) if number is None else number
+        if chosen not in available:
+            which = "no version" if number is None else f"no version {number}"
+            raise not_found(f"{which} of model {short(self.name)} is served")
+        return available[chosen]
 
     def poll(self) -> bool:
         """Loads what has come and unloads what should go. Returns whether anything changed.
@@ -160,12 +135,13 @@ class ModelVersions:
         What is new serves before what it replaces goes. Nothing is unloaded because the base
         path cannot be listed or is empty: what serves goes on.
         """
-        changed = self._finish_unloading()
+        before = self.states
+        self._note_unloaded()
         try:
             folders = list_versions(self.config.base_path)
         except (tf.errors.OpError, OSError) as error:
             _LOG.debug("%s: cannot list %s: %s", self.name, self.config.base_path, error)
-            return changed
+            return self.states != before
         now = time.monotonic()
         self._failures = {n: f for n, f in self._failures.items() if n in folders}
         usable = {n for n in folders if n not in self._failures or self._failures[n][1] <= now}
@@ -173,45 +149,23 @@ class ModelVersions:
         while new := aspired(policy, usable) - self._available.keys():
             if not self._load(max(new), folders[max(new)]):
                 usable.discard(max(new))
-            changed = True
-        if wanted := aspired(policy, usable):
-            for number in sorted(self._available.keys() - wanted):
-                self._unload(number)
-                changed = True
-        return changed
-
-    def unload_all(self) -> None:
-        """Stops serving the model; versions close when their last request is done."""
-        for number in self.numbers():
-            self._unload(number)
-
-    def _set_state(self, number: int, state: VersionState) -> None:
-        with self._lock:
-            self._states.pop(number, None)
-            self._states[number] = state
-            ended = [n for n, s in self._states.items() if s.state == "END"]
-            for old in ended[:-_MOST_ENDED]:
-                del self._states[old]
+        if required := aspired(policy, usable):
+            self._unload(self._available.keys() - required)
+        return self.states != before
 
     def _load(self, number: int, path: str) -> bool:
         """Loads, warms and serves a version. Returns whether that succeeded."""
-        self._set_state(number, VersionState("LOADING"))
+        self._set_state(number, "LOADING")
         start = time.monotonic()
-        version = None
         try:
-            version = LoadedVersion(
-                self.name, number, path, intra_op_threads=self._intra_op_threads
-            )
+            version = LoadedVersion(self.name, number, path)
             warmed = warm(version, path)
         except Exception as error:  # a broken model is its author's fault and must not stop us
-            if version is not None:
-                version.retire()
             self._note_failure(number, error)
             return False
-        with self._lock:
-            self._available[number] = version
+        self._available = {**self._available, number: version}
         self._failures.pop(number, None)
-        self._set_state(number, VersionState("AVAILABLE"))
+        self._set_state(number, "AVAILABLE")
         _LOG.info(
             "%s: version %d serves (loaded in %.1f s, %d warmup requests)",
             *(self.name, number, time.monotonic() - start, warmed),
@@ -227,7 +181,7 @@ class ModelVersions:
         pause = min(_FIRST_RETRY_SECONDS * 2 ** min(times - 1, 10), _LONGEST_RETRY_SECONDS)
         self._failures[number] = times, time.monotonic() + pause
         reason = from_exception(error)
-        self._set_state(number, VersionState("END", reason.code.value[0], reason.text))
+        self._set_state(number, "END", reason.code.value[0], reason.text)
         _LOG.error(
             "%s: version %d is passed over, it cannot be served: %s: %s "
             "(serving: %s; next try in %g s)",
@@ -235,18 +189,23 @@ class ModelVersions:
             *(", ".join(map(str, self.numbers())) or "none", pause),
         )
 
-    def _unload(self, number: int) -> None:
-        with self._lock:
-            version = self._available.pop(number)
-        self._set_state(number, VersionState("UNLOADING"))
-        self._unloading[number] = version
-        version.retire()
-        self._finish_unloading()
+    def _unload(self, numbers: set[int]) -> None:
+        """Serves these no more; each closes when the last call that runs it has ended."""
+        for number in sorted(numbers):
+            self._unloading[number] = weakref.ref(self._available[number])
+            self._set_state(number, "UNLOADING")
+        self._available = {n: v for n, v in self._available.items() if n not in numbers}
+        self._note_unloaded()
 
-    def _finish_unloading(self) -> bool:
-        done = [number for number, version in self._unloading.items() if version.closed]
-        for number in done:
+    def _note_unloaded(self) -> None:
+        for number in [number for number, version in self._unloading.items() if not version()]:
             del self._unloading[number]
-            self._set_state(number, VersionState("END"))
+            self._set_state(number, "END")
             _LOG.info("%s: version %d is unloaded", self.name, number)
-        return bool(done)
+
+    def _set_state(self, number: int, state: str, code: int = 0, text: str = "") -> None:
+        status = message("ModelVersionStatus")(version=number, state=state)
+        status.status.error_code, status.status.error_message = code, text
+        states = {n: s for n, s in self.states.items() if n != number} | {number: status}
+        ended = [n for n, s in states.items() if s.state == status.END]
+        self.states = {n: s for n, s in states.items() if n not in ended[:-_MOST_ENDED]}

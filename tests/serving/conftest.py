@@ -76,7 +76,6 @@ def server(
         [
             *("--model-config-file", str(config_file)),
             *("--poll-seconds", "0.2"),
-            *("--metrics-port", "0"),
         ],
     )
     try:

@@ -22,17 +22,14 @@ class ServerProcess:
     Attributes:
       address: "localhost:port" of gRPC.
       rest_url: "http://localhost:port" of REST.
-      metrics_url: The same of the metrics, where they have a port.
-      access_log: The file of its access log.
     """
 
     def __init__(self, folder: pathlib.Path, flags: Sequence[str]) -> None:
         """Starts it; `wait_ready` waits. Its output goes to files in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.access_log = folder / "access.jsonl"
         self._output = folder / "output.txt"
         self._output.write_text("")
-        command = [sys.executable, "-m", "serving.server", "--access-log", str(self.access_log)]
+        command = [sys.executable, "-m", "serving.server"]
         if "--port" not in flags:
             command += ["--port", "0"]
         if "--rest-port" not in flags:
@@ -45,7 +42,7 @@ class ServerProcess:
                 stderr=subprocess.STDOUT,
                 env=dict(os.environ, PYTHONUNBUFFERED="1"),
             )
-        self.address = self.rest_url = self.metrics_url = ""
+        self.address = self.rest_url = ""
 
     @property
     def output(self) -> str:
@@ -71,7 +68,6 @@ class ServerProcess:
             time.sleep(0.1)
         self.address = _found(r"gRPC +(\S+)", self.output)
         self.rest_url = _found(r"REST +(\S+)", self.output)
-        self.metrics_url = _found(r"metrics +(\S+)", self.output)
         return self
 
     def wait_output(self, text: str, *, seconds: float = 30.0) -> None:
@@ -81,9 +77,10 @@ class ServerProcess:
             assert time.monotonic() < end, f"{text!r} is not in:\n{self.output}"
             time.sleep(0.05)
 
-    def metric(self, name: str, url: str = "", **labels: str) -> float:
+    def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels."""
-        with urllib.request.urlopen(url or self.metrics_url, timeout=10) as response:
+        url = f"{self.rest_url}/monitoring/prometheus/metrics"  # TF Serving's address
+        with urllib.request.urlopen(url, timeout=10) as response:
             text = response.read().decode()
         return sum(
             sample.value
@@ -98,10 +95,6 @@ class ServerProcess:
         while (value := self.metric(name)) != wanted:
             assert time.monotonic() < end, f"{name} is {value}, not {wanted}:\n{self.output}"
             time.sleep(0.02)
-
-    def threads(self) -> int:
-        """How many threads it has."""
-        return len(os.listdir(f"/proc/{self.pid}/task"))  # noqa: PTH208
 
     def send(self, number: signal.Signals) -> None:
         """Sends it a signal."""

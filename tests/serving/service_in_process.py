@@ -5,9 +5,8 @@ import pathlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from serving.server.access_log import open_access_log
-from serving.server.batching import BatchQueue
 from serving.server.metrics import Metrics
+from serving.server.queue import Queue
 from serving.server.registry import Registry, parse_config
 from serving.server.service import Service
 from serving.server.settings import ServerSettings
@@ -27,28 +26,18 @@ def polled(config: str) -> Registry:
     return registry
 
 
-def with_service(
-    version: pathlib.Path, use: Callable[[Service], Awaitable[_Result]], **settings: object
-) -> _Result:
+def with_service(version: pathlib.Path, use: Callable[[Service], Awaitable[_Result]]) -> _Result:
     """Serves `version` as version 1 of `genre` and runs `use` in an event loop."""
     base = version.parent / f"{version.name}-base"
     base.mkdir(exist_ok=True)
     if not (base / "1").exists():
         (base / "1").symlink_to(version)
-    chosen = ServerSettings(model_config=one_model(base), **settings)
-    registry = polled(chosen.model_config)
+    settings = ServerSettings(model_config=one_model(base))
+    registry = polled(settings.model_config)
 
     async def run() -> _Result:
         metrics = Metrics()
-        queue = BatchQueue(chosen.batching, metrics)
-        service = Service(registry, queue, metrics, open_access_log("", None), settings=chosen)
-        try:
-            return await use(service)
-        finally:
-            await queue.close()
+        queue = Queue(settings.queue_length, settings.max_batch_size, metrics)
+        return await use(Service(registry, queue, metrics, settings))
 
-    try:
-        return asyncio.run(run())
-    finally:
-        for model in registry.models():
-            model.unload_all()
+    return asyncio.run(run())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from serving.protocol import decode_tensor, encode_tensor, message, parse
 from serving.server import decode, encode
-from serving.server.check import Limits
+from serving.server.check import Call, Limits
 from serving.server.errors import ServingError
 from serving.server.loading import LoadedVersion, Signature
 from tests.serving.server_process import ServerProcess
@@ -153,7 +153,6 @@ def test_sizes_that_a_request_claims_are_refused_before_anything_is_made_of_it(
         with little_memory(MEBIBYTE), pytest.raises(ServingError) as caught:
             decode.message_inputs(signature, request, Limits(16 * MEBIBYTE, 8))
         assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
-    version.retire()
 
 
 def test_message_that_grows_when_parsed_is_refused_before_it_is() -> None:
@@ -191,19 +190,24 @@ def test_number_that_its_type_cannot_hold_is_refused(value: object) -> None:
     np.testing.assert_array_equal(array, np.array([2**31 - 1, 2], np.int32))
 
 
+def answered(*, as_rows: bool) -> Call:
+    """A call of which nothing else counts."""
+    return Call(None, None, {}, (), as_rows)
+
+
 def test_text_that_is_not_utf_8_is_answered_with_a_mark() -> None:
     """TF Serving writes the bytes as they are, which is no JSON."""
     outputs = {"name": np.array([b"caf\xe9"], object), "id_bytes": np.array([b"\xff"], object)}
-    answer = json.loads(encode.json_answer(outputs, rows=True))
+    answer = json.loads(encode.json_answer(answered(as_rows=True), outputs))
     assert answer == {"predictions": [{"name": "caf\ufffd", "id_bytes": {"b64": "/w=="}}]}
 
 
 def test_answers_of_several_rows_and_columns() -> None:
     outputs = {"p": np.array([[0.5], [0.25]], np.float32), "n": np.array([1, 2], np.int64)}
-    rows = json.loads(encode.json_answer(outputs, rows=True))
+    rows = json.loads(encode.json_answer(answered(as_rows=True), outputs))
     assert rows == {"predictions": [{"n": 1, "p": [0.5]}, {"n": 2, "p": [0.25]}]}
-    columns = json.loads(encode.json_answer({"p": outputs["p"]}, rows=False))
+    columns = json.loads(encode.json_answer(answered(as_rows=False), {"p": outputs["p"]}))
     assert columns == {"outputs": [[0.5], [0.25]]}
     with pytest.raises(ServingError) as caught:
-        encode.json_answer({**outputs, "n": np.array(1)}, rows=True)
+        encode.json_answer(answered(as_rows=True), {**outputs, "n": np.array(1)})
     assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT

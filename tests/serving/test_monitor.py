@@ -19,10 +19,10 @@ from components.gtzan.genres import GENRES
 from serving import monitor
 from serving.drift import statistics
 from serving.server.sample_files import SampleFiles
-from serving.server.sampled_sound import Sound
+from serving.server.sampled_sound import describe_sound
 from tests.conftest import ROOT
 from tests.serving.tone_model import SETTINGS
-from tests.serving.traffic import SECONDS, songs, write_training_statistics
+from tests.serving.traffic import songs, write_training_statistics
 
 RATE = SETTINGS.sample_rate_hz
 Answer = collections.namedtuple("Answer", "samples genre confidence runner_up")
@@ -63,7 +63,7 @@ def write(folder: pathlib.Path, answers: list[Answer], **fields) -> pathlib.Path
             "confidence": one.confidence,
             "runner_up": one.runner_up,
             "entropy_bits": 1.0,
-            **Sound(one.samples, SECONDS).descriptors(),
+            **describe_sound({"audio": one.samples[None]}, 0),
         }
         files.write({**line, **fields})
     return folder

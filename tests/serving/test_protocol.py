@@ -97,7 +97,6 @@ def test_messages_live_beside_the_installed_ones() -> None:
         ("serving.server", [], 2, "nothing to serve"),
         ("serving.server", ["--model-base-path", "nowhere"], 2, "make run"),
         ("serving.server", ["--model-base-path", ".", "--port", "many"], 2, "many"),
-        ("serving.server", ["--model-base-path", ".", "--versions", "old"], 2, "latest:N"),
         ("serving.server", ["--model-base-path", ".", "--tls-key", "no.pem"], 2, "--tls-key"),
         ("serving.server", ["--model-config-file", "no.config"], 2, "no.config"),
         ("serving.client", ["--help"], 0, "SONG"),

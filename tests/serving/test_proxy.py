@@ -97,7 +97,7 @@ def proxied(
     (folder / "genre").mkdir()
     (folder / "genre" / "2").symlink_to(versions["right"])
     flags = ["--model-base-path", str(folder / "genre"), "--host", "127.0.0.1"]
-    server = ServerProcess(folder / "server", [*flags, "--trusted-proxies", "127.0.0.1"])
+    server = ServerProcess(folder / "server", flags)
     proxy = None
     stack = contextlib.ExitStack()
     try:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import soundfile
 
 from components.audio import deformations
 from components.common.errors import UserError
@@ -19,11 +18,11 @@ from components.gtzan.genres import GENRES
 from serving import monitor
 from serving.client.genre_client import GenreClient
 from serving.server import cli, sampling
-from serving.server.access_log import CallRecord
 from serving.server.check import Call
 from serving.server.loading import LoadedVersion
+from serving.server.metrics import CallRecord, Metrics
 from serving.server.sample_files import SampleFiles
-from serving.server.sampled_sound import sound_of
+from serving.server.sampled_sound import describe_sound
 from serving.server.sampling import Sampler
 from tests.serving.server_process import ServerProcess
 from tests.serving.tone_model import SETTINGS, serialized_example, tone
@@ -40,15 +39,13 @@ def base(tmp_path_factory, versions) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def sampled(tmp_path_factory, base) -> Iterator[ServerProcess]:
-    """A server that samples every request, sound too."""
+    """A server that samples every request."""
     folder = tmp_path_factory.mktemp("sampling-server")
     flags = [
         *("--model-base-path", str(base)),
-        *("--metrics-port", "0"),
         *("--sample-requests", "1"),
         *("--sample-folder", str(folder / "samples")),
         *("--sample-mib", "1"),
-        "--sample-sound",
     ]
     process = ServerProcess(folder, flags)
     process.samples = folder / "samples"
@@ -116,21 +113,15 @@ def test_changed_traffic_is_drift_and_traffic_like_the_training_data_is_none(
     assert "Bandwidth (Hz)" in html and "http" not in html
 
 
-def test_a_sample_says_what_was_heard_and_answered_and_sounds_stay_bounded(sampled, tmp_path):
-    send(sampled, [song("jazz", 7)])
+def test_a_sample_says_what_was_heard_and_answered(sampled, tmp_path):
+    sound = song("jazz", 7)
+    send(sampled, [sound])
     (line,) = lines(take(sampled, tmp_path / "one"))
     assert (line["model"], line["version"], line["genre"]) == ("genre", 1, "jazz")
     assert 1 >= line["confidence"] > line["runner_up"] >= 0
     assert 0 <= line["entropy_bits"] < 1
     assert line["duration_seconds"] == pytest.approx(3.2, abs=0.01)
-    kept = song("jazz", 7)
-    assert line["rms_db"] == pytest.approx(10 * np.log10(np.mean(kept**2)), abs=0.01)
-    sound, rate = soundfile.read(sampled.samples / line["sound"])
-    assert rate == SETTINGS.sample_rate_hz and len(sound) == len(kept)
-    np.testing.assert_allclose(sound, kept, atol=1e-4)
-    # Each takes 140 KB: over 120 were sent in this file, and one MiB holds seven.
-    sounds = [path.stat().st_size for path in sampled.samples.glob("sound-*.wav")]
-    assert 0 < sum(sounds) <= 1 << 20
+    assert line["rms_db"] == pytest.approx(10 * np.log10(np.mean(sound**2)), abs=0.01)
 
 
 def test_a_full_disk_or_a_folder_that_is_gone_fails_no_call(sampled):
@@ -161,42 +152,34 @@ def call(versions):
     version = LoadedVersion("genre", 2, str(versions["right"]))
     signature = version.signatures["classify_audio"]
     inputs = {"audio": tone("jazz")[np.newaxis]}
-    yield Call(version, signature, inputs, ("probabilities", "genres"))
-    version.retire()
+    return Call(version, signature, inputs, ("probabilities", "genres"))
+
+
+def results(metrics: Metrics) -> dict[str, float]:
+    (family,) = metrics.samples.collect()
+    return {
+        sample.labels["result"]: sample.value
+        for sample in family.samples
+        if sample.name == "gatefold_samples_total"
+    }
 
 
 def test_a_disk_that_blocks_holds_up_no_caller_and_few_calls_wait_for_it(
     call, tmp_path, monkeypatch
 ):
-    files = SampleFiles(tmp_path, 1 << 20)
-    entered, blocked = threading.Event(), threading.Event()
-
-    def write(*_: object) -> None:
-        entered.set()
-        blocked.wait(60)
-
-    monkeypatch.setattr(files, "write", write)
-    results = []
-    sampler = Sampler(files, share=1.0, observe=results.append)
+    files, metrics = SampleFiles(tmp_path, 1 << 20), Metrics()
+    blocked = threading.Event()
+    monkeypatch.setattr(files, "write", lambda fields: blocked.wait(60))
     outputs = call.version.run(call.signature, call.inputs, call.outputs)
-    sampler.offer(call, outputs)
-    assert entered.wait(60)
+    never = Sampler(files, 1e-12, metrics)
+    sampler = Sampler(files, 1.0, metrics)
     for _ in range(sampling._MOST_CALLS + 5):
+        never.offer(call, outputs)
         sampler.offer(call, outputs)
-    assert results == ["dropped"] * 5, "the callers went on while the first sample was written"
+    assert results(metrics) == {"dropped": 5}, "the callers went on while the first was written"
     blocked.set()
     sampler.close(60.0)
-    assert results.count("written") == sampling._MOST_CALLS + 1
-
-
-def test_a_share_of_the_calls_is_sampled(call, tmp_path):
-    results = []
-    sampler = Sampler(SampleFiles(tmp_path, 1 << 20), share=1e-12, observe=results.append)
-    outputs = call.version.run(call.signature, call.inputs, call.outputs)
-    for _ in range(100):
-        sampler.offer(call, outputs)
-    sampler.close(10.0)
-    assert results == []
+    assert results(metrics) == {"dropped": 5, "written": sampling._MOST_CALLS}
 
 
 def test_the_oldest_lines_go_first_and_the_folder_stays_bounded(tmp_path):
@@ -208,21 +191,19 @@ def test_the_oldest_lines_go_first_and_the_folder_stays_bounded(tmp_path):
     kept = [line["number"] for line in lines(tmp_path)]
     assert max(kept) == 499 and len(kept) > 60
     assert sorted(kept) == list(range(min(kept), 500))
-    files.write({"kind": "answer"}, b"x" * (most + 1))
-    assert not list(tmp_path.glob("sound-*")), "a sound over the bound is left out"
 
 
 def test_equal_reasons_are_one_count_and_there_are_few(tmp_path):
-    sampler = Sampler(SampleFiles(tmp_path, 1 << 20), share=1.0, observe=lambda result: None)
+    sampler = Sampler(SampleFiles(tmp_path, 1 << 20), 1.0, Metrics())
     for number in range(100):
-        record = CallRecord("grpc", "Predict", "peer", model="genre", status="INVALID_ARGUMENT")
+        record = CallRecord("grpc", "Predict", "genre", status="INVALID_ARGUMENT")
         record.error = f"the sound is {number} samples: 'secret {number}'"
         sampler.count(record)
     for number in range(100):
-        record = CallRecord("rest", "Predict", "peer", model="genre", status="INVALID_ARGUMENT")
+        record = CallRecord("rest", "Predict", "genre", status="INVALID_ARGUMENT")
         record.error = "strange " + "x" * (number % 50)
         sampler.count(record)
-    sampler.count(CallRecord("grpc", "GetModelStatus", "peer", model="genre"))
+    sampler.count(CallRecord("grpc", "GetModelStatus", "genre"))
     sampler.close(10.0)
     (line,) = lines(tmp_path, "counts")
     assert line["calls"] == sum(one["calls"] for one in line["refused"]) == 200
@@ -238,19 +219,18 @@ def test_a_sound_is_the_same_whichever_signature_it_came_by():
     wav = np.array([codec.encode_wav(samples, SETTINGS.sample_rate_hz)], object)
     clip = np.resize(samples, SETTINGS.clip_samples)
     example = np.array([serialized_example(clip)], object)
-    by_audio = sound_of({"audio": samples[np.newaxis]}, 0).descriptors()
-    by_wav = sound_of({"wav": wav}, 0).descriptors()
+    by_audio = describe_sound({"audio": samples[np.newaxis]}, 0)
+    by_wav = describe_sound({"wav": wav}, 0)
     assert by_wav == pytest.approx(by_audio, abs=1e-3)
-    of_clip = sound_of({"audio": clip[np.newaxis]}, 0).descriptors()
-    assert sound_of({"examples": example}, 0).descriptors() == pytest.approx(of_clip, abs=1e-3)
-    assert sound_of({"other": samples}, 0) is None
+    of_clip = describe_sound({"audio": clip[np.newaxis]}, 0)
+    assert describe_sound({"examples": example}, 0) == pytest.approx(of_clip, abs=1e-3)
+    assert describe_sound({"other": samples}, 0) == {}
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--sample-requests", "0.1"], "both --sample-requests SHARE and --sample-folder DIR"),
-        (["--sample-sound"], "--sample-requests SHARE"),
         (
             ["--sample-requests", "1", "--sample-folder", "s3://bucket/samples"],
             "must be a local folder",
