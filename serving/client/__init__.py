@@ -9,8 +9,8 @@
 It speaks TF Serving's gRPC API and works against TF Serving and `python -m serving.server` alike.
 """
 
-from serving.client.connection import CallError, ServedVersion, Tls
-from serving.client.genre_client import FileResult, GenreClient
+from serving.client.connection import CallError, Tls
+from serving.client.genre_client import FileResult, GenreClient, ServedVersion
 from serving.client.results import GenrePrediction
 
 __all__ = [

@@ -141,15 +141,7 @@ def join_answers(
     *,
     call_seconds: float,
 ) -> GenrePrediction:
-    """The prediction of a song from one version's answers to its parts.
-
-    Args:
-      name: What the song is called.
-      lengths: Samples of each part.
-      answers: The answer to each.
-      settings: The analysis settings.
-      call_seconds: Time that the answers took.
-    """
+    """The prediction of a song from one version's answers to its parts, of `lengths` samples."""
     windows, starts, window_seconds, before = [], [], 0.0, 0
     for samples, answer in zip(lengths, answers, strict=True):
         counting = answer.window_probabilities[answer.window_probabilities.any(axis=1)]

@@ -41,20 +41,14 @@ def find_songs(songs: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
         if not song.is_dir():
             yield song
             continue
-        inside = songs_below(song)
+        paths = (pathlib.Path(at, name) for at, _, names in os.walk(song) for name in names)
+        inside = sorted(filter(_is_song, paths))
         if not inside:
             raise UserError(f"{printable(song)} holds no audio files ({' '.join(SUFFIXES)})")
         yield from inside
 
 
-def songs_below(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The songs in a folder and its subfolders, in order; what goes away meanwhile is left out."""
-    paths = (pathlib.Path(at, name) for at, _, names in os.walk(folder) for name in names)
-    return sorted(filter(is_song, paths))
-
-
-def is_song(path: pathlib.Path) -> bool:
-    """Whether a file of a folder is one to classify, by its name."""
+def _is_song(path: pathlib.Path) -> bool:
     if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
         return False
     try:
