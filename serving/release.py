@@ -80,20 +80,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command. Returns the exit code."""
     parsed = build_parser().parse_args(arguments)
     store = ReleaseStore(parsed.base or f"{parsed.output.rstrip('/')}/serving/genre")
-    commands = {
-        "list": _list,
-        "show": _show,
-        "promote": _promote,
-        "rollback": _rollback,
-        "verify": _verify,
-    }
     try:
         if is_remote(store.base):
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
             runtime.quieten()
             open_object_stores(store.base)
         store.require()
-        return commands[parsed.command](store, parsed)
+        if parsed.command == "list":
+            return _list(store, parsed.json)
+        if parsed.command == "show":
+            return _show(store, parsed.version, parsed.json)
+        if parsed.command == "promote":
+            return _print_push(store, store.promote(parsed.version), parsed.json)
+        if parsed.command == "rollback":
+            return _print_push(store, store.rollback(parsed.to), parsed.json)
+        return _verify(store, parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
@@ -101,9 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
 
 
-def _list(store: ReleaseStore, parsed: argparse.Namespace) -> int:
+def _list(store: ReleaseStore, as_json: bool) -> int:
     rows = store.history()
-    if parsed.json:
+    if as_json:
         _print_json([_fields(row) for row in rows])
         return 0
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -126,21 +127,21 @@ def _list(store: ReleaseStore, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _show(store: ReleaseStore, parsed: argparse.Namespace) -> int:
-    version, history = parsed.version, store.history()
-    rows = [row for row in history if row.change.version == version]
-    if not rows:
-        store.require(version)
+def _show(store: ReleaseStore, version: int, as_json: bool) -> int:
+    history = store.history()
+    rows = {row.change.version: row for row in history}
+    if version not in rows:
+        store.require(version)  # which says what there is
+    row = rows[version]
     changes = [
-        row.change
-        for row in history
-        if row.change.action
-        and version in (row.change.version, row.change.replaces, row.change.source)
+        change
+        for change in (row.change for row in history)
+        if change.action and version in (change.version, change.replaces, change.source)
     ]
-    release = rows[0].release
-    if parsed.json:
+    release = row.release
+    if as_json:
         log = [dataclasses.asdict(change) for change in changes]
-        _print_json({"history": _fields(rows[0]), "release": dict(release.fields), "log": log})
+        _print_json({"history": _fields(row), "release": dict(release.fields), "log": log})
         return 0
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in release.fields.items():
@@ -150,26 +151,18 @@ def _show(store: ReleaseStore, parsed: argparse.Namespace) -> int:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             table.add_row(Text(name), Text(text))
     if release.problem:
-        problem = release.problem if rows[0].there else "it is not there any more"
+        problem = release.problem if row.there else "it is not there any more"
         table.add_row(Text("version"), Text(f"{version} ({problem})"))
-    table.add_row(Text("checksum"), Text(rows[0].change.checksum))
-    table.add_row(Text("now"), Text(_note(rows[0])))
+    table.add_row(Text("checksum"), Text(row.change.checksum))
+    table.add_row(Text("now"), Text(_note(row)))
     for change in changes:
         table.add_row(Text("change"), Text(_sentence(change)))
     _print_table(table)
     return 0
 
 
-def _promote(store: ReleaseStore, parsed: argparse.Namespace) -> int:
-    return _print_push(store, parsed, store.promote(parsed.version))
-
-
-def _rollback(store: ReleaseStore, parsed: argparse.Namespace) -> int:
-    return _print_push(store, parsed, store.rollback(parsed.to))
-
-
-def _print_push(store: ReleaseStore, parsed: argparse.Namespace, done: Push) -> int:
-    if parsed.json:
+def _print_push(store: ReleaseStore, done: Push, as_json: bool) -> int:
+    if as_json:
         _print_json({name: getattr(done, name) for name in ("version", "written", "remarks")})
         return 0
     for remark in done.remarks:

@@ -84,7 +84,10 @@ def build_parser() -> argparse.ArgumentParser:
     path, positive, seconds = pathlib.Path, _positive, _not_negative
 
     model = parser.add_argument_group("what to serve").add_argument
-    base = "folder of version folders (local, gs:// or s3://): output/serving/genre"
+    base = (
+        "folder of version folders (local, gs:// or s3://): output/serving/genre; loading a "
+        "SavedModel runs its code: name folders that you trust only"
+    )
     model("--model-base-path", metavar="DIR", help=base)
     model("--model-name", default="genre", metavar="NAME", help="(default: genre)")
     policy = "latest, latest:N, all, or numbers with commas (default: latest)"
