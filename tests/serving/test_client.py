@@ -10,9 +10,10 @@ import pytest
 import soundfile
 
 from components.common.errors import UserError
-from serving.client import CallError, GenreClient
+from serving.client import GenreClient
 from serving.client.cli import main
 from serving.client.results import window_starts
+from tests.serving.conftest import OTHER_GENRES
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
 
@@ -65,19 +66,6 @@ def test_prediction_tells_the_course_of_a_song(client: GenreClient) -> None:
     assert (prediction.model, prediction.version) == ("genre", 2)
 
 
-def test_long_song_goes_in_parts(client: GenreClient) -> None:
-    parts = [tone("rock", seconds=630), tone("jazz", seconds=630)]
-    prediction = client.classify_samples(np.concatenate(parts), name="a set")
-    genres = [genre for _, genre, _ in prediction.timeline()]
-    starts = prediction.window_starts_seconds
-    assert len(genres) == 10 * (1260 // SETTINGS.clip_seconds)
-    assert np.all(np.diff(starts) > 2.9)
-    # Windows are cut from clips, so every tenth begins where a clip does.
-    np.testing.assert_allclose(starts[::10], np.arange(0, 1260, SETTINGS.clip_seconds))
-    assert {g for g, s in zip(genres, starts, strict=True) if s < 630} == {"rock"}
-    assert {g for g, s in zip(genres, starts, strict=True) if s >= 630} == {"jazz"}
-
-
 def test_window_length_follows_from_the_count() -> None:
     """12 s hold four windows of either; 29.75 s ten of log_mel and nine of music_mel."""
     log_mel = SETTINGS.window_samples / SETTINGS.sample_rate_hz
@@ -90,11 +78,10 @@ def test_window_length_follows_from_the_count() -> None:
 
 def test_windows_begin_anew_with_each_clip_of_thirty_seconds() -> None:
     window = SETTINGS.window_samples / SETTINGS.sample_rate_hz
-    starts, _ = window_starts(75 * SETTINGS.sample_rate_hz, 25, SETTINGS)
     expected = [30 * (i // 10) + window * (i % 10) for i in range(25)]
-    np.testing.assert_allclose(starts, expected)
-    starts, _ = window_starts(62 * SETTINGS.sample_rate_hz, 20, SETTINGS)
-    np.testing.assert_allclose(starts, expected[:20])
+    for seconds, windows in ((75, 25), (62, 20)):
+        starts, _ = window_starts(seconds * SETTINGS.sample_rate_hz, windows, SETTINGS)
+        np.testing.assert_allclose(starts, expected[:windows])
 
 
 def test_a_rest_under_a_window_at_the_end_of_a_long_song_is_left_out(client: GenreClient) -> None:
@@ -112,10 +99,6 @@ def test_version_and_label(server: ServerProcess) -> None:
             (2, "AVAILABLE"),
             (1, "AVAILABLE"),
         ]
-    with GenreClient(server.address) as client:
-        assert client.classify_samples(tone("blues"), version=1).genre == "classical"
-        assert client.classify_samples(tone("blues"), label="stable").genre == "classical"
-        assert client.classify_samples(tone("blues")).genre == "blues"
     with pytest.raises(UserError, match="not both"):
         GenreClient(server.address, version=1, label="stable")
 
@@ -133,13 +116,6 @@ def test_what_is_not_a_song_is_said(client: GenreClient, tmp_path: pathlib.Path)
     ):
         with pytest.raises(UserError, match=reason):
             client.classify_file(path)
-
-
-def test_unreachable_server_is_said_with_what_to_do() -> None:
-    with GenreClient("localhost:1") as client:
-        with pytest.raises(CallError, match="make serve") as caught:
-            client.versions()
-        assert caught.value.code == "UNAVAILABLE"
 
 
 def test_folder_streams_in_order_and_one_bad_file_stops_nothing(
@@ -196,4 +172,15 @@ def test_command_line_says_once_that_no_server_answers(songs: pathlib.Path, caps
     assert main(["--server", "localhost:1", str(songs)]) == 1
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
-    assert "no server answers at localhost:1" in printed
+    assert "no server answers at localhost:1" in printed and "`make serve`" in printed
+
+
+def test_command_line_shows_any_genres_as_they_are(
+    server: ServerProcess, tmp_path: pathlib.Path, capsys
+) -> None:
+    for genre in OTHER_GENRES:
+        soundfile.write(tmp_path / f"{genre}.wav", tone(genre), SETTINGS.sample_rate_hz)
+    assert main(["--server", server.address, "--model", "others", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()[1 : len(OTHER_GENRES) + 1]
+    for line, (genre, name) in zip(lines, sorted(OTHER_GENRES.items()), strict=True):
+        assert line.startswith(f"{genre}.wav ") and line.split(maxsplit=1)[1].startswith(f"{name} ")

@@ -1,6 +1,5 @@
 """Songs as people have them: odd names, odd files, hours long, silent, in formats for ffmpeg."""
 
-import io
 import os
 import pathlib
 import shutil
@@ -105,35 +104,26 @@ def test_files_that_macos_leaves_are_passed_over(
     assert [path.name for path in songs.find_songs([tmp_path])] == ["song.wav"]
 
 
-@pytest.fixture
-def m4a(tmp_path: pathlib.Path) -> pathlib.Path:
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg: apt-get install ffmpeg")
+def test_m4a_is_read_by_ffmpeg_and_named_where_that_is_missing(
+    client: GenreClient, tmp_path: pathlib.Path, monkeypatch
+) -> None:
     """A song as iTunes keeps them: AAC, 44.1 kHz, stereo."""
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("needs ffmpeg: apt-get install ffmpeg")
     source = write_wav(tmp_path / "source.wav", tone("disco", seconds=20))
     path = tmp_path / "song.m4a"
     subprocess.run(
         ["ffmpeg", "-v", "error", "-i", source, "-ac", "2", "-ar", "44100", "-c:a", "aac", path],
         check=True,
     )
-    return path
-
-
-def test_m4a_is_read_by_ffmpeg(client: GenreClient, m4a: pathlib.Path) -> None:
     for prediction in (
-        client.classify_file(m4a),
-        client.classify_bytes(m4a.read_bytes(), name="song.m4a"),
+        client.classify_file(path),
+        client.classify_bytes(path.read_bytes(), name="song.m4a"),
     ):
         assert prediction.genre == "disco"
         assert prediction.duration_seconds == pytest.approx(20, abs=0.2)
-
-
-def test_m4a_without_ffmpeg_says_what_is_missing(
-    client: GenreClient, m4a: pathlib.Path, monkeypatch
-) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match=r"song\.m4a has no decoder: install ffmpeg"):
-        client.classify_file(m4a)
+        client.classify_file(path)
 
 
 def run_client(server: ServerProcess, *arguments: object, **options: object):
@@ -152,7 +142,7 @@ ODD_NAMES = (
 )
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_names_are_shown_as_they_are(
     server: ServerProcess, tmp_path: pathlib.Path, encoding: str
 ) -> None:
@@ -218,17 +208,3 @@ def test_wrong_command_line_exits_with_2(flags: list[str], capsys) -> None:
         main([*flags, "song.wav"])
     assert caught.value.code == 2
     assert "Received:" in capsys.readouterr().err
-
-
-def test_csv_has_a_row_a_song(server: ServerProcess, tmp_path: pathlib.Path) -> None:
-    import csv
-
-    write_wav(tmp_path / "a, b.wav", tone("pop"))
-    (tmp_path / "c.wav").write_bytes(b"x")
-    done = run_client(server, "--csv", tmp_path, text=True)
-    assert done.returncode == 1
-    first, second = csv.DictReader(io.StringIO(done.stdout))
-    assert pathlib.Path(first["file"]).name == "a, b.wav"
-    assert (first["genre"], first["close"], first["error"]) == ("pop", "no", "")
-    assert float(first["probability"]) > 0.9
-    assert second["genre"] == "" and "is not audio" in second["error"]
