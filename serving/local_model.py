@@ -56,4 +56,4 @@ class LocalModel:
         except self._tf.errors.OpError as error:
             raise UserError(str(error.message).splitlines()[0]) from error
         values = {name: tensor.numpy()[0] for name, tensor in outputs.items()}
-        return Answer.of(self._name, self._version, values)
+        return Answer(self._name, self._version, values)

@@ -10,7 +10,7 @@ It speaks TF Serving's gRPC API and works against TF Serving and `python -m serv
 """
 
 from serving.client.connection import CallError, Tls
-from serving.client.genre_client import FileResult, GenreClient, ServedVersion
+from serving.client.genre_client import FileResult, GenreClient
 from serving.client.results import GenrePrediction
 
 __all__ = [
@@ -18,6 +18,5 @@ __all__ = [
     "FileResult",
     "GenreClient",
     "GenrePrediction",
-    "ServedVersion",
     "Tls",
 ]

@@ -35,21 +35,6 @@ _MOST_STARTS = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class ServedVersion:
-    """A version of the model as the server reports it.
-
-    Attributes:
-      number: The version.
-      state: "AVAILABLE", "LOADING", "UNLOADING", "END" …
-      error: Why it could not be loaded, if so.
-    """
-
-    number: int
-    state: str
-    error: str
-
-
-@dataclasses.dataclass(frozen=True)
 class FileResult:
     """What became of one file of many: a prediction or an error, never both.
 
@@ -121,23 +106,17 @@ class GenreClient:
         """Closes the connection."""
         self._channel.close()
 
-    def versions(self) -> list[ServedVersion]:
-        """The model's versions that the server knows of, the newest first.
+    def versions(self) -> dict[int, str]:
+        """The state ("AVAILABLE", "LOADING" …) of each version that the server knows, newest first.
 
         Raises:
           CallError: NOT_FOUND where it knows no such model, UNAVAILABLE where it does not answer.
         """
         request = _STATUS.request()
         request.model_spec.name = self._model
-        listed = [
-            ServedVersion(
-                entry.version,
-                type(entry).State.Name(entry.state),
-                entry.status.error_message if entry.status.error_code else "",
-            )
-            for entry in self._call(_STATUS, request).model_version_status
-        ]
-        return sorted(listed, key=lambda entry: entry.number, reverse=True)
+        listed = self._call(_STATUS, request).model_version_status
+        states = {entry.version: type(entry).State.Name(entry.state) for entry in listed}
+        return dict(sorted(states.items(), reverse=True))
 
     def classify_file(self, path: str | os.PathLike[str]) -> GenrePrediction:
         """Genres of an audio file (.wav .au .flac .mp3 .ogg, with ffmpeg .m4a .aac).
@@ -212,7 +191,7 @@ class GenreClient:
         request.inputs["wav"].CopyFrom(encode_tensor([wav]))
         response = self._call(_PREDICT, request)
         outputs = {name: decode_tensor(tensor)[0] for name, tensor in response.outputs.items()}
-        return Answer.of(response.model_spec.name, response.model_spec.version.value, outputs)
+        return Answer(response.model_spec.name, response.model_spec.version.value, outputs)
 
     def _call(self, method: Method, request: Any) -> Any:
         invoke = self._channel.unary_unary(

@@ -95,21 +95,12 @@ def sample_parts(samples: npt.ArrayLike, *, name: str) -> OpenParts:
       UserError: They are not mono, not finite, or not in [-1, 1].
     """
     array = np.asarray(samples)
-    if array.ndim != 1:
-        raise UserError(f"{name}: samples must be mono, [n]. Received: shape {array.shape}")
-    if array.dtype.kind not in "f":
-        raise UserError(
-            f"{name}: samples must be floats in [-1, 1]; divide 16-bit values by 32768. "
-            f"Received: {array.dtype}"
-        )
     mono = array.astype(np.float32, copy=False)
-    if not np.isfinite(mono).all():
-        raise UserError(f"{name} holds samples that are not numbers (NaN or infinity)")
     peak = float(np.abs(mono).max(initial=0.0))
-    if peak > _LARGEST_PEAK:
+    if array.ndim != 1 or array.dtype.kind != "f" or not peak <= _LARGEST_PEAK:
         raise UserError(
-            f"{name}: samples must be in [-1, 1]; divide 16-bit values by 32768. "
-            f"Received: values up to {peak:g}"
+            f"{name}: samples must be mono, [n], finite floats in [-1, 1]; divide 16-bit values by "
+            f"32768. Received: {array.dtype} {list(array.shape)}, values up to {peak:g}"
         )
     starts = range(0, len(mono), PART_SAMPLES)
     return lambda: contextlib.nullcontext(

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from google.protobuf.message import DecodeError
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.common import files, foreign_json
 from components.common.errors import UserError
 from components.common.releases import ReleaseStore
-from serving.drift import judgement, statistics
+from serving.drift import judgement
 from serving.drift.samples import Samples
 
 DRIFT, NO_DRIFT, TOO_FEW = "drift", "no drift", "too few samples"
@@ -111,8 +113,14 @@ def _training_statistics(folder: str) -> Any:
     path = f"{folder}/{_STATISTICS}"
     if not files.exists(path):
         raise UserError(f"{folder} holds no {_STATISTICS}: nothing can be compared with it")
-    with files.open_file(path) as opened:
-        return statistics.parse_statistics(opened.read(), name=path)
+    try:
+        with files.open_file(path) as opened:
+            parsed = statistics_pb2.DatasetFeatureStatisticsList.FromString(opened.read())
+    except DecodeError as error:
+        raise UserError(f"{path} holds no statistics of TFDV: {error}") from error
+    if len(parsed.datasets) != 1 or not parsed.datasets[0].num_examples:
+        raise UserError(f"{path} holds statistics of no examples")
+    return parsed
 
 
 def _test_confidence(store: ReleaseStore, version: int) -> float | None:

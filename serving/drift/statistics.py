@@ -11,12 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from scipy import stats
 from scipy.spatial import distance
-from tensorflow_metadata.proto.v0 import statistics_pb2
-
-from components.common.errors import UserError
 
 GENRE = "genre"
 
@@ -58,21 +54,6 @@ class Bins:
 
 def _text(bound: float) -> str:
     return f"{bound:.0f}" if abs(bound) >= 1e4 else f"{bound:.4g}"
-
-
-def parse_statistics(data: bytes, *, name: str) -> Any:
-    """Parses TFDV's statistics of one data set.
-
-    Raises:
-      UserError: The file `name` holds none.
-    """
-    try:
-        parsed = statistics_pb2.DatasetFeatureStatisticsList.FromString(data)
-    except DecodeError as error:
-        raise UserError(f"{name} holds no statistics of TFDV: {error}") from error
-    if len(parsed.datasets) != 1 or not parsed.datasets[0].num_examples:
-        raise UserError(f"{name} holds statistics of no examples")
-    return parsed
 
 
 def feature_statistics(statistics: Any, name: str) -> Any | None:

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import ipaddress
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -54,7 +53,7 @@ def _client(server: str, model: str, version: int, tls: Tls | None) -> GenreClie
 @st.cache_data(ttl=_LATEST_SECONDS, show_spinner=False)
 def _versions(server: str, model: str, tls: Tls | None) -> list[int]:
     with GenreClient(server, model=model, tls=tls, timeout_seconds=10) as client:
-        return [version.number for version in client.versions() if version.state == "AVAILABLE"]
+        return [version for version, state in client.versions().items() if state == "AVAILABLE"]
 
 
 def choose_model(defaults: argparse.Namespace) -> tuple[str, ModelChoice | None]:
@@ -120,18 +119,4 @@ def _show_release(choice: ModelChoice) -> None:
         st.text(release.title(choice.model))
         if release.note:
             st.warning(plain(release.note.capitalize() + "."))
-        tracks = ", ".join(f"{count} {split}" for split, count in release.tracks.items())
-        if tracks:
-            st.text(f"Tracks: {tracks}")
-        if release.test_accuracy is not None:
-            st.text(f"Accuracy on its test tracks: {100 * release.test_accuracy:.1f} %")
-        genres = release.fields.get("genres")
-        if isinstance(genres, list):
-            st.text(f"Genres: {', '.join(map(str, genres))}")
-        st.download_button(
-            "Release evidence (JSON)",
-            json.dumps(dict(release.fields), indent=2, ensure_ascii=False),
-            file_name=f"{choice.model}-{choice.version}-release.json",
-            mime="application/json",
-            on_click="ignore",
-        )
+        st.json(dict(release.fields))

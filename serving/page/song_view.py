@@ -1,18 +1,30 @@
-"""One song: its verdict, its player and its genres."""
+"""One song: its verdict, its player and its genres.
+
+Streamlit's own player does not say where in the sound it is. So the player is a small page of its
+own (player.html) that is given its data as JSON: sound, waveform, genres over time and spectrogram,
+with one playhead through all.
+"""
+
+import base64
+import json
+import pathlib
+from collections.abc import Mapping
 
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit import runtime
 
+from components.audio.settings import AudioSettings
 from serving.client import GenrePrediction, songs
 from serving.client.colours import genre_colours
 from serving.client.tables import clock
 from serving.page import sound
 from serving.page.models import KEPT_SECONDS, ModelChoice
-from serving.page.player import player_html
 from serving.page.sources import Song
 from serving.page.text import plain
 
+_PLAYER = pathlib.Path(__file__).with_name("player.html")
+_DATA_MARK = "/*DATA*/null"
 _MOST_BARS = 12
 _BAR_PIXELS = 29
 _LONGEST_NAME = 24
@@ -45,11 +57,9 @@ def show_song(song: Song, prediction: GenrePrediction, choice: ModelChoice) -> N
     picture = _picture(song.key, _song=song)
     verdict = prediction.verdict().replace(" %", "\N{NO-BREAK SPACE}%")
     st.subheader(plain(f"{song.name}: {verdict}"), anchor=False)
-    channels = f"{picture.source_channels} channel{'s' if picture.source_channels > 1 else ''}"
     st.caption(
         plain(
-            f"{clock(prediction.duration_seconds)} min · {picture.source_sample_rate_hz} Hz, "
-            f"{channels} · {release.title(prediction.model)} · "
+            f"{clock(prediction.duration_seconds)} min · {release.title(prediction.model)} · "
             f"answered in {1000 * prediction.call_seconds:.0f} ms"
         )
     )
@@ -60,6 +70,52 @@ def show_song(song: Song, prediction: GenrePrediction, choice: ModelChoice) -> N
     st.plotly_chart(
         genre_bars(prediction, colours), key=f"bars {song.key}", config={"displayModeBar": False}
     )
+
+
+def player_html(
+    url: str,
+    picture: sound.SoundPicture,
+    prediction: GenrePrediction,
+    colours: Mapping[str, str],
+    settings: AudioSettings,
+) -> str:
+    """The player's page.
+
+    Args:
+      url: Where the sound is.
+      picture: What it looks like.
+      prediction: Its genres over time.
+      colours: Of every genre, as #rrggbb.
+      settings: The analysis settings.
+    """
+    png = base64.b64encode(picture.spectrogram_png).decode()
+    mean = prediction.window_probabilities.mean(axis=0)
+    windows = zip(prediction.timeline(), prediction.window_probabilities.tolist(), strict=True)
+    data = {
+        "sound": url,
+        "seconds": picture.duration_seconds,
+        "peaks": picture.peaks,
+        "picture": f"data:image/png;base64,{png}",
+        "notes": sound.note_heights(settings),
+        "colours": dict(colours),
+        "length": prediction.window_seconds,
+        "order": [prediction.genres[i] for i in (-mean).argsort()],
+        "windows": [
+            {
+                "start": round(start, 3),
+                "genre": genre,
+                "probability": round(probability, 4),
+                "all": {
+                    name: round(value, 3)
+                    for name, value in zip(prediction.genres, values, strict=True)
+                },
+            }
+            for (start, genre, probability), values in windows
+        ],
+    }
+    # "</" would end the script element, and "<!--" begin a comment, whatever string they stand in.
+    text = json.dumps(data).replace("<", "\\u003c")
+    return _PLAYER.read_text(encoding="utf-8").replace(_DATA_MARK, text)
 
 
 def genre_bars(prediction: GenrePrediction, colours: dict[str, str]) -> go.Figure:

@@ -37,15 +37,11 @@ class SoundPicture:
 
     Attributes:
       duration_seconds: Its length.
-      source_sample_rate_hz: The file's own rate, in hertz.
-      source_channels: The file's own channels.
       peaks: Largest magnitude in each of equal parts, relative to the loudest, 0 to 1.
       spectrogram_png: Its log-mel spectrogram, low frequencies at the bottom.
     """
 
     duration_seconds: float
-    source_sample_rate_hz: int
-    source_channels: int
     peaks: tuple[float, ...]
     spectrogram_png: bytes
 
@@ -73,13 +69,9 @@ def draw_sound(data: bytes, name: str, settings: AudioSettings) -> SoundPicture:
                 levels.append(_mel_decibels(around, settings).astype(np.float16))
                 magnitudes.append(peaks(clip, settings.frames_in(len(clip))))
             before = part[-margin:]
-    with streaming.open_sound(data, name=name, sample_rate_hz=settings.sample_rate_hz) as sound:
-        rate, channels = sound.source_sample_rate_hz, sound.source_channels
     highest = peaks(np.concatenate(magnitudes), _PEAKS)
     return SoundPicture(
         duration_seconds=samples / settings.sample_rate_hz,
-        source_sample_rate_hz=rate,
-        source_channels=channels,
         peaks=tuple(np.round(highest / max(float(highest.max()), 1e-6), 3).tolist()),
         spectrogram_png=_png(np.concatenate(levels, axis=1), settings.top_db),
     )

@@ -95,10 +95,7 @@ def test_version_and_label(server: ServerProcess) -> None:
         assert client.classify_samples(tone("blues")).genre == "classical"
     with GenreClient(server.address, label="canary") as client:
         assert client.classify_samples(tone("blues")).genre == "blues"
-        assert [(v.number, v.state) for v in client.versions()] == [
-            (2, "AVAILABLE"),
-            (1, "AVAILABLE"),
-        ]
+        assert list(client.versions().items()) == [(2, "AVAILABLE"), (1, "AVAILABLE")]
     with pytest.raises(UserError, match="not both"):
         GenreClient(server.address, version=1, label="stable")
 

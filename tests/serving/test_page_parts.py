@@ -14,8 +14,7 @@ from streamlit.testing.v1 import AppTest
 from components.audio import codec
 from serving.app import _parser
 from serving.client.colours import genre_colours
-from serving.page.player import player_html
-from serving.page.song_view import genre_bars
+from serving.page.song_view import genre_bars, player_html
 from serving.page.sound import SoundPicture, draw_sound, note_heights, peaks, playable
 from serving.page.text import plain
 from tests.serving.test_tables import prediction
@@ -71,7 +70,7 @@ def test_browser_gets_a_format_that_it_plays() -> None:
 
 def test_player_carries_any_name_safely() -> None:
     made = prediction(GENRES, [0.1, 0.6, 0.2, 0.1], name="</script><!-- x.wav")
-    picture = SoundPicture(12.0, 22_050, 1, (0.5, 1.0), b"png")
+    picture = SoundPicture(12.0, (0.5, 1.0), b"png")
     page = player_html("media/x.wav", picture, made, genre_colours(GENRES), SETTINGS)
     text = page.split("const data = ")[1].split(";\nconst sound")[0]
     assert "<" not in text and page.count("</script>") == 1
