@@ -1,5 +1,6 @@
 """`python -m serving.classify`: songs and the pushed folder, no server."""
 
+import argparse
 import csv
 import io
 import json
@@ -13,9 +14,11 @@ import pytest
 import soundfile
 
 from components.common.releases import SYNTHETIC_NOTE, ReleaseStore
-from serving.classify import main
+from pipeline.options import add_shared_options
+from serving.classify import build_parser, main
 from serving.client import GenreClient
 from serving.client.cli import find_release
+from serving.server import cli
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
 
@@ -135,6 +138,18 @@ def test_folder_without_a_model_is_said_before_tensorflow_is_loaded(
     )
     assert done.returncode == 1, done.stderr
     assert "holds no versions: `make run`" in done.stderr
+
+
+def test_help_says_that_loading_a_saved_model_runs_its_code() -> None:
+    pipeline_parser = argparse.ArgumentParser()
+    add_shared_options(pipeline_parser)
+    for parser, flag in (
+        (build_parser(), "--releases"),
+        (cli.build_parser(), "--model-base-path"),
+        (pipeline_parser, "--weights"),
+    ):
+        (action,) = (action for action in parser._actions if flag in action.option_strings)
+        assert "code" in action.help and "trust" in action.help
 
 
 def test_release_names_network_data_and_date(tmp_path: pathlib.Path) -> None:

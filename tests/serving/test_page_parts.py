@@ -15,22 +15,15 @@ from components.audio import codec
 from serving.app import _parser
 from serving.client.colours import genre_colours
 from serving.page.song_view import genre_bars, player_html
-from serving.page.sound import SoundPicture, draw_sound, note_heights, peaks, playable
-from serving.page.text import plain
+from serving.page.sound import SoundPicture, draw_sound, note_heights, playable
 from tests.serving.test_tables import prediction
 from tests.serving.tone_model import SETTINGS, tone
 
 GENRES = ("Schlager für Zwölf", "[b]K-Pop[/b] </script>", "a & b", "D")
 
 
-def test_peaks_follow_the_sound() -> None:
-    samples = np.concatenate([0.25 * np.ones(1000), np.zeros(1000), -0.5 * np.ones(2000)])
-    np.testing.assert_allclose(peaks(samples, 4), [0.25, 0, 0.5, 0.5])
-    assert len(peaks(np.ones(3), 10)) == 3
-
-
 def test_picture_shows_a_tone_where_it_is_and_has_no_seams() -> None:
-    sound = np.concatenate([tone("disco", seconds=40), tone("jazz", seconds=40)])
+    sound = np.concatenate([tone("disco", seconds=40), 0.5 * tone("jazz", seconds=40)])
     picture = draw_sound(codec.encode_wav(sound, SETTINGS.sample_rate_hz), "a.wav", SETTINGS)
     assert picture.duration_seconds == 80
     frequencies = librosa.mel_frequencies(n_mels=SETTINGS.mel_bins, fmax=11_025, htk=True)
@@ -42,7 +35,7 @@ def test_picture_shows_a_tone_where_it_is_and_has_no_seams() -> None:
         assert bands.max() - bands.min() <= 1
     # A clip's edge is a click where frames do not see beyond it: energy in the highest bands.
     assert not (image[:40, 2 : middle - 3] > 0).any()
-    assert len(picture.peaks) == 800 and max(picture.peaks) == 1.0
+    np.testing.assert_allclose(picture.peaks, np.repeat([1.0, 0.5], 400), atol=0.02)
 
 
 def test_notes_of_the_axis_keep_apart_and_stand_where_they_sound() -> None:
@@ -88,10 +81,6 @@ def test_bars_show_any_genres_likeliest_on_top() -> None:
     figure = genre_bars(prediction(GENRES, [0.1, 0.6, 0.2, 0.1]), genre_colours(GENRES))
     assert figure.layout.yaxis.ticktext[-1] == "[b]K-Pop[/b] &lt;/script&gt;"
     assert figure.layout.yaxis.ticktext[-2] == "a &amp; b"
-
-
-def test_text_is_no_markdown() -> None:
-    assert plain("a [live](x) *b* $c$ :d:") == r"a \[live\]\(x\) \*b\* \$c\$ \:d\:"
 
 
 @pytest.mark.parametrize(
