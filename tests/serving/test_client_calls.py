@@ -45,10 +45,9 @@ def test_busy_server_is_asked_again(proxy: Proxy, refusal: tuple) -> None:
     assert len(proxy.requests) == 3
 
 
-@pytest.mark.parametrize("refusal", [BUSY, FULL])
-def test_busy_server_is_given_up_in_the_end(proxy: Proxy, refusal: tuple) -> None:
-    proxy.refusals = [refusal] * 100
-    for timeout_seconds, code, calls in ((60, refusal[0].name, 5), (1, "DEADLINE_EXCEEDED", None)):
+def test_busy_server_is_given_up_in_the_end(proxy: Proxy) -> None:
+    proxy.refusals = [FULL] * 100
+    for timeout_seconds, code, calls in ((60, "UNAVAILABLE", 5), (1, "DEADLINE_EXCEEDED", None)):
         client = GenreClient(proxy.address, timeout_seconds=timeout_seconds)
         with client, pytest.raises(CallError) as caught:
             client.classify_samples(tone("jazz"))
@@ -75,10 +74,9 @@ def test_song_starts_over_when_its_version_is_unloaded(proxy: Proxy) -> None:
         client.classify_samples(tone("blues", seconds=700))
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_rest_port_is_called_so(server: ServerProcess, host: str) -> None:
-    """Where a name has several addresses, too, of which gRPC reports whichever failed last."""
-    address = f"{host}:{server.rest_url.rpartition(':')[2]}"
+def test_rest_port_is_called_so(server: ServerProcess) -> None:
+    """A name may have several addresses, of which gRPC reports whichever failed last."""
+    address = f"localhost:{server.rest_url.rpartition(':')[2]}"
     with GenreClient(address) as client, pytest.raises(CallError, match="looks like the REST port"):
         client.versions()
 
