@@ -207,15 +207,13 @@ def test_any_genres_are_shown_as_they_are(open_page, tmp_path: pathlib.Path) -> 
     page = open_page()
     page.get_by_role("textbox", name="Name").fill("others")
     page.get_by_role("textbox", name="Name").press("Enter")
-    page.get_by_text("others version 1").first.wait_for()
     genres = ("country", "disco", "jazz", "metal", "pop")  # whose names there could be markup
     upload(page, *(write_song(tmp_path, genre) for genre in genres))
     for number, genre in enumerate(genres, 1):
         if number > 1:
             look_at(page, f"{number}. {genre}.wav")
         name = OTHER_GENRES[genre]
-        title = heading(page, f"{genre}.wav: ").inner_text()
-        assert title.replace("\N{NO-BREAK SPACE}", " ") == f"{genre}.wav: {name} 100 %"
+        page.get_by_role("heading").filter(has_text=f"{genre}.wav: {name} 100").wait_for()
         player_of(page).locator("#legend").get_by_text(name, exact=True).wait_for()
     labels = page.locator(".js-plotly-plot .yaxislayer-above text").all_text_contents()
     assert {label.strip() for label in labels} == set(OTHER_GENRES.values())
@@ -279,9 +277,9 @@ def test_long_song_stays_within_memory(
     player_of(page)
     process = psutil.Process(site.pid)
     before = most = process.memory_info().rss
-    path = tmp_path / "long.mp3"
+    path = tmp_path / "long.flac"
     minute = tone("rock", seconds=60)
-    with soundfile.SoundFile(path, "w", SETTINGS.sample_rate_hz, 1, format="MP3") as file:
+    with soundfile.SoundFile(path, "w", SETTINGS.sample_rate_hz, 1) as file:
         for _ in range(30):
             file.write(minute)
     page.reload()
@@ -291,7 +289,7 @@ def test_long_song_stays_within_memory(
         if page.get_by_text("30:00 min").count():
             break
         page.wait_for_timeout(500)
-    heading(page, "long.mp3: rock 100 %")
+    heading(page, "long.flac: rock 100 %")
     player_of(page)
     most = max(most, process.memory_info().rss)
     assert (most - before) >> 20 < 300
