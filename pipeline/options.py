@@ -253,7 +253,7 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="W",
         help="what backbones (vgg16 …) start from: imagenet, none or a file (default: imagenet); "
-        "or the folder of the SavedModel for embedding",
+        "or the folder of the SavedModel for embedding, whose code runs: name one that you trust",
     )
     training.add_argument(
         "--fine-tune",

@@ -35,13 +35,6 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=_port, default=_PAGE_PORT, help=f"the page's own (default: {_PAGE_PORT})"
     )
     add_server_flags(parser, servers=True)
-    parser.add_argument("--label", metavar="NAME", help="ask the version of this label")
-    parser.add_argument(
-        "--rest",
-        metavar="URL",
-        help="the server's REST API, for the page's curl command (default: port 8501 of the "
-        "server's machine)",
-    )
     return parser
 
 

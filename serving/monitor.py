@@ -20,10 +20,21 @@ from components.common import runtime
 from components.common.errors import UserError
 from components.common.releases import ReleaseStore
 from components.common.storage import is_remote, open_object_stores
-from serving.drift.thresholds import Thresholds
+from serving.client.cli import positive
+from serving.drift import reporting
+from serving.drift.judgement import Thresholds
+from serving.drift.samples import read_samples
 
 _EPILOG = "Exit codes: 0 no drift (or too few samples), 1 it could not be done, 2 drift."
 _MIN_SAMPLES = 50
+# Flags of the fields of `Thresholds`.
+_THRESHOLDS = {
+    "--max-divergence": ("divergence", "Jensen-Shannon divergence of a descriptor, in bits"),
+    "--max-genre-shift": ("genre_shift", "change of a genre's share"),
+    "--max-confidence-drop": ("confidence_drop", "drop of the mean confidence"),
+    "--max-close": ("close_share", "share of close calls"),
+    "--max-refused": ("refused_share", "share of calls with refused input"),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,23 +52,6 @@ def _from_zero(text: str) -> float:
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number from 0 up. Received: {text!r}")
     return value
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 up. Received: {text!r}")
-    return int(text)
-
-
-# Flags of the fields of `Thresholds`.
-_THRESHOLDS = {
-    "--max-psi": ("psi", "population stability index of a descriptor"),
-    "--max-divergence": ("divergence", "Jensen-Shannon divergence of a descriptor, in bits"),
-    "--max-genre-shift": ("genre_shift", "change of a genre's share"),
-    "--max-confidence-drop": ("confidence_drop", "drop of the mean confidence"),
-    "--max-close": ("close_share", "share of close calls"),
-    "--max-refused": ("refused_share", "share of calls with refused input"),
-}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -86,16 +80,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default="genre", help="as the server names it (default: genre)")
     parser.add_argument(
-        "--version", type=_positive, metavar="N", help="(default: the one in production)"
+        "--version", type=positive, metavar="N", help="(default: the one in production)"
     )
     parser.add_argument(
         "--hours", type=_from_zero, metavar="H", help="only samples of the last H hours"
-    )
-    parser.add_argument(
-        "--training-statistics",
-        default="",
-        metavar="FILE",
-        help="StatisticsGen's FeatureStats.pb (default: what the version holds)",
     )
     parser.add_argument("--page", type=pathlib.Path, metavar="FILE", help="write an HTML page")
     parser.add_argument(
@@ -103,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--min-samples",
-        type=_positive,
+        type=positive,
         default=_MIN_SAMPLES,
         metavar="N",
         help=f"judge nothing with fewer (default: {_MIN_SAMPLES})",
@@ -125,57 +113,17 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compares. Returns the exit code."""
     parsed = build_parser().parse_args(arguments)
-    base = (parsed.base or f"{parsed.output.rstrip('/')}/serving/genre").rstrip("/")
+    store = ReleaseStore(parsed.base or f"{parsed.output.rstrip('/')}/serving/genre")
     try:
-        report = _report(parsed, base)
-        return _publish(parsed, report)
+        report = _compare(parsed, store)
+        if parsed.page is not None:
+            reporting.write(parsed.page, reporting.render(report))
+        if parsed.json is not None:
+            text = json.dumps(report, indent=2, ensure_ascii=False)
+            reporting.write(parsed.json, f"{text}\n")
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-    return 1
-
-
-def _report(parsed: argparse.Namespace, base: str) -> dict[str, Any]:
-    if not parsed.samples.is_dir():
-        raise UserError(
-            "--samples is no folder: start the server with --sample-requests 0.1 "
-            f"--sample-folder DIR. Received: {str(parsed.samples)!r}"
-        )
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
-    runtime.quieten()
-    if is_remote(base):
-        open_object_stores(base)
-    version = ReleaseStore(base).require(parsed.version)
-    # Mistakes need not wait for scipy and the protos of TFDV.
-    from serving.drift import reporting
-    from serving.drift.samples import read_samples
-
-    folder = f"{base}/{version}"
-    since = None
-    if parsed.hours is not None:
-        now = datetime.datetime.now(datetime.timezone.utc)
-        since = now - datetime.timedelta(hours=min(parsed.hours, 1e6))
-    training = reporting.training_statistics(folder, parsed.training_statistics)
-    samples = read_samples(parsed.samples, model=parsed.model, version=version, since=since)
-    values = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(Thresholds)}
-    return reporting.report(
-        model=parsed.model,
-        version=version,
-        training=training,
-        samples=samples,
-        thresholds=Thresholds(**values),
-        confidence=reporting.test_confidence(folder),
-        min_samples=parsed.min_samples,
-    )
-
-
-def _publish(parsed: argparse.Namespace, report: dict[str, Any]) -> int:
-    from serving.drift import page, reporting
-
-    if parsed.page is not None:
-        reporting.write(parsed.page, page.render(report))
-    if parsed.json is not None:
-        text = json.dumps(report, indent=2, ensure_ascii=False)
-        reporting.write(parsed.json, f"{text}\n")
+        return 1
     for note in report["notes"]:
         print(f"note: {note}", file=sys.stderr)
     print(report["sentence"])
@@ -185,6 +133,33 @@ def _publish(parsed: argparse.Namespace, report: dict[str, Any]) -> int:
                 f"  {finding['measure']} {finding['value']:.3g}, at most {finding['threshold']:.3g}"
             )
     return 2 if report["verdict"] == reporting.DRIFT else 0
+
+
+def _compare(parsed: argparse.Namespace, store: ReleaseStore) -> dict[str, Any]:
+    if not parsed.samples.is_dir():
+        raise UserError(
+            "--samples is no folder: start the server with --sample-requests 0.1 "
+            f"--sample-folder DIR. Received: {str(parsed.samples)!r}"
+        )
+    if is_remote(store.base):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+        runtime.quieten()
+        open_object_stores(store.base)
+    version = store.require(parsed.version)
+    since = None
+    if parsed.hours is not None:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        since = now - datetime.timedelta(hours=min(parsed.hours, 1e6))
+    samples = read_samples(parsed.samples, model=parsed.model, version=version, since=since)
+    values = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(Thresholds)}
+    return reporting.make_report(
+        store,
+        version,
+        samples,
+        model=parsed.model,
+        thresholds=Thresholds(**values),
+        min_samples=parsed.min_samples,
+    )
 
 
 if __name__ == "__main__":

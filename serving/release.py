@@ -19,7 +19,7 @@ from rich.text import Text
 
 from components.common import runtime
 from components.common.errors import UserError
-from components.common.releases import Change, Push, ReleaseStore, Row
+from components.common.releases import Push, ReleaseStore, Row
 from components.common.storage import is_remote, open_object_stores
 
 _EPILOG = """\
@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, parents=[shared], help=text, description=text)
 
     command("list", "list every version, and from when to when it was in production")
-    show = command("show", "print what a version says of itself, and the log's lines about it")
+    show = command("show", "print, as JSON, what a version says of itself and the log says of it")
     show.add_argument("version", type=int, metavar="VERSION")
     promote = command("promote", "put an earlier version's model into production")
     promote.add_argument("version", type=int, metavar="VERSION")
@@ -80,20 +80,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command. Returns the exit code."""
     parsed = build_parser().parse_args(arguments)
     store = ReleaseStore(parsed.base or f"{parsed.output.rstrip('/')}/serving/genre")
-    commands = {
-        "list": _list,
-        "show": _show,
-        "promote": _promote,
-        "rollback": _rollback,
-        "verify": _verify,
-    }
     try:
         if is_remote(store.base):
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
             runtime.quieten()
             open_object_stores(store.base)
         store.require()
-        return commands[parsed.command](store, parsed)
+        if parsed.command == "list":
+            return _list(store, parsed.json)
+        if parsed.command == "show":
+            return _show(store, parsed.version)
+        if parsed.command == "promote":
+            return _print_push(store, store.promote(parsed.version), parsed.json)
+        if parsed.command == "rollback":
+            return _print_push(store, store.rollback(parsed.to), parsed.json)
+        return _verify(store, parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
@@ -101,9 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
 
 
-def _list(store: ReleaseStore, parsed: argparse.Namespace) -> int:
+def _list(store: ReleaseStore, as_json: bool) -> int:
     rows = store.history()
-    if parsed.json:
+    if as_json:
         _print_json([_fields(row) for row in rows])
         return 0
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -126,50 +127,26 @@ def _list(store: ReleaseStore, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _show(store: ReleaseStore, parsed: argparse.Namespace) -> int:
-    version, history = parsed.version, store.history()
-    rows = [row for row in history if row.change.version == version]
-    if not rows:
-        store.require(version)
+def _show(store: ReleaseStore, version: int) -> int:
+    history = store.history()
+    rows = {row.change.version: row for row in history}
+    if version not in rows:
+        store.require(version)  # which says what there is
+    row = rows[version]
     changes = [
-        row.change
-        for row in history
-        if row.change.action
-        and version in (row.change.version, row.change.replaces, row.change.source)
+        change
+        for change in (row.change for row in history)
+        if change.action and version in (change.version, change.replaces, change.source)
     ]
-    release = rows[0].release
-    if parsed.json:
-        log = [dataclasses.asdict(change) for change in changes]
-        _print_json({"history": _fields(rows[0]), "release": dict(release.fields), "log": log})
-        return 0
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, value in release.fields.items():
-        if name in ("files", "evidence", "withdrawn") and isinstance(value, dict):
-            value = f"{len(value)} files" if name == "files" else ", ".join(value) or "none"
-        if name != "log":
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            table.add_row(Text(name), Text(text))
-    if release.problem:
-        problem = release.problem if rows[0].there else "it is not there any more"
-        table.add_row(Text("version"), Text(f"{version} ({problem})"))
-    table.add_row(Text("checksum"), Text(rows[0].change.checksum))
-    table.add_row(Text("now"), Text(_note(rows[0])))
-    for change in changes:
-        table.add_row(Text("change"), Text(_sentence(change)))
-    _print_table(table)
+    log = [dataclasses.asdict(change) for change in changes]
+    release = row.release
+    fields = {"release": dict(release.fields), "problem": release.problem, "log": log}
+    _print_json({"history": _fields(row), **fields})
     return 0
 
 
-def _promote(store: ReleaseStore, parsed: argparse.Namespace) -> int:
-    return _print_push(store, parsed, store.promote(parsed.version))
-
-
-def _rollback(store: ReleaseStore, parsed: argparse.Namespace) -> int:
-    return _print_push(store, parsed, store.rollback(parsed.to))
-
-
-def _print_push(store: ReleaseStore, parsed: argparse.Namespace, done: Push) -> int:
-    if parsed.json:
+def _print_push(store: ReleaseStore, done: Push, as_json: bool) -> int:
+    if as_json:
         _print_json({name: getattr(done, name) for name in ("version", "written", "remarks")})
         return 0
     for remark in done.remarks:
@@ -208,7 +185,6 @@ def _verify(store: ReleaseStore, parsed: argparse.Namespace) -> int:
 
 
 def _fields(row: Row) -> dict[str, Any]:
-    """A version of the history as JSON."""
     change = row.change
     return {
         "version": change.version,
@@ -234,13 +210,6 @@ def _note(row: Row) -> str:
         "folder is gone": not row.there,
     }
     return ", ".join(note for note, holds in notes.items() if holds)
-
-
-def _sentence(change: Change) -> str:
-    source = f", the files of {change.source}" if change.source is not None else ""
-    replaced = f", in place of {change.replaces}" if change.replaces is not None else ""
-    withdrawn = ", which was withdrawn" if change.withdraws else ""
-    return f"{_moment(change.time)} {change.action} {change.version}{source}{replaced}{withdrawn}"
 
 
 def _moment(time: str) -> str:

@@ -9,7 +9,7 @@
 It speaks TF Serving's gRPC API and works against TF Serving and `python -m serving.server` alike.
 """
 
-from serving.client.connection import CallError, ServedVersion, Tls
+from serving.client.connection import CallError, Tls
 from serving.client.genre_client import FileResult, GenreClient
 from serving.client.results import GenrePrediction
 
@@ -18,6 +18,5 @@ __all__ = [
     "FileResult",
     "GenreClient",
     "GenrePrediction",
-    "ServedVersion",
     "Tls",
 ]

@@ -1,6 +1,7 @@
 """The client's command line."""
 
 import argparse
+import functools
 import math
 import pathlib
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=output.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    output.add_songs(parser, nargs="+")
+    output.add_songs(parser)
     add_server_flags(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -113,10 +114,10 @@ def run(parsed: argparse.Namespace) -> int:
     )
     with client:
         client.versions()  # one clear line, rather than one a file, where no server answers
-        report = output.Report(
-            parsed, lambda prediction: find_release(parsed.releases, prediction.version)
+        results = client.stream(paths, concurrency=parsed.concurrency)
+        failed = output.print_results(
+            parsed, results, len(paths), functools.partial(find_release, parsed.releases)
         )
-        failed = report.add_all(client.stream(paths, concurrency=parsed.concurrency), len(paths))
     return 1 if failed else 0
 
 
@@ -128,4 +129,4 @@ def find_release(base: pathlib.Path | None, version: int) -> Release:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the client. Returns the exit code."""
     parsed = build_parser().parse_args(arguments)
-    return output.exit_code(lambda: run(parsed), interrupted=130)
+    return output.exit_code(lambda: run(parsed))

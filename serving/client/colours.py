@@ -8,7 +8,6 @@ from collections.abc import Iterable
 # a dark page alike. With many genres, neighbours in hue take turns between the two ends.
 _DARKER, _LIGHTER, _MIDDLE = 0.13, 0.295, 0.21
 _MOST_HUES = 14
-_OTHER = "#808080"
 
 
 def genre_colours(*genre_lists: Iterable[str]) -> dict[str, str]:
@@ -27,11 +26,6 @@ def genre_colours(*genre_lists: Iterable[str]) -> dict[str, str]:
         luminance = _MIDDLE if rounds == 1 else _DARKER + (_LIGHTER - _DARKER) * turn / (rounds - 1)
         colours[genre] = _colour(hue, luminance)
     return colours
-
-
-def colour(colours: dict[str, str], genre: str) -> str:
-    """A genre's colour; grey where it has none."""
-    return colours.get(genre, _OTHER)
 
 
 def _step(hues: int) -> int:

@@ -1,29 +1,16 @@
-"""Calls to a server over one gRPC channel: deadlines, retries, TLS, errors with what to do."""
+"""The client's gRPC channel: retries, TLS, and errors that say what to do."""
 
+import contextlib
 import dataclasses
+import http.client
 import json
 import pathlib
 from typing import Any
 
 import grpc
-import numpy as np
 
-from components.audio import codec
 from components.common.errors import UserError
-from serving.client.results import Answer
-from serving.client.songs import SETTINGS
-from serving.protocol import (
-    MODEL_SERVICE,
-    PREDICTION_SERVICE,
-    Method,
-    decode_tensor,
-    encode_tensor,
-    message,
-    methods,
-)
-
-_PREDICT = methods(PREDICTION_SERVICE)["Predict"]
-_STATUS = methods(MODEL_SERVICE)["GetModelStatus"]
+from serving.protocol import PREDICTION_SERVICE
 
 
 def _retries(first_pause: str, longest_pause: str, multiplier: float) -> dict[str, Any]:
@@ -83,167 +70,65 @@ class Tls:
     key: pathlib.Path | None = None
     server_name: str | None = None
 
-    def credentials(self) -> grpc.ChannelCredentials:
-        """What gRPC makes of the files.
 
-        Raises:
-          UserError: A file cannot be read, or a certificate comes without its key.
-        """
-        if (self.certificate is None) != (self.key is None):
-            raise UserError("a client certificate needs both its file and its key")
-        try:
-            return grpc.ssl_channel_credentials(
-                *(path and path.read_bytes() for path in (self.server_ca, self.key)),
-                self.certificate and self.certificate.read_bytes(),
-            )
-        except OSError as error:
-            raise UserError(f"a TLS file cannot be read: {error}") from error
+def open_channel(server: str, tls: Tls | None) -> grpc.Channel:
+    """A channel that connects on its first call; plain text without `tls`.
 
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """The version that a request asks.
-
-    Attributes:
-      model: Name of the served model.
-      version: This version; None for the server's latest.
-      label: The version of this label; not together with `version`.
+    Raises:
+      UserError: A TLS file cannot be read, or a certificate comes without its key.
     """
-
-    model: str
-    version: int | None = None
-    label: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuses a version together with a label.
-
-        Raises:
-          UserError: Both are given.
-        """
-        if self.version is not None and self.label is not None:
-            raise UserError(
-                "ask for a version or a label, not both. "
-                f"Received: {self.version} and {self.label!r}"
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class ServedVersion:
-    """A version of the model as the server reports it.
-
-    Attributes:
-      number: The version.
-      state: "AVAILABLE", "LOADING", "UNLOADING", "END" …
-      error: Why it could not be loaded, if so.
-    """
-
-    number: int
-    state: str
-    error: str
-
-
-class Connection:
-    """A gRPC channel; safe to use from several threads."""
-
-    def __init__(self, server: str, tls: Tls | None, timeout_seconds: float) -> None:
-        """Connects on the first call.
-
-        Args:
-          server: "host:port" of the gRPC API.
-          tls: Encryption; None for plain text.
-          timeout_seconds: Deadline of a call, its retries included.
-
-        Raises:
-          UserError: A TLS file cannot be read.
-        """
-        self._server = server
-        self._timeout_seconds = timeout_seconds
-        if tls is None:
-            self._channel = grpc.insecure_channel(server, options=_OPTIONS)
-        else:
-            name = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
-            self._channel = grpc.secure_channel(
-                server, tls.credentials(), options=[*_OPTIONS, *name]
-            )
-
-    def predict(
-        self, target: Target, samples: np.ndarray, *, timeout_seconds: float | None = None
-    ) -> Answer:
-        """Asks about mono samples at 22 050 Hz.
-
-        They go as 16-bit WAV: half the bytes of float32 samples, and exactly the samples that
-        training saw, since ingest stores 16-bit PCM.
-
-        Raises:
-          CallError: It failed for good; the text says what to do.
-        """
-        request = message("PredictRequest")()
-        spec = request.model_spec
-        spec.name, spec.signature_name = target.model, "classify_wav"
-        if target.version is not None:
-            spec.version.value = target.version
-        if target.label is not None:
-            spec.version_label = target.label
-        wav = codec.encode_wav(samples, SETTINGS.sample_rate_hz)
-        request.inputs["wav"].CopyFrom(encode_tensor([wav]))
-        response = self._call(_PREDICT, request, timeout_seconds)
-        outputs = {name: decode_tensor(tensor)[0] for name, tensor in response.outputs.items()}
-        return Answer.of(response.model_spec.name, response.model_spec.version.value, outputs)
-
-    def versions(self, model: str, *, timeout_seconds: float | None = None) -> list[ServedVersion]:
-        """The versions of a model that the server knows, the newest first.
-
-        Raises:
-          CallError: NOT_FOUND where it knows no such model, UNAVAILABLE where it does not answer.
-        """
-        request = message("GetModelStatusRequest")()
-        request.model_spec.name = model
-        response = self._call(_STATUS, request, timeout_seconds)
-        listed = [
-            ServedVersion(
-                entry.version,
-                type(entry).State.Name(entry.state),
-                entry.status.error_message if entry.status.error_code else "",
-            )
-            for entry in response.model_version_status
-        ]
-        return sorted(listed, key=lambda entry: entry.number, reverse=True)
-
-    def close(self) -> None:
-        """Closes the channel."""
-        self._channel.close()
-
-    def _call(self, method: Method, request: Any, timeout_seconds: float | None) -> Any:
-        invoke = self._channel.unary_unary(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
+    if tls is None:
+        return grpc.insecure_channel(server, options=_OPTIONS)
+    if (tls.certificate is None) != (tls.key is None):
+        raise UserError("a client certificate needs both its file and its key")
+    try:
+        credentials = grpc.ssl_channel_credentials(
+            *(path and path.read_bytes() for path in (tls.server_ca, tls.key, tls.certificate))
         )
-        timeout = timeout_seconds or self._timeout_seconds
-        try:
-            return invoke(request, timeout=timeout)
-        except grpc.RpcError as error:
-            raise self._explained(error, timeout) from error
+    except OSError as error:
+        raise UserError(f"a TLS file cannot be read: {error}") from error
+    name = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
+    return grpc.secure_channel(server, credentials, options=[*_OPTIONS, *name])
 
-    def _explained(self, error: Any, timeout_seconds: float) -> CallError:
-        code, server = error.code(), self._server
-        details = " ".join((error.details() or "").split("\n\t [[")[0].split())
-        if "http1.x" in details:
-            text = (
-                f"{server} speaks HTTP, not gRPC: it looks like the REST port. Name the gRPC "
-                "port (8500 unless the server was told otherwise)"
-            )
-        elif (code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than" not in details) or (
-            code is grpc.StatusCode.UNAVAILABLE and "full" in details  # a full queue
-        ):
-            text = f"the server is too busy ({details})"
-        elif code is grpc.StatusCode.UNAVAILABLE:
-            text = (
-                f"no server answers at {server}. Start one with `make serve`, or name "
-                f"another with --server ({details})"
-            )
-        elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            text = f"no answer from {server} within {timeout_seconds:g} s"
-        else:
-            text = details
-        return CallError(code.name, text)
+
+def explain(error: Any, server: str, timeout_seconds: float) -> CallError:
+    """What a user reads of a gRPC error.
+
+    Args:
+      error: The `grpc.RpcError` of a call.
+      server: The server that was called.
+      timeout_seconds: The call's deadline.
+    """
+    code = error.code()
+    details = " ".join((error.details() or "").split("\n\t [[")[0].split())
+    unavailable = code is grpc.StatusCode.UNAVAILABLE
+    if (code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than" not in details) or (
+        unavailable and "full" in details  # a full queue
+    ):
+        text = f"the server is too busy ({details})"
+    elif unavailable and _speaks_http(server):
+        text = (
+            f"{server} speaks HTTP, not gRPC: it looks like the REST port. Name the gRPC "
+            "port (8500 unless the server was told otherwise)"
+        )
+    elif unavailable:
+        text = (
+            f"no server answers at {server}. Start one with `make serve`, or name "
+            f"another with --server ({details})"
+        )
+    elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        text = f"no answer from {server} within {timeout_seconds:g} s"
+    else:
+        text = details
+    return CallError(code.name, text)
+
+
+def _speaks_http(server: str) -> bool:
+    """Whether HTTP/1.1 is answered: of a name's addresses gRPC reports whichever failed last."""
+    try:
+        with contextlib.closing(http.client.HTTPConnection(server, timeout=1)) as connection:
+            connection.request("GET", "/")
+            connection.getresponse()
+    except (OSError, ValueError, http.client.HTTPException):  # or no host and port
+        return False
+    return True

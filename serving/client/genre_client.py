@@ -7,18 +7,29 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 from typing import Any
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 
+from components.audio import codec
 from components.common.errors import UserError
 from serving.client import songs
-from serving.client.connection import CallError, Connection, ServedVersion, Target, Tls
+from serving.client.connection import CallError, Tls, explain, open_channel
 from serving.client.results import Answer, GenrePrediction, join_answers
 from serving.client.songs import OpenParts
+from serving.protocol import (
+    MODEL_SERVICE,
+    PREDICTION_SERVICE,
+    Method,
+    decode_tensor,
+    encode_tensor,
+    methods,
+)
 
+_PREDICT = methods(PREDICTION_SERVICE)["Predict"]
+_STATUS = methods(MODEL_SERVICE)["GetModelStatus"]
 # A version that is unloaded in the middle of a song: the song starts over with the next one.
 _MOST_STARTS = 3
 
@@ -74,92 +85,66 @@ class GenreClient:
         Raises:
           UserError: Both a version and a label are given, or a TLS file cannot be read.
         """
-        self.model = model
-        self._target = Target(model, version, label)
-        self._connection = Connection(server, tls, timeout_seconds)
+        if version is not None and label is not None:
+            raise UserError(
+                f"ask for a version or a label, not both. Received: {version} and {label!r}"
+            )
+        self._server = server
+        self._model = model
+        self._version = version
+        self._label = label
+        self._timeout_seconds = timeout_seconds
+        self._channel = open_channel(server, tls)
 
     def __enter__(self) -> "GenreClient":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Closes the connection."""
-        self._connection.close()
+        self._channel.close()
 
-    def versions(self, *, timeout_seconds: float | None = None) -> list[ServedVersion]:
-        """The model's versions that the server knows of, the newest first.
+    def versions(self) -> dict[int, str]:
+        """The state ("AVAILABLE", "LOADING" …) of each version that the server knows, newest first.
 
         Raises:
           CallError: NOT_FOUND where it knows no such model, UNAVAILABLE where it does not answer.
         """
-        return self._connection.versions(self.model, timeout_seconds=timeout_seconds)
+        request = _STATUS.request()
+        request.model_spec.name = self._model
+        listed = self._call(_STATUS, request).model_version_status
+        states = {entry.version: type(entry).State.Name(entry.state) for entry in listed}
+        return dict(sorted(states.items(), reverse=True))
 
-    def classify_file(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        version: int | None = None,
-        label: str | None = None,
-        timeout_seconds: float | None = None,
-    ) -> GenrePrediction:
+    def classify_file(self, path: str | os.PathLike[str]) -> GenrePrediction:
         """Genres of an audio file (.wav .au .flac .mp3 .ogg, with ffmpeg .m4a .aac).
 
         Any rate, channels and length: it is read from disk part by part.
-
-        Args:
-          path: The file.
-          version: Ask this version instead of the client's.
-          label: Ask the version of this label instead of the client's.
-          timeout_seconds: Deadline of each part's call instead of the client's.
 
         Raises:
           UserError: The file cannot be read, is no music of three seconds or more, or is silent.
           CallError: The server did not answer, or refused.
         """
-        parts = songs.file_parts(pathlib.Path(path))
-        return self._classify(parts, os.fspath(path), version, label, timeout_seconds)
+        return self._classify(songs.file_parts(pathlib.Path(path)), os.fspath(path))
 
-    def classify_bytes(
-        self,
-        data: bytes,
-        *,
-        name: str,
-        version: int | None = None,
-        label: str | None = None,
-        timeout_seconds: float | None = None,
-    ) -> GenrePrediction:
+    def classify_bytes(self, data: bytes, *, name: str) -> GenrePrediction:
         """Genres of an audio file's content; `name` is what errors call it.
 
         Raises:
           UserError, CallError: As `classify_file`.
         """
-        parts = songs.byte_parts(data, name=name)
-        return self._classify(parts, name, version, label, timeout_seconds)
+        return self._classify(songs.byte_parts(data, name=name), name)
 
-    def classify_samples(
-        self,
-        samples: npt.ArrayLike,
-        *,
-        name: str = "sound",
-        version: int | None = None,
-        label: str | None = None,
-        timeout_seconds: float | None = None,
-    ) -> GenrePrediction:
+    def classify_samples(self, samples: npt.ArrayLike, *, name: str = "sound") -> GenrePrediction:
         """Genres of mono float samples in [-1, 1] at 22 050 Hz.
 
         Raises:
           UserError: They are not such samples, shorter than one window, or silent.
           CallError: The server did not answer, or refused.
         """
-        parts = songs.sample_parts(samples, name=name)
-        return self._classify(parts, name, version, label, timeout_seconds)
+        return self._classify(songs.sample_parts(samples, name=name), name)
 
     def stream(
         self, paths: Iterable[pathlib.Path], *, concurrency: int = 4
@@ -171,34 +156,53 @@ class GenreClient:
         """
         return stream_files(self.classify_file, paths, concurrency=concurrency)
 
-    def _classify(
-        self,
-        open_parts: OpenParts,
-        name: str,
-        version: int | None,
-        label: str | None,
-        timeout_seconds: float | None,
-    ) -> GenrePrediction:
-        first = self._target
-        if version is not None or label is not None:
-            first = Target(self.model, version, label)
-        target = first
+    def _classify(self, open_parts: OpenParts, name: str) -> GenrePrediction:
+        version = self._version
 
         def ask(part: np.ndarray) -> Answer:
-            nonlocal target
-            answer = self._connection.predict(target, part, timeout_seconds=timeout_seconds)
-            target = Target(self.model, answer.version)
+            nonlocal version
+            answer = self._predict(part, version)
+            version = answer.version
             return answer
 
         for start in range(1, _MOST_STARTS + 1):
             try:
                 return classify_parts(open_parts, ask, name=name)
             except CallError as error:
-                unloaded = error.code == "NOT_FOUND" and target is not first
+                unloaded = error.code == "NOT_FOUND" and version != self._version
                 if not unloaded or start == _MOST_STARTS:
                     raise
-                target = first
+                version = self._version
         raise AssertionError("the last start returns or raises")
+
+    def _predict(self, samples: np.ndarray, version: int | None) -> Answer:
+        """Asks about mono samples, as 16-bit WAV.
+
+        That is half the bytes of float32 samples, and exactly the samples that training saw.
+        """
+        request = _PREDICT.request()
+        spec = request.model_spec
+        spec.name, spec.signature_name = self._model, "classify_wav"
+        if version is not None:
+            spec.version.value = version
+        elif self._label is not None:
+            spec.version_label = self._label
+        wav = codec.encode_wav(samples, songs.SETTINGS.sample_rate_hz)
+        request.inputs["wav"].CopyFrom(encode_tensor([wav]))
+        response = self._call(_PREDICT, request)
+        outputs = {name: decode_tensor(tensor)[0] for name, tensor in response.outputs.items()}
+        return Answer(response.model_spec.name, response.model_spec.version.value, outputs)
+
+    def _call(self, method: Method, request: Any) -> Any:
+        invoke = self._channel.unary_unary(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        try:
+            return invoke(request, timeout=self._timeout_seconds)
+        except grpc.RpcError as error:
+            raise explain(error, self._server, self._timeout_seconds) from error
 
 
 def stream_files(

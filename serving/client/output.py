@@ -16,9 +16,8 @@ from components.common.csv_cells import escape_csv_cell
 from components.common.errors import UserError
 from components.common.releases import Release
 from serving.client.genre_client import FileResult
-from serving.client.results import GenrePrediction
 from serving.client.songs import SUFFIXES, printable
-from serving.client.tables import song_line, song_table, songs_table
+from serving.client.tables import song_table, songs_table
 
 CSV_COLUMNS = (
     "file",
@@ -39,11 +38,11 @@ Exit codes: 0 every song was classified, 1 some were not (each with a line on st
 BROKEN_PIPE = 141  # what a shell says of a program whose reader went away
 
 
-def add_songs(parser: argparse.ArgumentParser, *, nargs: str) -> None:
+def add_songs(parser: argparse.ArgumentParser) -> None:
     """Adds the songs, as paths of files and folders."""
     parser.add_argument(
         "songs",
-        nargs=nargs,
+        nargs="+",
         type=pathlib.Path,
         metavar="SONG",
         help=f"an audio file, or a folder to search for them ({' '.join(SUFFIXES)})",
@@ -83,18 +82,14 @@ def csv_row(result: FileResult) -> list[object]:
     return list(map(escape_csv_cell, cells))
 
 
-def exit_code(run: Callable[[], int], *, interrupted: int) -> int:
+def exit_code(run: Callable[[], int]) -> int:
     """Runs a command whose output may be read by a program.
 
     What the output's encoding lacks is escaped; a reader that goes away (`… | head`) ends it
     quietly.
 
-    Args:
-      run: The command.
-      interrupted: Its exit code after Ctrl-C.
-
     Returns:
-      The command's exit code; 1 for a UserError, which is printed.
+      The command's exit code; 1 for a UserError, which is printed; 130 after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -102,87 +97,68 @@ def exit_code(run: Callable[[], int], *, interrupted: int) -> int:
     try:
         return run()
     except UserError as error:
-        print_error(str(error))
+        _print_error(str(error))
         return 1
     except BrokenPipeError:
         # Python flushes standard output at exit, and would complain about it there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        return interrupted
+        return 130
 
 
-def print_error(text: str) -> None:
-    """Prints an error as one line on standard error."""
-    print(f"error: {text}", file=sys.stderr, flush=True)
+def print_results(
+    parsed: argparse.Namespace,
+    results: Iterator[FileResult],
+    total: int,
+    find_release: Callable[[int], Release],
+) -> int:
+    """Prints results as they come, or a table once all are there; progress where there is a screen.
 
+    Args:
+      parsed: With `json` and `csv`, see `add_output_flags`.
+      results: One a song.
+      total: How many there will be.
+      find_release: Finds what is known of a version.
 
-class Report:
-    """Prints results as they come; a table once all are there."""
-
-    def __init__(
-        self,
-        parsed: argparse.Namespace,
-        find_release: Callable[[GenrePrediction], Release],
-        *,
-        one_by_one: bool = False,
-    ) -> None:
-        """Prints the head of a CSV table.
-
-        Args:
-          parsed: With `json` and `csv`, see `add_output_flags`.
-          find_release: Finds what is known of the version that made a prediction.
-          one_by_one: Print a line a song as it comes instead of a table at the end.
-        """
-        self._json, self._csv = parsed.json, parsed.csv
-        self._find_release = find_release
-        self._one_by_one = one_by_one
-        self._writer = csv.writer(sys.stdout, lineterminator="\n")
-        if self._csv:
-            self._writer.writerow(CSV_COLUMNS)
-
-    def add_all(self, results: Iterator[FileResult], total: int) -> int:
-        """Takes results, with progress on a terminal. Returns how many of them are errors."""
-        console = Console(stderr=True)
-        shown = track(
-            results,
-            "listening",
-            total=total,
-            console=console,
-            transient=True,
-            disable=total < 2 or not console.is_terminal,
-        )
-        predictions = []
-        for result in shown:
-            self.add(result)
-            if result.prediction is not None:
-                predictions.append(result.prediction)
-        if predictions and not (self._json or self._csv or self._one_by_one):
-            release, ascii_only = self._find_release(predictions[0]), not _draws_blocks()
-            if total == 1:
-                _print(song_table(predictions[0], release, ascii_only=ascii_only))
-            else:
-                _print(songs_table(predictions, release, ascii_only=ascii_only))
-        return total - len(predictions)
-
-    def add(self, result: FileResult) -> None:
-        """Prints one result, unless it waits for the table."""
-        prediction = result.prediction
-        if prediction is None:
+    Returns:
+      How many songs were not classified.
+    """
+    console = Console(stderr=True)
+    hidden = total < 2 or not console.is_terminal
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    if parsed.csv:
+        writer.writerow(CSV_COLUMNS)
+    predictions = []
+    for result in track(
+        results, "listening", total=total, console=console, transient=True, disable=hidden
+    ):
+        if result.prediction is not None:
+            predictions.append(result.prediction)
+        else:
             name = printable(result.path)
             named = result.error.startswith(name)
-            print_error(result.error if named else f"{name}: {result.error}")
-        if self._json:
+            _print_error(result.error if named else f"{name}: {result.error}")
+        if parsed.json:
             line = result.as_json()
-            release = self._find_release(prediction) if prediction else None
-            if release is not None and release.fields:
-                line["release"] = dict(release.fields)
+            if result.prediction is not None:
+                fields = find_release(result.prediction.version).fields
+                line |= {"release": dict(fields)} if fields else {}
             print(json.dumps(line), flush=True)
-        elif self._csv:
-            self._writer.writerow(csv_row(result))
+        elif parsed.csv:
+            writer.writerow(csv_row(result))
             sys.stdout.flush()
-        elif self._one_by_one and prediction is not None:
-            print(song_line(prediction), flush=True)
+    if predictions and not (parsed.json or parsed.csv):
+        release, ascii_only = find_release(predictions[0].version), not _draws_blocks()
+        if total == 1:
+            _print_table(song_table(predictions[0], release, ascii_only=ascii_only))
+        else:
+            _print_table(songs_table(predictions, release, ascii_only=ascii_only))
+    return total - len(predictions)
+
+
+def _print_error(text: str) -> None:
+    print(f"error: {text}", file=sys.stderr, flush=True)
 
 
 def _draws_blocks() -> bool:
@@ -193,7 +169,7 @@ def _draws_blocks() -> bool:
     return True
 
 
-def _print(shown: RenderableType) -> None:
+def _print_table(shown: RenderableType) -> None:
     console = Console()
     if console.is_terminal:
         console.print(shown)

@@ -23,30 +23,14 @@ class Answer:
     Attributes:
       model: Name of the model.
       version: The version that answered.
-      genres: Names in label order.
-      probabilities: float32 [genres], of the whole part.
-      window_probabilities: float32 [windows, genres]; windows that do not count are zero.
-      temperature: What the model's probabilities are scaled by; 1 where a model does not say.
+      outputs: Of `classify_wav` for one sound: `genres`, bytes [genres], in label order;
+        `probabilities`, float32 [genres]; `window_probabilities`, float32 [windows, genres], zero
+        for windows that do not count; `temperature`, which scales both (1 where it is missing).
     """
 
     model: str
     version: int
-    genres: tuple[str, ...]
-    probabilities: np.ndarray
-    window_probabilities: np.ndarray
-    temperature: float = 1.0
-
-    @classmethod
-    def of(cls, model: str, version: int, outputs: Mapping[str, Any]) -> "Answer":
-        """The answer in the outputs of `classify_wav` for one sound, by their names."""
-        return cls(
-            model,
-            version,
-            tuple(genre.decode() for genre in outputs["genres"]),
-            outputs["probabilities"],
-            outputs["window_probabilities"],
-            float(outputs.get("temperature", 1.0)),
-        )
+    outputs: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,18 +125,11 @@ def join_answers(
     *,
     call_seconds: float,
 ) -> GenrePrediction:
-    """The prediction of a song from one version's answers to its parts.
-
-    Args:
-      name: What the song is called.
-      lengths: Samples of each part.
-      answers: The answer to each.
-      settings: The analysis settings.
-      call_seconds: Time that the answers took.
-    """
+    """The prediction of a song from one version's answers to its parts, of `lengths` samples."""
     windows, starts, window_seconds, before = [], [], 0.0, 0
     for samples, answer in zip(lengths, answers, strict=True):
-        counting = answer.window_probabilities[answer.window_probabilities.any(axis=1)]
+        every = answer.outputs["window_probabilities"]
+        counting = every[every.any(axis=1)]
         begins, seconds = window_starts(samples, len(counting), settings)
         windows.append(counting)
         starts.append(begins + before / settings.sample_rate_hz)
@@ -163,11 +140,11 @@ def join_answers(
         name=name,
         model=first.model,
         version=first.version,
-        genres=first.genres,
+        genres=tuple(genre.decode() for genre in first.outputs["genres"]),
         # One version answers all parts, so one temperature.
-        probabilities=first.probabilities
+        probabilities=first.outputs["probabilities"]
         if len(answers) == 1
-        else merged(all_windows, first.temperature),
+        else merged(all_windows, float(first.outputs.get("temperature", 1.0))),
         window_probabilities=all_windows,
         window_starts_seconds=np.concatenate(starts),
         window_seconds=window_seconds,

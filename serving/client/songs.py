@@ -41,20 +41,14 @@ def find_songs(songs: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
         if not song.is_dir():
             yield song
             continue
-        inside = songs_below(song)
+        paths = (pathlib.Path(at, name) for at, _, names in os.walk(song) for name in names)
+        inside = sorted(filter(_is_song, paths))
         if not inside:
             raise UserError(f"{printable(song)} holds no audio files ({' '.join(SUFFIXES)})")
         yield from inside
 
 
-def songs_below(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The songs in a folder and its subfolders, in order; what goes away meanwhile is left out."""
-    paths = (pathlib.Path(at, name) for at, _, names in os.walk(folder) for name in names)
-    return sorted(filter(is_song, paths))
-
-
-def is_song(path: pathlib.Path) -> bool:
-    """Whether a file of a folder is one to classify, by its name."""
+def _is_song(path: pathlib.Path) -> bool:
     if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
         return False
     try:
@@ -101,21 +95,12 @@ def sample_parts(samples: npt.ArrayLike, *, name: str) -> OpenParts:
       UserError: They are not mono, not finite, or not in [-1, 1].
     """
     array = np.asarray(samples)
-    if array.ndim != 1:
-        raise UserError(f"{name}: samples must be mono, [n]. Received: shape {array.shape}")
-    if array.dtype.kind not in "f":
-        raise UserError(
-            f"{name}: samples must be floats in [-1, 1]; divide 16-bit values by 32768. "
-            f"Received: {array.dtype}"
-        )
     mono = array.astype(np.float32, copy=False)
-    if not np.isfinite(mono).all():
-        raise UserError(f"{name} holds samples that are not numbers (NaN or infinity)")
     peak = float(np.abs(mono).max(initial=0.0))
-    if peak > _LARGEST_PEAK:
+    if array.ndim != 1 or array.dtype.kind != "f" or not peak <= _LARGEST_PEAK:
         raise UserError(
-            f"{name}: samples must be in [-1, 1]; divide 16-bit values by 32768. "
-            f"Received: values up to {peak:g}"
+            f"{name}: samples must be mono, [n], finite floats in [-1, 1]; divide 16-bit values by "
+            f"32768. Received: {array.dtype} {list(array.shape)}, values up to {peak:g}"
         )
     starts = range(0, len(mono), PART_SAMPLES)
     return lambda: contextlib.nullcontext(

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.common.releases import Release
-from serving.client.colours import colour, genre_colours
+from serving.client.colours import genre_colours
 from serving.client.results import GenrePrediction
 from serving.client.songs import printable
 
@@ -40,7 +40,7 @@ def songs_table(
         # Text, and never a string: a name may hold what rich takes for markup.
         table.add_row(
             Text(printable(name)),
-            Text(prediction.genre, style=f"bold {colour(colours, prediction.genre)}"),
+            Text(prediction.genre, style=f"bold {colours[prediction.genre]}"),
             Text(_percent(prediction.probability)),
             Text(runners_up(prediction), style="dim"),
             Text(clock(prediction.duration_seconds)),
@@ -54,7 +54,7 @@ def song_table(prediction: GenrePrediction, release: Release, *, ascii_only: boo
     colours = genre_colours(prediction.genres)
     table = Table(box=None, show_header=False, padding=(0, 1))
     for name, value in prediction.ranked():
-        style = colour(colours, name)
+        style = colours[name]
         bar = ("#" if ascii_only else "█") * round(value * _BAR_WIDTH)
         table.add_row(
             Text(name, style=f"bold {style}" if name == prediction.genre else style),
@@ -69,14 +69,6 @@ def song_table(prediction: GenrePrediction, release: Release, *, ascii_only: boo
     head.append(prediction.verdict())
     milliseconds = f" in {round(prediction.call_seconds * 1000)} ms"
     return Group(head, table, *_foot(prediction, release, milliseconds))
-
-
-def song_line(prediction: GenrePrediction) -> str:
-    """A song in one line, for where songs come one by one."""
-    return (
-        f"{printable(prediction.name)}  {prediction.verdict()}  "
-        f"{clock(prediction.duration_seconds)}"
-    )
 
 
 def runners_up(prediction: GenrePrediction) -> str:
@@ -124,5 +116,5 @@ def _course(prediction: GenrePrediction, colours: dict[str, str], *, ascii_only:
     step = max(1, -(-len(timeline) // _MOST_BLOCKS))
     text = Text()
     for _, genre, _ in timeline[::step]:
-        text.append("#" if ascii_only else "■", style=colour(colours, genre))
+        text.append("#" if ascii_only else "■", style=colours[genre])
     return text

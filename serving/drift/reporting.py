@@ -6,92 +6,55 @@ import math
 from pathlib import Path
 from typing import Any
 
-from components.audio.settings import AudioSettings
+import jinja2
+from google.protobuf.message import DecodeError
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
 from components.common import files, foreign_json
 from components.common.errors import UserError
 from components.common.releases import ReleaseStore
-from serving.drift import judgement, statistics
+from serving.drift import judgement
 from serving.drift.samples import Samples
-from serving.drift.thresholds import Thresholds
 
 DRIFT, NO_DRIFT, TOO_FEW = "drift", "no drift", "too few samples"
 
 _STATISTICS = "assets.extra/training_statistics.pb"
 _EVIDENCE = "assets.extra/report.json"
+_TONES = {DRIFT: "bad", NO_DRIFT: "good", TOO_FEW: "note"}
 
 
-def training_statistics(version: str, file: str = "") -> Any:
-    """TFDV's statistics of the training split of a version, with the bandwidth that serving has.
-
-    Args:
-      version: Its folder.
-      file: Statistics to read in their place; "" for those that the version holds.
-
-    Raises:
-      UserError: They are missing or broken.
-    """
-    path = file or f"{version}/{_STATISTICS}"
-    if not files.exists(path):
-        if file:
-            raise UserError(f"--training-statistics is not there. Received: {file!r}")
-        raise UserError(
-            f"{version} holds no {_STATISTICS}: it was pushed by an earlier Gatefold. Give "
-            "--training-statistics FILE, the FeatureStats.pb of StatisticsGen's Split-train"
-        )
-    with files.open_file(path) as opened:
-        parsed = statistics.parse_statistics(opened.read(), name=path)
-    statistics.cap_bandwidth(parsed, AudioSettings().sample_rate_hz / 2)
-    return parsed
-
-
-def test_confidence(version: str) -> float | None:
-    """Mean confidence on the release's test tracks, by its evidence; None if that is unknown."""
-    path = f"{version}/{_EVIDENCE}"
-    if not files.exists(path):
-        return None
-    try:
-        models = foreign_json.parse(files.read_bytes(path, foreign_json.MAX_BYTES + 1))["models"]
-        base, _, number = version.rpartition("/")
-        network = ReleaseStore(base).release(int(number)).network
-        bins = models[network]["calibration"]["after"]["bins"]
-        filled = [each for each in bins if each["tracks"]]
-        tracks = sum(each["tracks"] for each in filled)
-        confidence = float(sum(each["confidence"] * each["tracks"] for each in filled) / tracks)
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-        return None
-    return confidence if math.isfinite(confidence) else None
-
-
-def report(
+def make_report(
+    store: ReleaseStore,
+    version: int,
+    samples: Samples,
     *,
     model: str,
-    version: int,
-    training: Any,
-    samples: Samples,
-    thresholds: Thresholds,
-    confidence: float | None,
+    thresholds: judgement.Thresholds,
     min_samples: int,
 ) -> dict[str, Any]:
     """The report, as JSON and as the page's values.
 
     Args:
-      model: The model.
+      store: The released versions.
       version: The version in production.
-      training: Its training statistics.
       samples: What was sampled of it.
+      model: The model's name.
       thresholds: What each figure may be.
-      confidence: Mean confidence on the test tracks, if it is known.
       min_samples: Judges nothing with fewer.
+
+    Raises:
+      UserError: The version holds no training statistics, or broken ones.
     """
+    training = _training_statistics(store.folder(version))
     findings: list[judgement.Finding] = []
     distributions: list[judgement.Distribution] = []
-    enough = len(samples.answers) >= min_samples
+    count = len(samples.answers)
+    enough = count >= min_samples
     if enough:
         findings, distributions = judgement.judge(
-            training, samples, thresholds, test_confidence=confidence
+            training, samples, thresholds, test_confidence=_test_confidence(store, version)
         )
-    drifted = [each for each in findings if each.drift]
-    count = len(samples.answers)
+    drifted = dict.fromkeys(each.measure.partition(":")[0] for each in findings if each.drift)
     if not enough:
         verdict = TOO_FEW
         sentence = (
@@ -99,9 +62,7 @@ def report(
             "are needed."
         )
     elif drifted:
-        verdict = DRIFT
-        names = dict.fromkeys(each.measure.partition(":")[0] for each in drifted)
-        sentence = f"Drift in {count} samples: {'; '.join(names)}."
+        verdict, sentence = DRIFT, f"Drift in {count} samples: {'; '.join(drifted)}."
     else:
         verdict = NO_DRIFT
         sentence = f"No drift: {count} samples are like the training data of version {version}."
@@ -124,16 +85,16 @@ def report(
     }
 
 
-def _notes(samples: Samples) -> list[str]:
-    notes = []
-    if samples.broken:
-        notes.append(
-            f"{samples.broken} lines of the samples cannot be read and were passed over: the first "
-            f"is {samples.first_broken}."
-        )
-    if samples.other_versions:
-        notes.append(f"{samples.other_versions} answers of other versions were left out.")
-    return notes
+def render(report: dict[str, Any]) -> str:
+    """The report as one HTML page that needs nothing from a network."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["figure"] = _figure
+    template = environment.get_template("page.html.jinja")
+    return template.render(**report, tone=_TONES[report["verdict"]])
 
 
 def write(path: Path, text: str) -> None:
@@ -146,3 +107,51 @@ def write(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
+
+
+def _training_statistics(folder: str) -> Any:
+    path = f"{folder}/{_STATISTICS}"
+    if not files.exists(path):
+        raise UserError(f"{folder} holds no {_STATISTICS}: nothing can be compared with it")
+    try:
+        with files.open_file(path) as opened:
+            parsed = statistics_pb2.DatasetFeatureStatisticsList.FromString(opened.read())
+    except DecodeError as error:
+        raise UserError(f"{path} holds no statistics of TFDV: {error}") from error
+    if len(parsed.datasets) != 1 or not parsed.datasets[0].num_examples:
+        raise UserError(f"{path} holds statistics of no examples")
+    return parsed
+
+
+def _test_confidence(store: ReleaseStore, version: int) -> float | None:
+    """Mean confidence on the release's test tracks, by its evidence; None if that is unknown."""
+    path = f"{store.folder(version)}/{_EVIDENCE}"
+    if not files.exists(path):
+        return None
+    try:
+        models = foreign_json.parse(files.read_bytes(path, foreign_json.MAX_BYTES + 1))["models"]
+        bins = models[store.release(version).network]["calibration"]["after"]["bins"]
+        filled = [each for each in bins if each["tracks"]]
+        tracks = sum(each["tracks"] for each in filled)
+        confidence = float(sum(each["confidence"] * each["tracks"] for each in filled) / tracks)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+        return None
+    return confidence if math.isfinite(confidence) else None
+
+
+def _notes(samples: Samples) -> list[str]:
+    notes = []
+    if samples.broken:
+        notes.append(
+            f"{samples.broken} lines of the samples cannot be read and were passed over: the first "
+            f"is {samples.first_broken}."
+        )
+    if samples.other_versions:
+        notes.append(f"{samples.other_versions} answers of other versions were left out.")
+    return notes
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

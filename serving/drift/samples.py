@@ -17,44 +17,41 @@ from pydantic import (
 )
 
 
-class _Line(BaseModel):
-    """What every line has. A text is no number here, and neither are NaN and infinity."""
+class _Strict(BaseModel):
+    """A text is no number here, and neither are NaN and infinity; unknown keys are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    time: AwareDatetime
-    model: str
 
-
-class Answer(_Line):
+class Answer(_Strict):
     """A sampled row; docs/serving.md, "Monitoring", explains the fields."""
 
     kind: Literal["answer"]
+    time: AwareDatetime
+    model: str
     version: int
     genre: str | None = None
     confidence: FiniteFloat
     runner_up: FiniteFloat
-    entropy_bits: FiniteFloat | None = None
     rms_db: FiniteFloat | None = None
     peak: FiniteFloat | None = None
     silent_fraction: FiniteFloat | None = None
     clipped_fraction: FiniteFloat | None = None
     bandwidth_hz: FiniteFloat | None = None
-    duration_seconds: FiniteFloat | None = None
 
 
-class _Refused(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
-
+class _Refused(_Strict):
     status: str
     reason: str
     calls: NonNegativeInt
 
 
-class _Counts(_Line):
+class _Counts(_Strict):
     """How many calls there were since the line of counts before."""
 
     kind: Literal["counts"]
+    time: AwareDatetime
+    model: str
     calls: NonNegativeInt
     refused: list[_Refused]
 
@@ -117,24 +114,21 @@ def read_samples(
             lines = path.read_bytes().splitlines()
         except FileNotFoundError:
             continue  # the server removed it meanwhile: its folder is bounded
-        for number, line in enumerate(lines, start=1):
+        for number, content in enumerate(lines, start=1):
             try:
-                parsed = _LINE.validate_json(line)
+                line = _LINE.validate_json(content)
             except ValueError:
                 samples.broken += 1
                 samples.first_broken = samples.first_broken or f"{path}, line {number}"
                 continue
-            if parsed.model == model and (since is None or parsed.time >= since):
-                _add(samples, parsed, version)
+            if line.model != model or (since is not None and line.time < since):
+                continue
+            if isinstance(line, _Counts):
+                samples.calls += line.calls
+                for refused in line.refused:
+                    samples.refused[refused.status, refused.reason] += refused.calls
+            elif line.version == version:
+                samples.answers.append(line)
+            else:
+                samples.other_versions += 1
     return samples
-
-
-def _add(samples: Samples, line: Answer | _Counts, version: int) -> None:
-    if isinstance(line, _Counts):
-        samples.calls += line.calls
-        for refused in line.refused:
-            samples.refused[refused.status, refused.reason] += refused.calls
-    elif line.version == version:
-        samples.answers.append(line)
-    else:
-        samples.other_versions += 1

@@ -1,4 +1,4 @@
-"""Statistics of training data and samples, and distances between them.
+"""Statistics of training data and samples, and the distance between them.
 
 TFDV's statistics of the training split come with the released version: quantiles of its
 descriptors, and its genres. Samples are counted in the same bins.
@@ -11,17 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from scipy import stats
 from scipy.spatial import distance
-from tensorflow_metadata.proto.v0 import statistics_pb2
-
-from components.common.errors import UserError
 
 GENRE = "genre"
-BANDWIDTH = "bandwidth_hz"
 
-_SMALLEST = 0.5  # added to each bin's count, so that an empty bin has a logarithm
 _CHANCE = 0.999  # of samples of the very training data, so many stay under the noise
 
 
@@ -54,27 +48,12 @@ class Bins:
 
     def count(self, values: Sequence[float]) -> np.ndarray:
         """int64 [bins]: how many of the values are in each."""
-        places = np.searchsorted(self.bounds, np.asarray(values, np.float64), side="left")
-        return np.bincount(places, minlength=len(self.counts))
+        numbers = np.searchsorted(self.bounds, np.asarray(values, np.float64), side="left")
+        return np.bincount(numbers, minlength=len(self.counts))
 
 
 def _text(bound: float) -> str:
     return f"{bound:.0f}" if abs(bound) >= 1e4 else f"{bound:.4g}"
-
-
-def parse_statistics(data: bytes, *, name: str) -> Any:
-    """Parses TFDV's statistics of one data set.
-
-    Raises:
-      UserError: The file `name` holds none.
-    """
-    try:
-        parsed = statistics_pb2.DatasetFeatureStatisticsList.FromString(data)
-    except DecodeError as error:
-        raise UserError(f"{name} holds no statistics of TFDV: {error}") from error
-    if len(parsed.datasets) != 1 or not parsed.datasets[0].num_examples:
-        raise UserError(f"{name} holds statistics of no examples")
-    return parsed
 
 
 def feature_statistics(statistics: Any, name: str) -> Any | None:
@@ -94,95 +73,47 @@ def genre_counts(statistics: Any) -> dict[str, float]:
     return {bucket.label: bucket.sample_count for bucket in buckets}
 
 
-def cap_bandwidth(statistics: Any, nyquist_hz: float) -> None:
-    """Limits the training files' bandwidth to what a served sound can have, in place.
+def quantile_bins(feature: Any, *, largest: float = math.inf) -> Bins | None:
+    """The feature's quantile bins (TFDV's, ten by default); None if there are none.
 
-    Ingest measures a file at its own rate; what is served was resampled.
+    Args:
+      feature: TFDV's statistics of it.
+      largest: The largest value that a sample can have; larger ones of the training data are
+        counted as this.
     """
-    feature = feature_statistics(statistics, BANDWIDTH)
-    if feature is None or feature.num_stats.max <= nyquist_hz:
-        return
-    numbers = feature.num_stats
-    for field in ("min", "max", "mean", "median"):
-        setattr(numbers, field, min(getattr(numbers, field), nyquist_hz))
-    for histogram in numbers.histograms:
-        for bucket in histogram.buckets:
-            bucket.low_value = min(bucket.low_value, nyquist_hz)
-            bucket.high_value = min(bucket.high_value, nyquist_hz)
-
-
-def quantile_bins(feature: Any) -> Bins | None:
-    """The feature's quantile bins (TFDV's, ten by default); None if there are none."""
     histograms = [
         histogram
         for histogram in feature.num_stats.histograms
         if histogram.type == histogram.QUANTILES
     ]
-    buckets = list(histograms[0].buckets) if histograms else []
+    buckets = [
+        (min(bucket.low_value, largest), min(bucket.high_value, largest), bucket.sample_count)
+        for histogram in histograms[:1]
+        for bucket in histogram.buckets
+    ]
     if not buckets:
         return None
     bounds: list[float] = []
     counts: list[float] = []
-    for bucket in buckets:
-        if bounds and bucket.high_value == bounds[-1]:
-            counts[-1] += bucket.sample_count
+    for _, high, count in buckets:
+        if bounds and high == bounds[-1]:
+            counts[-1] += count
         else:
-            bounds.append(bucket.high_value)
-            counts.append(bucket.sample_count)
+            bounds.append(high)
+            counts.append(count)
+    (lowest, first_high, _), (last_low, highest, _) = buckets[0], buckets[-1]
     zeros = float(feature.num_stats.num_zeros)
-    if bounds[0] == 0 == buckets[0].low_value and len(bounds) > 1 and zeros > counts[0]:
-        counts[1] -= zeros - counts[0]  # zeros that the next quantile holds
+    if lowest == bounds[0] == 0 and len(bounds) > 1 and zeros > counts[0]:
+        counts[1] = max(counts[1] - (zeros - counts[0]), 0.0)  # zeros that the next quantile holds
         counts[0] = zeros
-        counts[1] = max(counts[1], 0.0)
-    if buckets[-1].low_value == buckets[-1].high_value:
+    if last_low == highest:
         counts.append(0.0)  # above a maximum that is a bin of its own
     else:
         bounds.pop()  # the last bin takes what is above the maximum, too
-    if buckets[0].low_value == buckets[0].high_value:
-        bounds.insert(0, math.nextafter(buckets[0].low_value, -math.inf))
+    if lowest == first_high:
+        bounds.insert(0, math.nextafter(lowest, -math.inf))
         counts.insert(0, 0.0)
     return Bins(np.array(bounds), np.array(counts))
-
-
-def stability_index(expected: np.ndarray, actual: np.ndarray) -> float:
-    """The population stability index of two histograms over the same bins, from 0 up.
-
-    sum over bins of (a - e) ln(a / e), with the bins' shares. Source: Siddiqi, Credit Risk
-    Scorecards, 2006: under 0.1 little has changed, over 0.25 much. Half a count is added to each
-    bin, so that an empty one has a logarithm.
-
-    Args:
-      expected: [bins], counts in the training data.
-      actual: [bins], counts in the samples.
-    """
-    bins = len(expected)
-    e = (expected + _SMALLEST) / (expected.sum() + _SMALLEST * bins)
-    a = (actual + _SMALLEST) / (actual.sum() + _SMALLEST * bins)
-    return float(((a - e) * np.log(a / e)).sum())
-
-
-def stability_noise(bins: int, expected: float, actual: float) -> float:
-    """The index that samples of the very training data stay under, 999 times in 1000.
-
-    It is about chi-square distributed with bins - 1 degrees of freedom, times 1 / expected +
-    1 / actual. Source: Yurdakul and Naranjo, Statistical Properties of the Population Stability
-    Index, Journal of Risk Model Validation, 2020.
-
-    Args:
-      bins: Number of bins.
-      expected: Training examples.
-      actual: Samples.
-    """
-    return float(stats.chi2.ppf(_CHANCE, max(bins - 1, 1)) * (1 / expected + 1 / actual))
-
-
-def divergence_noise(bins: int, expected: float, actual: float) -> float:
-    """The same of the Jensen-Shannon divergence in bits, which for small changes is PSI / (8 ln 2).
-
-    Source: both are f-divergences, equal to the chi-square distance in second order but for that
-    factor (Csiszar and Shields, Information Theory and Statistics, 2004, section 4).
-    """
-    return stability_noise(bins, expected, actual) / (8 * math.log(2))
 
 
 def divergence(expected: np.ndarray, actual: np.ndarray) -> float:
@@ -197,3 +128,21 @@ def divergence(expected: np.ndarray, actual: np.ndarray) -> float:
       actual: [bins], counts in the samples.
     """
     return float(distance.jensenshannon(expected, actual, base=2) ** 2)
+
+
+def divergence_noise(bins: int, expected: float, actual: float) -> float:
+    """The divergence in bits that samples of the very training data stay under, 999 times in 1000.
+
+    For small changes 8 ln 2 times the divergence is the population stability index (both are
+    f-divergences: Csiszar and Shields, Information Theory and Statistics, 2004, section 4). That is
+    about chi-square distributed with bins - 1 degrees of freedom, times 1 / expected + 1 / actual
+    (Yurdakul and Naranjo, Statistical Properties of the Population Stability Index, Journal of Risk
+    Model Validation, 2020).
+
+    Args:
+      bins: Number of bins.
+      expected: Training examples.
+      actual: Samples.
+    """
+    chance = stats.chi2.ppf(_CHANCE, max(bins - 1, 1)) * (1 / expected + 1 / actual)
+    return float(chance / (8 * math.log(2)))

@@ -1,1 +1,1 @@
-"""Parts of the web page (serving/app.py): the player and the charts."""
+"""Parts of the web page (serving/app.py)."""

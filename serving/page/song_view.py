@@ -1,18 +1,33 @@
-"""One song: its verdict, its player, its genres, and the request behind it."""
+"""One song: its verdict, its player and its genres.
 
-import re
-from collections.abc import Sequence
+Streamlit's own player does not say where in the sound it is. So the player is a small page of its
+own (player.html) that is given its data as JSON: sound, waveform, genres over time and spectrogram,
+with one playhead through all.
+"""
 
+import base64
+import json
+import pathlib
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
 import streamlit as st
 from streamlit import runtime
 
+from components.audio.settings import AudioSettings
 from serving.client import GenrePrediction, songs
 from serving.client.colours import genre_colours
 from serving.client.tables import clock
-from serving.page import charts, player, snippets, sound
+from serving.page import sound
 from serving.page.models import KEPT_SECONDS, ModelChoice
 from serving.page.sources import Song
 from serving.page.text import plain
+
+_PLAYER = pathlib.Path(__file__).with_name("player.html")
+_DATA_MARK = "/*DATA*/null"
+_MOST_BARS = 12
+_BAR_PIXELS = 29
+_LONGEST_NAME = 24
 
 
 @st.cache_data(ttl=KEPT_SECONDS, max_entries=32, show_spinner="Drawing the sound …")
@@ -27,91 +42,124 @@ def _playable(key: str, _song: Song) -> tuple[bytes, str]:
     return sound.playable(_song.data, _song.name, songs.SETTINGS)
 
 
-def show_song(
-    song: Song,
-    predictions: Sequence[GenrePrediction],
-    models: Sequence[ModelChoice],
-    rest_url: str | None,
-    *,
-    beside: bool,
-) -> None:
+def show_song(song: Song, prediction: GenrePrediction, choice: ModelChoice) -> None:
     """Draws a song.
 
     Args:
       song: The song.
-      predictions: One for each model.
-      models: The one or two models that were asked.
-      rest_url: Where the server's REST API is; None for port 8501 of its machine.
-      beside: Whether it stands beside another one, in half the width.
+      prediction: What the model says of it.
+      choice: The version that was asked.
 
     Raises:
       UserError: The song cannot be drawn.
     """
-    first, choice = predictions[0], models[0]
-    colours = genre_colours(*(prediction.genres for prediction in predictions))
-    titles = [
-        model.release(prediction.version).title(prediction.model)
-        for model, prediction in zip(models, predictions, strict=True)
-    ]
+    colours, release = genre_colours(prediction.genres), choice.release()
     picture = _picture(song.key, _song=song)
-    st.subheader(plain(f"{song.name}: {_unbroken(first.verdict())}"), anchor=False)
-    channels = f"{picture.source_channels} channel{'s' if picture.source_channels > 1 else ''}"
+    verdict = prediction.verdict().replace(" %", "\N{NO-BREAK SPACE}%")
+    st.subheader(plain(f"{song.name}: {verdict}"), anchor=False)
     st.caption(
         plain(
-            f"{clock(first.duration_seconds)} min · {picture.source_sample_rate_hz} Hz, {channels}"
-            f" · {titles[0]} · answered in {1000 * first.call_seconds:.0f} ms"
+            f"{clock(prediction.duration_seconds)} min · {release.title(prediction.model)} · "
+            f"answered in {1000 * prediction.call_seconds:.0f} ms"
         )
     )
-    notes = {
-        model.release(prediction.version).note
-        for model, prediction in zip(models, predictions, strict=True)
-    }
-    for note in sorted(notes - {""}):
-        st.warning(plain(f"This model was {note}."))
+    if release.note:
+        st.warning(plain(f"This model was {release.note}."))
     url = _media_url(*_playable(song.key, _song=song), song)
-    page = player.player_html(url, picture, predictions, titles, colours, songs.SETTINGS)
-    st.iframe(page, height="content")
-    if len(predictions) > 1:
-        st.markdown(plain(charts.agreement(predictions)))
-    columns = [st.container()] if beside else st.columns(2, gap="large")
-    for position, prediction in enumerate(predictions):
-        with columns[position % len(columns)]:
-            st.markdown(f"##### {plain(_unbroken(titles[position]))}")
-            st.plotly_chart(
-                charts.genre_bars(prediction, colours),
-                key=f"bars {position} {song.key}",
-                config={"displayModeBar": False},
-            )
-    with columns[len(predictions) % len(columns)]:
-        _show_request(song, choice, rest_url or _rest_url(choice), first.duration_seconds)
-
-
-def _show_request(song: Song, choice: ModelChoice, rest_url: str, duration_seconds: float) -> None:
-    with st.expander("Use it from Python or curl"):
-        st.code(snippets.python_code(choice, song.name), language="python")
-        st.text(snippets.request_note(duration_seconds))
-        st.download_button(
-            "Request (JSON)",
-            lambda: snippets.request_body(song.data, song.name),
-            file_name=snippets.request_name(song.name),
-            mime="application/json",
-            key=f"request {song.key}",
-            on_click="ignore",
-        )
-        st.code(snippets.curl_command(choice, rest_url, song.name), language="bash")
-
-
-def _unbroken(text: str) -> str:
-    """Keeps a per cent sign with its number and a date in one piece where lines are narrow."""
-    text = text.replace(" %", "\N{NO-BREAK SPACE}%")
-    return re.sub(
-        r"(\d{4})-(\d\d)-(\d\d)$", "\\1\N{NON-BREAKING HYPHEN}\\2\N{NON-BREAKING HYPHEN}\\3", text
+    st.iframe(player_html(url, picture, prediction, colours, songs.SETTINGS), height="content")
+    st.plotly_chart(
+        genre_bars(prediction, colours), key=f"bars {song.key}", config={"displayModeBar": False}
     )
 
 
-def _rest_url(choice: ModelChoice) -> str:
-    scheme = "http" if choice.tls is None else "https"
-    return f"{scheme}://{choice.server.rpartition(':')[0] or choice.server}:8501"
+def player_html(
+    url: str,
+    picture: sound.SoundPicture,
+    prediction: GenrePrediction,
+    colours: Mapping[str, str],
+    settings: AudioSettings,
+) -> str:
+    """The player's page.
+
+    Args:
+      url: Where the sound is.
+      picture: What it looks like.
+      prediction: Its genres over time.
+      colours: Of every genre, as #rrggbb.
+      settings: The analysis settings.
+    """
+    png = base64.b64encode(picture.spectrogram_png).decode()
+    mean = prediction.window_probabilities.mean(axis=0)
+    windows = zip(prediction.timeline(), prediction.window_probabilities.tolist(), strict=True)
+    data = {
+        "sound": url,
+        "seconds": picture.duration_seconds,
+        "peaks": picture.peaks,
+        "picture": f"data:image/png;base64,{png}",
+        "notes": sound.note_heights(settings),
+        "colours": dict(colours),
+        "length": prediction.window_seconds,
+        "order": [prediction.genres[i] for i in (-mean).argsort()],
+        "windows": [
+            {
+                "start": round(start, 3),
+                "genre": genre,
+                "probability": round(probability, 4),
+                "all": {
+                    name: round(value, 3)
+                    for name, value in zip(prediction.genres, values, strict=True)
+                },
+            }
+            for (start, genre, probability), values in windows
+        ],
+    }
+    # "</" would end the script element, and "<!--" begin a comment, whatever string they stand in.
+    text = json.dumps(data).replace("<", "\\u003c")
+    return _PLAYER.read_text(encoding="utf-8").replace(_DATA_MARK, text)
+
+
+def genre_bars(prediction: GenrePrediction, colours: dict[str, str]) -> go.Figure:
+    """The probabilities of the likeliest genres (at most 12), the likeliest on top."""
+    ranked = prediction.ranked()[:_MOST_BARS][::-1]
+    names = [_html(name) for name, _ in ranked]
+    ticks = [_html(_shortened(name)) for name, _ in ranked]
+    figure = go.Figure(
+        go.Bar(
+            x=[value for _, value in ranked],
+            y=list(range(len(names))),
+            orientation="h",
+            marker_color=[colours[name] for name, _ in ranked],
+            text=[f"{100 * value:.1f} %" for _, value in ranked],
+            textposition="outside",
+            cliponaxis=False,
+            customdata=names,
+            hovertemplate="%{customdata}: %{text}<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        height=40 + _BAR_PIXELS * len(names),
+        margin={"l": 8, "r": 56, "t": 8, "b": 8},
+        bargap=0.28,
+        showlegend=False,
+    )
+    figure.update_xaxes(range=[0, 1], visible=False, fixedrange=True)
+    figure.update_yaxes(
+        ticks="",
+        tickfont_size=14,
+        tickvals=list(range(len(names))),
+        ticktext=ticks,
+        fixedrange=True,
+    )
+    return figure
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+
+
+def _html(name: str) -> str:
+    """A name that plotly, which reads a few HTML tags, shows as it is."""
+    return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _media_url(data: bytes, kind: str, song: Song) -> str:

@@ -8,6 +8,7 @@ import io
 import pathlib
 
 import librosa
+import matplotlib
 import numpy as np
 import soundfile
 from PIL import Image
@@ -20,16 +21,6 @@ _PEAKS = 800
 _MOST_COLUMNS = 1200
 # Labels of the frequency axis stand at least this far apart, as a part of its height.
 _LEAST_LABEL_GAP = 0.085
-_OCTAVES = {f"C{octave}": 440.0 * 2 ** ((12 * (octave + 1) - 69) / 12) for octave in range(2, 10)}
-# From silence through indigo and red to gold: loudness as warmth, dark enough to let it glow.
-_COLOURS = (
-    (0.0, "#0b0c1e"),
-    (0.25, "#2b1a5a"),
-    (0.5, "#8d2a6b"),
-    (0.72, "#e2583e"),
-    (0.88, "#f9b233"),
-    (1.0, "#fff6d0"),
-)
 # What every browser plays as it is; other formats go as FLAC.
 _PLAYABLE = {
     ".mp3": "audio/mpeg",
@@ -46,15 +37,11 @@ class SoundPicture:
 
     Attributes:
       duration_seconds: Its length.
-      source_sample_rate_hz: The file's own rate, in hertz.
-      source_channels: The file's own channels.
       peaks: Largest magnitude in each of equal parts, relative to the loudest, 0 to 1.
       spectrogram_png: Its log-mel spectrogram, low frequencies at the bottom.
     """
 
     duration_seconds: float
-    source_sample_rate_hz: int
-    source_channels: int
     peaks: tuple[float, ...]
     spectrogram_png: bytes
 
@@ -82,13 +69,9 @@ def draw_sound(data: bytes, name: str, settings: AudioSettings) -> SoundPicture:
                 levels.append(_mel_decibels(around, settings).astype(np.float16))
                 magnitudes.append(peaks(clip, settings.frames_in(len(clip))))
             before = part[-margin:]
-    with streaming.open_sound(data, name=name, sample_rate_hz=settings.sample_rate_hz) as sound:
-        rate, channels = sound.source_sample_rate_hz, sound.source_channels
     highest = peaks(np.concatenate(magnitudes), _PEAKS)
     return SoundPicture(
         duration_seconds=samples / settings.sample_rate_hz,
-        source_sample_rate_hz=rate,
-        source_channels=channels,
         peaks=tuple(np.round(highest / max(float(highest.max()), 1e-6), 3).tolist()),
         spectrogram_png=_png(np.concatenate(levels, axis=1), settings.top_db),
     )
@@ -105,10 +88,13 @@ def note_heights(settings: AudioSettings) -> list[tuple[str, float]]:
 
     The mel scale crowds the low octaves together: only those that have room are named.
     """
-    frequencies = _mel_frequencies(settings)
+    frequencies = librosa.mel_frequencies(
+        n_mels=settings.mel_bins, fmin=0, fmax=settings.sample_rate_hz / 2, htk=True
+    )
     rows = (np.arange(settings.mel_bins) + 0.5) / settings.mel_bins
     notes: list[tuple[str, float]] = []
-    for name, hertz in _OCTAVES.items():
+    for name in (f"C{octave}" for octave in range(2, 10)):
+        hertz = float(librosa.note_to_hz(name))
         height = float(np.interp(hertz, frequencies, rows))
         lowest = notes[-1][1] + _LEAST_LABEL_GAP if notes else _LEAST_LABEL_GAP / 2
         if hertz < frequencies[-1] and height >= lowest:
@@ -146,24 +132,13 @@ def _mel_decibels(padded: np.ndarray, settings: AudioSettings) -> np.ndarray:
     return librosa.power_to_db(power, top_db=None)
 
 
-def _mel_frequencies(settings: AudioSettings) -> np.ndarray:
-    return librosa.mel_frequencies(
-        n_mels=settings.mel_bins, fmin=0, fmax=settings.sample_rate_hz / 2, htk=True
-    )
-
-
 def _png(decibels: np.ndarray, top_db: float) -> bytes:
     """A picture of decibels [mel bins, frames], down to `top_db` below the loudest."""
     group = -(-decibels.shape[1] // _MOST_COLUMNS)
     thinned = np.maximum.reduceat(decibels, np.arange(0, decibels.shape[1], group), axis=1)
     loudness = np.clip((thinned.astype(np.float32) - float(thinned.max())) / top_db + 1, 0, 1)
-    stops = [stop for stop, _ in _COLOURS]
-    parts = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for _, c in _COLOURS])
-    palette = np.stack(
-        [np.interp(np.linspace(0, 1, 256), stops, parts[:, i]) for i in range(3)], axis=1
-    )
     image = Image.fromarray(np.round(255 * loudness[::-1]).astype(np.uint8), mode="P")
-    image.putpalette(np.round(palette).astype(np.uint8).tobytes())
+    image.putpalette(matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3].tobytes())
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

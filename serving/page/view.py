@@ -1,16 +1,20 @@
 """What the page shows, from top to bottom."""
 
 import argparse
+import csv
+import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import streamlit as st
 
 from components.common.errors import UserError
 from serving.client import FileResult, GenrePrediction
-from serving.page.models import KEPT_SECONDS, ModelChoice, choose_models
+from serving.client.output import CSV_COLUMNS, csv_row
+from serving.client.tables import runners_up
+from serving.page.models import KEPT_SECONDS, ModelChoice, choose_model
 from serving.page.song_view import show_song
-from serving.page.songs_table import choose_from_table
 from serving.page.sources import Song, choose_songs
 from serving.page.text import plain
 
@@ -24,36 +28,21 @@ def render(defaults: argparse.Namespace) -> None:
     st.set_page_config("Gatefold", page_icon="🎶", layout="wide")
     st.title("What does it sound like?", anchor=False)
     st.markdown("Drop a song, and a model says what genre it is, three seconds at a time.")
-    server, models = choose_models(defaults)
+    server, choice = choose_model(defaults)
     brought = choose_songs()
     if not brought:
         return
-    if not models:
+    if choice is None:
         st.error(plain(f"No model answers at {server}: start one with `make serve`."))
         return
-    results = _ask_all(brought, models)
-    shown = brought if len(brought) == 1 else choose_from_table(brought, results, models)
-    columns = st.columns(len(shown), gap="large") if len(shown) > 1 else [st.container()]
-    for column, song in zip(columns, shown, strict=True):
-        with column:
-            _show(song, results[song.key], models, defaults.rest, beside=len(shown) > 1)
-
-
-def _show(
-    song: Song,
-    answers: list[FileResult],
-    models: list[ModelChoice],
-    rest_url: str | None,
-    *,
-    beside: bool,
-) -> None:
-    errors = [answer.error for answer in answers if answer.prediction is None]
-    if errors:
-        st.error(plain(errors[0]))
+    results = _ask_all(brought, choice)
+    song = brought[0] if len(brought) == 1 else _choose_from_table(brought, results)
+    prediction = results[song.key].prediction
+    if prediction is None:
+        st.error(plain(results[song.key].error))
         return
-    predictions = [answer.prediction for answer in answers if answer.prediction is not None]
     try:
-        show_song(song, predictions, models, rest_url, beside=beside)
+        show_song(song, prediction, choice)
     except UserError as error:
         st.error(plain(str(error)))
 
@@ -61,28 +50,56 @@ def _show(
 @st.cache_data(ttl=KEPT_SECONDS, max_entries=256, show_spinner=False)
 def _prediction(key: str, choice: ModelChoice, _song: Song) -> GenrePrediction:
     del key  # the song's, by which the answer is kept
-    return choice.client().classify_bytes(
-        _song.data, name=_song.name, version=choice.version, label=choice.label or None
-    )
+    return choice.client().classify_bytes(_song.data, name=_song.name)
 
 
-def _ask(song: Song, choice: ModelChoice) -> FileResult:
-    """Asks one model about one song."""
-    try:
-        return FileResult(
-            pathlib.Path(song.name), prediction=_prediction(song.key, choice, _song=song)
-        )
-    except UserError as error:
-        return FileResult(pathlib.Path(song.name), error=str(error))
-
-
-def _ask_all(songs: Sequence[Song], models: Sequence[ModelChoice]) -> dict[str, list[FileResult]]:
-    """Asks every model about every song. Returns the answers by the songs' keys."""
+def _ask_all(songs: Sequence[Song], choice: ModelChoice) -> dict[str, FileResult]:
+    """Asks the model about every song. Returns the answers by the songs' keys."""
     results = {}
     # Named by nothing that a song's name could turn into Markdown.
     progress = st.progress(0.0, "Listening …")
     for count, song in enumerate(songs):
         progress.progress(count / len(songs), f"Listening to song {count + 1} of {len(songs)} …")
-        results[song.key] = [_ask(song, choice) for choice in models]
+        path = pathlib.Path(song.name)
+        try:
+            results[song.key] = FileResult(path, _prediction(song.key, choice, _song=song))
+        except UserError as error:
+            results[song.key] = FileResult(path, error=str(error))
     progress.empty()
     return results
+
+
+def _choose_from_table(brought: Sequence[Song], results: Mapping[str, FileResult]) -> Song:
+    """Draws a table of several songs. Returns the one to show below it."""
+    rows = []
+    for song in brought:
+        result = results[song.key]
+        row: dict[str, object] = {"song": song.name, "genre": "", "sure": None}
+        row |= {"or else": result.error, "length": None}
+        if result.prediction is not None:
+            row["genre"] = result.prediction.genre
+            row["sure"] = 100 * result.prediction.probability
+            row["or else"] = runners_up(result.prediction)
+            row["length"] = result.prediction.duration_seconds
+        rows.append(row)
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config={
+            "sure": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
+            "length": st.column_config.NumberColumn(format="%.0f s"),
+        },
+    )
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows(csv_row(results[song.key]) for song in brought)
+    st.download_button(
+        "Download CSV", table.getvalue(), "genres.csv", "text/csv", on_click="ignore"
+    )
+    number = st.selectbox(
+        "Look at",
+        range(len(brought)),
+        format_func=lambda number: f"{number + 1}. {brought[number].name}",
+    )
+    return brought[number]

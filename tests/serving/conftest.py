@@ -1,7 +1,8 @@
 """Models that tell tones apart, and one server of them for all tests of this folder.
 
 Starting a server costs an import of TensorFlow, so tests share it: `genre` with two versions and
-two labels, and `swapping`, whose base path a test may fill as it likes.
+two labels, `swapping`, whose base path a test may fill as it likes, and `others`, whose genres have
+names that terminals and pages could take for markup.
 """
 
 import datetime
@@ -11,7 +12,28 @@ from collections.abc import Iterator
 
 import pytest
 
+from components.gtzan.genres import GENRES
 from tests.serving.server_process import ServerProcess
+
+# What the model `others` calls the tones of these genres.
+OTHER_GENRES = dict(
+    zip(
+        GENRES,
+        (
+            "Neue Deutsche Welle",
+            "Schlager für Zwölf",
+            "[live]",
+            "[/b] R&B <i>",
+            "演歌",
+            "$K-Pop$",
+            "*a* _b_",
+            ":fire:",
+            "Drum 'n' Bass",
+            'Chanson "nouvelle"',
+        ),
+        strict=True,
+    )
+)
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +66,16 @@ def config_file(
     swapping_base: pathlib.Path,
 ) -> pathlib.Path:
     """A models.config in TF Serving's format."""
+    from tests.serving import tone_model
+
     folder = tmp_path_factory.mktemp("config")
     genre = folder / "genre"
     genre.mkdir()
     (genre / "1").symlink_to(versions["shifted"])
     (genre / "2").symlink_to(versions["right"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tone_model, "GENRES", tuple(OTHER_GENRES.values()))
+        tone_model.write_tone_model(folder / "others" / "1")
     file = folder / "models.config"
     file.write_text(
         f"""
@@ -60,6 +87,7 @@ def config_file(
             version_labels {{ key: "canary" value: 2 }}
           }}
           config {{ name: "swapping" base_path: "{swapping_base}" }}
+          config {{ name: "others" base_path: "{folder / "others"}" }}
         }}
         """
     )
@@ -70,7 +98,7 @@ def config_file(
 def server(
     tmp_path_factory: pytest.TempPathFactory, config_file: pathlib.Path
 ) -> Iterator[ServerProcess]:
-    """The shared server: `genre` (2 is right and the latest, 1 is shifted) and `swapping`."""
+    """The shared server: `genre` (2 is right and the latest, 1 is shifted) and the two others."""
     process = ServerProcess(
         tmp_path_factory.mktemp("server"),
         [

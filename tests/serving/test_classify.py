@@ -1,23 +1,24 @@
 """`python -m serving.classify`: songs and the pushed folder, no server."""
 
+import argparse
 import csv
 import io
 import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import soundfile
 
-from components.common.releases import SYNTHETIC_NOTE, Release, ReleaseStore
+from components.common.releases import SYNTHETIC_NOTE, ReleaseStore
+from pipeline.options import add_shared_options
+from serving.classify import build_parser, main
 from serving.client import GenreClient
 from serving.client.cli import find_release
-from serving.client.songs import find_songs
+from serving.server import cli
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
 
@@ -55,20 +56,15 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
-def classify(*arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
-    return subprocess.run(
-        [sys.executable, "-m", "serving.classify", *map(str, arguments)],
+@pytest.mark.slow
+def test_table_of_a_folder_and_nothing_else(output: pathlib.Path, songs: pathlib.Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "serving.classify", "--output", output, songs],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        env=environment,
+        env={key: value for key, value in os.environ.items() if not key.startswith("TF_")},
     )
-
-
-@pytest.mark.slow
-def test_table_of_a_folder_and_nothing_else(output: pathlib.Path, songs: pathlib.Path) -> None:
-    done = classify("--output", output, songs)
     assert done.returncode == 0
     assert done.stderr == ""  # TensorFlow is quiet
     head, jazz, metal, title, note = done.stdout.splitlines()
@@ -79,12 +75,11 @@ def test_table_of_a_folder_and_nothing_else(output: pathlib.Path, songs: pathlib
     assert note == SYNTHETIC_NOTE
 
 
-@pytest.mark.slow
 def test_answers_are_those_of_the_server(
-    output: pathlib.Path, songs: pathlib.Path, server: ServerProcess
+    output: pathlib.Path, songs: pathlib.Path, server: ServerProcess, capsys
 ) -> None:
-    done = classify("--output", output, "--json", songs / "jazz.flac")
-    local = json.loads(done.stdout)
+    assert main(["--output", str(output), "--json", str(songs / "jazz.flac")]) == 0
+    local = json.loads(capsys.readouterr().out)
     with GenreClient(server.address) as client:
         served = client.classify_file(songs / "jazz.flac").as_json()
     assert local["release"]["synthetic"] is True
@@ -95,118 +90,37 @@ def test_answers_are_those_of_the_server(
     assert starts[0] == starts[1]
 
 
-@pytest.mark.slow
 def test_csv_of_an_older_version_and_a_file_that_fails(
-    output: pathlib.Path, songs: pathlib.Path, tmp_path: pathlib.Path
+    output: pathlib.Path, songs: pathlib.Path, tmp_path: pathlib.Path, capsys
 ) -> None:
-    text = tmp_path / "notes.wav"
+    text = tmp_path / "a note, no music.wav"
     text.write_text("la la la")
-    done = classify("--output", output, "--version", 9, "--csv", songs / "jazz.flac", text)
-    assert done.returncode == 1
-    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    flags = ["--output", str(output), "--version", "9", "--csv"]
+    assert main([*flags, str(songs / "jazz.flac"), str(text)]) == 1
+    printed = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(printed.out)))
     assert [row["genre"] for row in rows] == ["metal", ""]  # shifted by one
     assert [row["version"] for row in rows] == ["9", ""]
-    assert done.stderr.splitlines() == [
-        f"error: {text} is not audio that can be read (Format not recognised)"
-    ]
+    assert [row["file"] for row in rows] == [str(songs / "jazz.flac"), str(text)]
+    assert (rows[0]["close"], rows[0]["error"]) == ("no", "") and "not audio" in rows[1]["error"]
+    assert printed.err.startswith(f"error: {text} is not audio") and printed.err.count("\n") == 1
 
 
-@pytest.mark.slow
-def test_watched_folder_gives_a_line_a_song(
-    output: pathlib.Path, songs: pathlib.Path, tmp_path: pathlib.Path
+def test_a_model_that_is_missing_or_broken_is_said(
+    songs: pathlib.Path, tmp_path: pathlib.Path, capsys
 ) -> None:
-    shutil.copy(songs / "jazz.flac", tmp_path)
-    printed = tmp_path / "printed"
-    with printed.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "serving.classify", "--output", output, "--watch", tmp_path],
-            cwd=REPOSITORY,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _wait_for(lambda: "jazz.flac  jazz 100 %  0:40" in printed.read_text(), process)
-        data = (songs / "metal.flac").read_bytes()
-        (tmp_path / "metal.flac").write_bytes(data[: len(data) // 2])
-        (tmp_path / "metal.flac").write_bytes(data)
-        (tmp_path / "broken.wav").write_text("la la la")
-        _wait_for(lambda: "metal.flac  metal 100 %  0:40" in printed.read_text(), process)
-        _wait_for(lambda: "broken.wav is not audio" in printed.read_text(), process)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
-    assert printed.read_text().count("jazz.flac") == 1
-    assert "Traceback" not in printed.read_text()
+    def refusal(*arguments: object) -> str:
+        assert main([*map(str, arguments), str(songs)]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1
+        return error
 
-
-@pytest.mark.slow
-def test_watching_goes_on_with_the_old_model(
-    output: pathlib.Path, songs: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    releases, folder = tmp_path / "releases", tmp_path / "folder"
-    shutil.copytree(output / "serving" / "genre" / "10", releases / "10")
-    folder.mkdir()
-    printed = tmp_path / "printed"
-    with printed.open("w") as file:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "serving.classify"),
-                *("--releases", str(releases), "--watch", str(folder)),
-            ],
-            cwd=REPOSITORY,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-
-    def put(name: str) -> None:
-        shutil.copy(songs / "jazz.flac", tmp_path / name)
-        (tmp_path / name).rename(folder / name)
-        _wait_for(lambda: f"{name}  jazz 100 %" in printed.read_text(), process)
-
-    try:
-        put("first.flac")
-        (releases / "11").mkdir()
-        (releases / "11" / "saved_model.pb").write_bytes(b"nonsense")
-        put("second.flac")
-        put("third.flac")
-        shutil.rmtree(releases)
-        put("fourth.flac")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
-    errors = [line for line in printed.read_text().splitlines() if line.startswith("error: ")]
-    assert len(errors) == 2, errors
-    assert f"the model in {releases / '11'} cannot be loaded" in errors[0]
-    assert f"{releases} holds no versions" in errors[1]
-    assert all(line.endswith("; going on with version 10") for line in errors)
-
-
-def test_folder_that_goes_while_it_is_searched_is_left_out(
-    songs: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("gone", "stays"):
-        (tmp_path / name).mkdir()
-        shutil.copy(songs / "jazz.flac", tmp_path / name)
-    scandir, gone = os.scandir, tmp_path / "gone"
-
-    def delete_first(path: str) -> object:
-        if os.fspath(path) == str(gone) and gone.exists():
-            (gone / "jazz.flac").unlink()
-            gone.rmdir()
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", delete_first)
-    assert list(find_songs([tmp_path])) == [tmp_path / "stays" / "jazz.flac"]
-    assert not gone.exists()
-
-
-def _wait_for(condition, process: subprocess.Popen) -> None:
-    end = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.1)
+    folder = tmp_path / "serving" / "genre" / "3"
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"nonsense")
+    assert f"the model in {folder} cannot be loaded" in refusal("--output", tmp_path)
+    assert "has no version 2. It has: 3" in refusal("--output", tmp_path, "--version", 2)
+    assert "holds no versions: `make run`" in refusal("--output", tmp_path / "other")
 
 
 def test_folder_without_a_model_is_said_before_tensorflow_is_loaded(
@@ -216,34 +130,26 @@ def test_folder_without_a_model_is_said_before_tensorflow_is_loaded(
         "import sys; from serving.classify import main; code = main(sys.argv[1:]); "
         "assert 'tensorflow' not in sys.modules; sys.exit(code)"
     )
-    for arguments, code_expected, sentence in (
-        (["--output", tmp_path, songs], 1, "holds no versions: `make run`"),
-        (["--releases", tmp_path, songs], 1, "holds no versions: `make run`"),
-        (["--watch", tmp_path / "none"], 1, "is not a folder"),
-        ([], 2, "name a SONG"),
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--releases", tmp_path, songs],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "holds no versions: `make run`" in done.stderr
+
+
+def test_help_says_that_loading_a_saved_model_runs_its_code() -> None:
+    pipeline_parser = argparse.ArgumentParser()
+    add_shared_options(pipeline_parser)
+    for parser, flag in (
+        (build_parser(), "--releases"),
+        (cli.build_parser(), "--model-base-path"),
+        (pipeline_parser, "--weights"),
     ):
-        done = subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == code_expected, done.stderr
-        assert sentence in done.stderr
-        assert "Traceback" not in done.stderr
-
-
-@pytest.mark.slow
-def test_broken_model_is_said(tmp_path: pathlib.Path, songs: pathlib.Path) -> None:
-    folder = tmp_path / "serving" / "genre" / "3"
-    folder.mkdir(parents=True)
-    (folder / "saved_model.pb").write_bytes(b"nonsense")
-    done = classify("--output", tmp_path, songs)
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert f"error: the model in {folder} cannot be loaded" in done.stderr
-    done = classify("--output", tmp_path, "--version", 2, songs)
-    assert "has no version 2. It has: 3" in done.stderr
+        (action,) = (action for action in parser._actions if flag in action.option_strings)
+        assert "code" in action.help and "trust" in action.help
 
 
 def test_release_names_network_data_and_date(tmp_path: pathlib.Path) -> None:
@@ -254,13 +160,7 @@ def test_release_names_network_data_and_date(tmp_path: pathlib.Path) -> None:
     release = find_release(tmp_path, 5)
     assert ReleaseStore(str(tmp_path)).newest() == 5
     assert release.title("genre") == "musicnn, trained on GTZAN, 2026-11-22"
-    assert release.note == ""
-    assert release.test_accuracy == 0.82
-    assert release.tracks["test"] == 290
-
-
-def test_release_without_a_file_says_what_its_number_tells(tmp_path: pathlib.Path) -> None:
-    assert find_release(tmp_path, 7).title("genre") == "genre version 7"
+    assert (release.note, release.test_accuracy, release.tracks["test"]) == ("", 0.82, 290)
     title = find_release(None, 1795333142).title("genre")
     assert title == "genre version 1795333142, 2026-11-22"
 
@@ -269,7 +169,6 @@ def test_release_without_a_file_says_what_its_number_tells(tmp_path: pathlib.Pat
     "content",
     [
         "",
-        "[]",
         "null",
         '{"model": 3, "data": null, "tracks": 1, "pushed_at": "soon"}',
         "\xff",
@@ -280,6 +179,5 @@ def test_release_takes_any_field_as_optional(tmp_path: pathlib.Path, content: st
     (tmp_path / "7" / "assets.extra").mkdir(parents=True)
     (tmp_path / "7" / "assets.extra" / "release.json").write_text(content, encoding="latin-1")
     release = find_release(tmp_path, 7)
-    assert release.title("genre") == "genre version 7"
+    assert release.title("genre") == find_release(None, 7).title("genre") == "genre version 7"
     assert (release.tracks, release.test_accuracy, release.note) == ({}, None, "")
-    assert Release(7).title("genre") == release.title("genre")

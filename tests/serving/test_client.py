@@ -1,20 +1,32 @@
-"""The client: any codec and length, many files, honest errors."""
+"""The client: songs as people have them, many files, honest errors, and what is printed."""
 
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
+from components.audio import codec
 from components.common.errors import UserError
-from serving.client import CallError, GenreClient
+from serving.client import GenreClient
 from serving.client.cli import main
 from serving.client.results import window_starts
+from serving.client.songs import cut, find_songs
+from tests.serving.conftest import OTHER_GENRES
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
+
+
+def write_wav(path: pathlib.Path, samples: np.ndarray) -> pathlib.Path:
+    soundfile.write(path, samples, SETTINGS.sample_rate_hz)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +37,10 @@ def client(server: ServerProcess):
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder of songs in every codec, at several rates and channel counts."""
+    """A folder of songs in every codec, at several rates and channel counts, as macOS leaves it."""
     folder = tmp_path_factory.mktemp("songs")
     (folder / "deeper").mkdir()
+    (folder / "deeper" / "._e.au").write_bytes(b"\0\5\26\7")
     made = {
         "a.wav": ("blues", 22_050, 1),
         "b.flac": ("jazz", 44_100, 2),
@@ -37,20 +50,14 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     }
     for name, (genre, rate, channels) in made.items():
         samples = tone(genre, seconds=4 * rate / SETTINGS.sample_rate_hz)
-        samples = resampled(samples, rate)
+        samples = soxr.resample(samples, SETTINGS.sample_rate_hz, rate)
         soundfile.write(folder / name, np.repeat(samples[:, None], channels, 1), rate)
     return folder
 
 
-def resampled(samples: np.ndarray, rate: int) -> np.ndarray:
-    import soxr
-
-    return soxr.resample(samples, SETTINGS.sample_rate_hz, rate)
-
-
 def test_every_codec_rate_and_channel_count(client: GenreClient, songs: pathlib.Path) -> None:
     expected = {"a": "blues", "b": "jazz", "c": "disco", "d": "country", "e": "classical"}
-    for path in sorted(songs.rglob("*.*")):
+    for path in find_songs([songs]):
         assert client.classify_file(path).genre == expected[path.stem], path
 
 
@@ -65,19 +72,6 @@ def test_prediction_tells_the_course_of_a_song(client: GenreClient) -> None:
     assert (prediction.model, prediction.version) == ("genre", 2)
 
 
-def test_long_song_goes_in_parts(client: GenreClient) -> None:
-    parts = [tone("rock", seconds=630), tone("jazz", seconds=630)]
-    prediction = client.classify_samples(np.concatenate(parts), name="a set")
-    genres = [genre for _, genre, _ in prediction.timeline()]
-    starts = prediction.window_starts_seconds
-    assert len(genres) == 10 * (1260 // SETTINGS.clip_seconds)
-    assert np.all(np.diff(starts) > 2.9)
-    # Windows are cut from clips, so every tenth begins where a clip does.
-    np.testing.assert_allclose(starts[::10], np.arange(0, 1260, SETTINGS.clip_seconds))
-    assert {g for g, s in zip(genres, starts, strict=True) if s < 630} == {"rock"}
-    assert {g for g, s in zip(genres, starts, strict=True) if s >= 630} == {"jazz"}
-
-
 def test_window_length_follows_from_the_count() -> None:
     """12 s hold four windows of either; 29.75 s ten of log_mel and nine of music_mel."""
     log_mel = SETTINGS.window_samples / SETTINGS.sample_rate_hz
@@ -90,17 +84,10 @@ def test_window_length_follows_from_the_count() -> None:
 
 def test_windows_begin_anew_with_each_clip_of_thirty_seconds() -> None:
     window = SETTINGS.window_samples / SETTINGS.sample_rate_hz
-    starts, _ = window_starts(75 * SETTINGS.sample_rate_hz, 25, SETTINGS)
     expected = [30 * (i // 10) + window * (i % 10) for i in range(25)]
-    np.testing.assert_allclose(starts, expected)
-    starts, _ = window_starts(62 * SETTINGS.sample_rate_hz, 20, SETTINGS)
-    np.testing.assert_allclose(starts, expected[:20])
-
-
-def test_a_rest_under_a_window_at_the_end_of_a_long_song_is_left_out(client: GenreClient) -> None:
-    prediction = client.classify_samples(tone("rock", seconds=602), name="ten minutes")
-    assert len(prediction.window_probabilities) == 200
-    assert prediction.duration_seconds == pytest.approx(602)
+    for seconds, windows in ((75, 25), (62, 20)):
+        starts, _ = window_starts(seconds * SETTINGS.sample_rate_hz, windows, SETTINGS)
+        np.testing.assert_allclose(starts, expected[:windows])
 
 
 def test_version_and_label(server: ServerProcess) -> None:
@@ -108,14 +95,7 @@ def test_version_and_label(server: ServerProcess) -> None:
         assert client.classify_samples(tone("blues")).genre == "classical"
     with GenreClient(server.address, label="canary") as client:
         assert client.classify_samples(tone("blues")).genre == "blues"
-        assert [(v.number, v.state) for v in client.versions()] == [
-            (2, "AVAILABLE"),
-            (1, "AVAILABLE"),
-        ]
-    with GenreClient(server.address) as client:
-        assert client.classify_samples(tone("blues"), version=1).genre == "classical"
-        assert client.classify_samples(tone("blues"), label="stable").genre == "classical"
-        assert client.classify_samples(tone("blues")).genre == "blues"
+        assert list(client.versions().items()) == [(2, "AVAILABLE"), (1, "AVAILABLE")]
     with pytest.raises(UserError, match="not both"):
         GenreClient(server.address, version=1, label="stable")
 
@@ -123,23 +103,18 @@ def test_version_and_label(server: ServerProcess) -> None:
 def test_what_is_not_a_song_is_said(client: GenreClient, tmp_path: pathlib.Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("la la la")
-    short = tmp_path / "short.wav"
-    soundfile.write(short, tone("pop", seconds=1), SETTINGS.sample_rate_hz)
+    silence = np.zeros(5 * SETTINGS.sample_rate_hz)
     for path, reason in (
         (text, "is not audio"),
-        (short, "too short: at least 3 s"),
+        (write_wav(tmp_path / "short.wav", tone("pop", seconds=1)), "too short: at least 3 s"),
+        (write_wav(tmp_path / "silent.wav", silence), r"silent\.wav is silent \(nothing above -80"),
         (tmp_path / "none.wav", "cannot be read"),
         (tmp_path, "cannot be read"),
     ):
         with pytest.raises(UserError, match=reason):
             client.classify_file(path)
-
-
-def test_unreachable_server_is_said_with_what_to_do() -> None:
-    with GenreClient("localhost:1") as client:
-        with pytest.raises(CallError, match="make serve") as caught:
-            client.versions()
-        assert caught.value.code == "UNAVAILABLE"
+    quiet = write_wav(tmp_path / "quiet.wav", tone("pop", level=0.001))
+    assert client.classify_file(quiet).name == str(quiet)
 
 
 def test_folder_streams_in_order_and_one_bad_file_stops_nothing(
@@ -196,4 +171,176 @@ def test_command_line_says_once_that_no_server_answers(songs: pathlib.Path, caps
     assert main(["--server", "localhost:1", str(songs)]) == 1
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
-    assert "no server answers at localhost:1" in printed
+    assert "no server answers at localhost:1" in printed and "`make serve`" in printed
+
+
+def test_command_line_shows_any_genres_as_they_are(
+    server: ServerProcess, tmp_path: pathlib.Path, capsys
+) -> None:
+    for genre in OTHER_GENRES:
+        soundfile.write(tmp_path / f"{genre}.wav", tone(genre), SETTINGS.sample_rate_hz)
+    assert main(["--server", server.address, "--model", "others", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()[1 : len(OTHER_GENRES) + 1]
+    for line, (genre, name) in zip(lines, sorted(OTHER_GENRES.items()), strict=True):
+        assert line.startswith(f"{genre}.wav ") and line.split(maxsplit=1)[1].startswith(f"{name} ")
+
+
+def test_parts_end_where_clips_do_and_a_short_rest_stays_with_the_last() -> None:
+    clip, rate = SETTINGS.clip_samples, SETTINGS.sample_rate_hz
+    for seconds, expected in (
+        (3, [3 * rate]),
+        (300, [10 * clip]),
+        (302, [10 * clip + 2 * rate]),
+        (304, [10 * clip, 4 * rate]),
+        (920, [10 * clip, 10 * clip, 10 * clip, 20 * rate]),
+    ):
+        sound = np.full(seconds * rate, 0.1, np.float32)
+        blocks = np.array_split(sound, max(1, len(sound) // 100_000))
+        parts = list(cut(iter(blocks), name="a"))
+        assert [len(part) for part in parts] == expected, seconds
+
+
+def test_song_over_half_an_hour_is_read_from_disk_part_by_part(
+    client: GenreClient, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "a set.wav"
+    minute = codec.to_pcm16(tone("jazz", seconds=60))
+    with soundfile.SoundFile(path, "w", SETTINGS.sample_rate_hz, 1, "PCM_16") as file:
+        for _ in range(31):
+            file.buffer_write(minute, "int16")
+    tracemalloc.start()
+    prediction = client.classify_file(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert prediction.duration_seconds == 31 * 60
+    assert prediction.genre == "jazz"
+    assert len(prediction.window_probabilities) == 62 * 10
+    # As float samples the song is 164 MB; a part is 26 MB, and a few times that while it is sent.
+    assert most < 150e6
+
+
+def test_samples_that_are_no_sound_are_refused(client: GenreClient) -> None:
+    sound = tone("pop")
+    broken = sound.copy()
+    broken[100] = np.nan
+    integers = np.round(32767 * sound)
+    for samples, received in (
+        (broken, r"float32 \[88200\], values up to nan"),
+        (integers, "values up to 16"),
+        (integers.astype(np.int16), "int16"),
+        (np.stack([sound, sound]), r"float32 \[2, 88200\]"),
+    ):
+        with pytest.raises(UserError, match=f"by 32768. Received: .*{received}"):
+            client.classify_samples(samples)
+
+
+def test_every_broken_wav_gives_a_sentence_that_names_it(client: GenreClient) -> None:
+    whole = codec.encode_wav(tone("pop"), SETTINGS.sample_rate_hz)
+    for length in (0, 1, 4, 8, 12, 16, 20, 24, 30, 36, 40, 43, 44, 45, 46, 100, 1000):
+        with pytest.raises(UserError, match=r"^broken\.wav (is|holds) ") as caught:
+            client.classify_bytes(whole[:length], name="broken.wav")
+        assert "trying to read string" not in str(caught.value)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg: apt-get install ffmpeg")
+def test_m4a_is_read_by_ffmpeg_and_named_where_that_is_missing(
+    client: GenreClient, tmp_path: pathlib.Path, monkeypatch
+) -> None:
+    """A song as iTunes keeps them: AAC, 44.1 kHz, stereo."""
+    source = write_wav(tmp_path / "source.wav", tone("disco", seconds=20))
+    path = tmp_path / "song.m4a"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", source, "-ac", "2", "-ar", "44100", "-c:a", "aac", path],
+        check=True,
+    )
+    for prediction in (
+        client.classify_file(path),
+        client.classify_bytes(path.read_bytes(), name="song.m4a"),
+    ):
+        assert prediction.genre == "disco"
+        assert prediction.duration_seconds == pytest.approx(20, abs=0.2)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match=r"song\.m4a has no decoder: install ffmpeg"):
+        client.classify_file(path)
+
+
+def run_client(server: ServerProcess, *arguments: object, **options: object):
+    command = [sys.executable, "-m", "serving.client", "--server", server.address]
+    return subprocess.run(
+        [*command, *map(str, arguments)], cwd=REPOSITORY, capture_output=True, **options
+    )
+
+
+ODD_NAMES = (
+    b"Song [live].wav",
+    b"a [/b] c.wav",
+    b":smile: Bj\xc3\xb6rk.wav",
+    b"latin \xe9t\xe9.wav",
+    b"two\nlines \x1b[31m.wav",
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_are_shown_as_they_are(
+    server: ServerProcess, tmp_path: pathlib.Path, encoding: str
+) -> None:
+    source = write_wav(tmp_path / "source.wav", tone("pop"))
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in ODD_NAMES:
+        path = folder / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)  # "a [" is a folder
+        shutil.copy(source, path)
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for flags in ([], ["--csv"], ["--json"]):
+        done = run_client(server, *flags, folder, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == b""
+        printed = done.stdout.decode(encoding)
+        for part in ("Song [live].wav", "a [/b] c.wav", ":smile: Bj"):
+            assert part in printed
+        assert "\x1b" not in printed or flags == ["--csv"]
+    broken = folder / "no song [live] \udce9.wav"
+    broken.write_bytes(b"x")
+    done = run_client(server, broken, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.decode(encoding).startswith("error: ")
+    assert r"no song [live] \udce9.wav is not audio" in done.stderr.decode(encoding)
+
+
+def test_piped_names_are_not_wrapped(server: ServerProcess, tmp_path: pathlib.Path) -> None:
+    name = "a very long name, with words, " * 5 + "indeed.wav"
+    write_wav(tmp_path / name, tone("pop"))
+    write_wav(tmp_path / "other.wav", tone("jazz"))
+    lines = run_client(server, tmp_path, text=True).stdout.splitlines()
+    assert sum(name in line for line in lines) == 1
+    assert not any(line.endswith(" ") for line in lines)
+    assert len(lines) == 4  # a head, two songs, the model
+
+
+def test_reader_that_goes_away_ends_it_quietly(
+    server: ServerProcess, tmp_path: pathlib.Path
+) -> None:
+    for index in range(12):
+        write_wav(tmp_path / f"{index}.wav", tone("pop"))
+    for flags in ("", "--json", "--csv"):
+        command = f"{sys.executable} -m serving.client --server {server.address} {flags} {tmp_path}"
+        done = subprocess.run(
+            ["bash", "-c", f"{command} | head -c 1; exit ${{PIPESTATUS[0]}}"],
+            cwd=REPOSITORY,
+            capture_output=True,
+        )
+        assert done.stderr == b"", flags
+        assert done.returncode in (0, 141)
+        assert len(done.stdout) == 1
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--concurrency", "0"], ["--concurrency", "x"], ["--timeout", "nan"], ["--timeout", "0"]],
+)
+def test_wrong_command_line_exits_with_2(flags: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*flags, "song.wav"])
+    assert caught.value.code == 2
+    assert "Received:" in capsys.readouterr().err

@@ -53,9 +53,9 @@ def test_rollback_and_promote_are_listed_and_shown(base, capsys):
     newest = max(rows)
     assert (rows[newest]["model"], rows[newest]["source"]) == ("one", one)
     assert rows[two]["withdrawn"]
-    assert command(base, "show", str(two)) == 0
-    shown = capsys.readouterr().out
-    assert "two[bold]" in shown and f"in place of {two}, which was withdrawn" in shown
+    shown = read_json(base, capsys, "show", str(two))
+    assert shown["release"]["model"] == "two[bold]" and shown["history"]["withdrawn"]
+    assert (shown["log"][-1]["replaces"], shown["log"][-1]["action"]) == (two, "rollback")
     assert command(base, "promote", str(two)) == 0
     capsys.readouterr()
     assert not any(row["withdrawn"] for row in read_json(base, capsys, "list"))
@@ -87,26 +87,13 @@ def test_a_release_file_with_another_accuracy_is_found(base, capsys):
     assert "assets.extra/release.json" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["show", "7"], "has no version 7"),
-        (["promote", "7"], "has no version 7"),
-        (["rollback", "--to", "7"], "has no version 7"),
-    ],
-)
-def test_what_cannot_be_done_is_one_sentence(base, capsys, arguments, words):
-    assert command(base, *arguments) == 2
-    error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1
-
-
-def test_verify_of_a_version_that_is_not_there_is_a_fault(base, capsys):
+def test_what_cannot_be_done_is_one_sentence(base, capsys):
+    for arguments in (["show", "7"], ["promote", "7"], ["rollback", "--to", "7"]):
+        assert command(base, *arguments) == 2
+        error = capsys.readouterr().err
+        assert "has no version 7" in error and error.count("\n") == 1
     assert command(base, "verify", "7") == 1
     assert "version 7 is not there" in capsys.readouterr().out
-
-
-def test_a_log_that_cannot_be_read_is_one_sentence(base, capsys):
     (base / releases.LOG_FILE).unlink()
     (base / releases.LOG_FILE).mkdir()
     assert command(base, "list") == 2
@@ -123,11 +110,4 @@ def test_it_starts_without_tensorflow(base):
     subprocess.run(
         [sys.executable, "-c", code, str(base)], cwd=ROOT, check=True, capture_output=True
     )
-    nothing = subprocess.run(
-        [sys.executable, "-m", "serving.release", "list", "--base", str(base / "none")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (nothing.returncode, nothing.stderr.count("\n")) == (2, 1)
+    assert command(base / "none", "list") == 2

@@ -1,9 +1,8 @@
-"""Client, page and curl on a server that asks for certificates, and names that need quoting."""
+"""Client and page on a server that asks for certificates, and names that need quoting."""
 
 import http.client
 import json
 import pathlib
-import shutil
 import ssl
 import subprocess
 import sys
@@ -15,8 +14,6 @@ import soundfile
 from streamlit.testing.v1 import AppTest
 
 from serving.client import Tls
-from serving.page import snippets
-from serving.page.models import ModelChoice
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
 
@@ -107,35 +104,11 @@ def test_command_line_shows_its_certificate(flags: list[str], song: pathlib.Path
 def test_page_shows_its_certificate(flags: list[str]) -> None:
     def page(flags: list[str]) -> None:
         from serving.app import _parser
-        from serving.page.models import choose_models
+        from serving.page.models import choose_model
 
-        choose_models(_parser().parse_args(flags))
+        choose_model(_parser().parse_args(flags))
 
-    shown = AppTest.from_function(page, kwargs={"flags": flags}, default_timeout=60)
-    shown.query_params["version"] = "²"  # a digit to Python, and no number
-    shown.run()
+    shown = AppTest.from_function(page, kwargs={"flags": flags}, default_timeout=60).run()
     assert not shown.exception and not shown.error
     assert [box.options for box in shown.selectbox] == [[f"{MODEL} version 5 (5, the latest)"]]
     assert "Encrypted with TLS" in [caption.value for caption in shown.caption]
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_snippet_works_as_it_is(
-    encrypted: ServerProcess, tls: Tls, song: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    body = snippets.request_body(song.read_bytes(), song.name)
-    (tmp_path / snippets.request_name(song.name)).write_bytes(body)
-    for version, label in ((5, ""), (None, LABEL), (None, "")):
-        choice = ModelChoice(encrypted.address, MODEL, version, label, tls, None)
-        command = snippets.curl_command(choice, encrypted.rest_url, song.name)
-        done = subprocess.run(
-            command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, (command, done.stderr)
-        (row,) = json.loads(done.stdout)["predictions"]
-        assert row["genres"][row["probabilities"].index(max(row["probabilities"]))] == "jazz"
-
-
-def test_request_of_a_long_song_says_which_part_it_is() -> None:
-    assert "the very request that was sent:" in snippets.request_note(302.9)
-    assert "about the first 5 minutes:" in snippets.request_note(303.1)

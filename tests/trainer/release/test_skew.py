@@ -251,7 +251,7 @@ def test_a_song_in_parts_as_the_client_sends_it_is_the_song_at_once(released, ex
     for start in range(0, len(samples), part):
         answer = run("classify_audio", audio=samples[np.newaxis, start : start + part])
         np.testing.assert_allclose(answer["temperature"], [TEMPERATURES[name]])
-        answers.append(Answer.of("genre", 1, {key: value[0] for key, value in answer.items()}))
+        answers.append(Answer("genre", 1, {key: value[0] for key, value in answer.items()}))
     windows, whole = expected[name, "rock.00330"]
     lengths = [part] * len(answers)
     prediction = join_answers("song", lengths, answers, SETTINGS, call_seconds=0)
