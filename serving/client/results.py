@@ -136,7 +136,7 @@ class GenrePrediction:
 def join_answers(
     name: str,
     lengths: Sequence[int],
-    answers: Sequence[Answer],
+    answers: Sequence[Answer | None],
     settings: AudioSettings,
     *,
     call_seconds: float,
@@ -146,19 +146,21 @@ def join_answers(
     Args:
       name: What the song is called.
       lengths: Samples of each part.
-      answers: The answer to each.
+      answers: The answer to each; None for a silent part, which was not asked about.
       settings: The analysis settings.
       call_seconds: Time that the answers took.
     """
     windows, starts, window_seconds, before = [], [], 0.0, 0
     for samples, answer in zip(lengths, answers, strict=True):
-        counting = answer.window_probabilities[answer.window_probabilities.any(axis=1)]
-        begins, seconds = window_starts(samples, len(counting), settings)
-        windows.append(counting)
-        starts.append(begins + before / settings.sample_rate_hz)
-        window_seconds = window_seconds or seconds
+        if answer is not None:
+            counting = answer.window_probabilities.any(axis=1)  # those of silent clips are zero
+            begins, seconds = window_starts(samples, len(counting), settings)
+            windows.append(answer.window_probabilities[counting])
+            starts.append(begins[counting] + before / settings.sample_rate_hz)
+            window_seconds = window_seconds or seconds
         before += samples
-    first, all_windows = answers[0], np.concatenate(windows)
+    first = next(answer for answer in answers if answer is not None)
+    all_windows = np.concatenate(windows)
     return GenrePrediction(
         name=name,
         model=first.model,

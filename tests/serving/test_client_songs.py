@@ -39,7 +39,7 @@ def test_parts_end_where_clips_do_and_a_short_rest_stays_with_the_last() -> None
         (304, [10 * clip, 4 * rate]),
         (920, [10 * clip, 10 * clip, 10 * clip, 20 * rate]),
     ):
-        sound = np.full(seconds * rate, 0.1, np.float32)
+        sound = np.resize(np.array([0.1, -0.1], np.float32), seconds * rate)
         blocks = np.array_split(sound, max(1, len(sound) // 100_000))
         parts = list(songs.cut(iter(blocks), name="a"))
         assert [len(part) for part in parts] == expected, seconds
@@ -81,10 +81,23 @@ def test_samples_that_are_no_sound_are_refused(client: GenreClient) -> None:
 
 def test_silence_has_no_genre(client: GenreClient, tmp_path: pathlib.Path) -> None:
     silent = write_wav(tmp_path / "silent.wav", np.zeros(5 * SETTINGS.sample_rate_hz))
-    with pytest.raises(UserError, match=r"silent\.wav is silent \(nothing above -80 dBFS\)"):
+    with pytest.raises(UserError, match=r"silent\.wav is silent \(nothing reaches -80 LUFS\)"):
         client.classify_file(silent)
     quiet = write_wav(tmp_path / "quiet.wav", tone("pop", level=0.001))
     assert client.classify_file(quiet).name == str(quiet)
+
+
+def test_silent_part_of_a_long_song_does_not_count(
+    client: GenreClient, tmp_path: pathlib.Path
+) -> None:
+    """Five minutes of silence before the hidden track; a released model refuses such a part."""
+    silence = np.zeros(songs.PART_SAMPLES, np.float32)
+    path = write_wav(tmp_path / "hidden track.wav", np.append(silence, tone("jazz", seconds=30)))
+    prediction = client.classify_file(path)
+    assert prediction.genre == "jazz"
+    assert len(prediction.window_probabilities) == 10
+    assert prediction.window_starts_seconds[0] == 300
+    assert prediction.duration_seconds == 330
 
 
 def test_every_broken_wav_gives_a_sentence_that_names_it(client: GenreClient) -> None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.audio import extraction
+from components.audio import extraction, loudness
 from components.audio.features import Feature
 from components.audio.settings import AudioSettings
 from components.common import temperature as temperature_scaling
@@ -44,7 +44,8 @@ class GenreGraph:
 
     With several branches, a window's probabilities are their weighted mean, and a clip has
     the windows that all branches have. The probabilities of a sound are the mean over the windows
-    that lie within the sound of its clips.
+    that lie within the sound of its audible clips; the other windows are zero. Each clip is brought
+    to one loudness by itself, as in training, so a song in parts has the answer of the whole.
 
     What is answered is calibrated by temperature scaling (Guo et al. 2017, arXiv 1706.04599): the
     logarithms of a sound's probabilities are divided by the temperature and normalised again, so
@@ -81,35 +82,33 @@ class GenreGraph:
         Returns:
           `probabilities` float32 [batch, genres], `genres` string [batch, genres] (names in the
           same order), `window_probabilities` float32 [batch, windows, genres] and `temperature`
-          float32 [batch], the same for all. Windows beyond the sound of their clip are zero and
-          not part of the mean.
+          float32 [batch], the same for all.
 
         Raises:
-          InvalidArgumentError: A sound is shorter than a window, or there is none.
+          InvalidArgumentError: A sound is shorter than a window or silent, or there is none.
         """
         features = {branch.feature.name: branch.feature for branch in self.branches}
-
-        def of_clip(clip: tf.Tensor) -> tf.Tensor:
-            of_this_clip = {}
-            for name, feature in features.items():
-                rows = feature.frames_per_clip
-                of_this_clip[name] = matrices[name][:, clip * rows : (clip + 1) * rows]
-            return self._of_clip(of_this_clip)
-
-        batch, clips = tf.unstack(tf.shape(_some(next(iter(frames.values())), "examples")))
-        windows = self._by_clip(of_clip, clips)
+        clips = tf.shape(_some(next(iter(frames.values())), "examples"))[1]
         counting = tf.reduce_min(
             [frames[name] // feature.window_frames for name, feature in features.items()],
             axis=0,
         )
-        counts = tf.reshape(tf.sequence_mask(counting, self._windows_per_clip), [batch, -1])
-        long_enough = tf.reduce_all(tf.reduce_any(counts, axis=1))
-        message = f"audio is too short: at least {self.settings.minimum_samples} samples are needed"
-        counts = _checked(counts[:, :, tf.newaxis], (long_enough, [message]))
-        windows = tf.where(counts, windows, 0.0)
-        total = tf.reduce_sum(tf.cast(counts, tf.float32), axis=1)
-        probabilities = tf.reduce_sum(windows, axis=1) / total
-        return self._answer(probabilities, windows)
+
+        def of_clip(clip: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            of_this_clip = {}
+            for name, feature in features.items():
+                rows = feature.frames_per_clip
+                of_this_clip[name] = matrices[name][:, clip * rows : (clip + 1) * rows]
+            return self._of_clip(of_this_clip), tf.cast(counting[:, clip], tf.int32)
+
+        return self._answer(
+            *self._by_clip(
+                of_clip,
+                clips,
+                f"audio is too short or silent: at least {self.settings.minimum_samples} samples "
+                f"and a loudness of {loudness.SILENCE_LUFS:g} LUFS are needed",
+            )
+        )
 
     def from_sound(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies sounds of equal length, at least one window each.
@@ -123,17 +122,16 @@ class GenreGraph:
           audio: float32 [batch, samples] in [-1, 1], at the settings' sample rate.
 
         Returns:
-          As in `from_features`; all windows count.
+          As in `from_features`.
 
         Raises:
-          InvalidArgumentError: The sound is shorter than a window, a sample is NaN or infinite, or
-            the batch is empty.
+          InvalidArgumentError: The sound is shorter than a window or silent, a sample is NaN or
+            infinite, or the batch is empty.
         """
-        windows = self._windows_of_sound(audio)
-        return self._answer(tf.reduce_mean(windows, axis=1), windows)
+        return self._answer(*self._of_sound(audio))
 
-    def _windows_of_sound(self, audio: tf.Tensor) -> tf.Tensor:
-        """Probabilities of all windows before scaling, float32 [batch, windows, genres]."""
+    def _of_sound(self, audio: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Probabilities before scaling, of the sounds [batch, genres] and of their windows."""
         clip_samples, needed = self.settings.clip_samples, self.settings.minimum_samples
         length_rule = (
             f"audio is too short: at least {needed} samples "
@@ -149,27 +147,22 @@ class GenreGraph:
         samples = tf.shape(audio)[1]
         names = list(dict.fromkeys(branch.feature.name for branch in self.branches))
 
-        def of_clip(clip: tf.Tensor) -> tf.Tensor:
+        def of_clip(clip: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             sound = audio[:, clip * clip_samples : (clip + 1) * clip_samples]
-            matrices = extraction.extract(names, sound, self.settings)
+            matrices, audible = extraction.extract(names, sound, self.settings)
             for name, statistics in self.statistics.items():
                 matrices[name] = extraction.standardise(
                     matrices[name], tf.constant(statistics.mean), tf.constant(statistics.deviation)
                 )
-            return self._of_clip(matrices)
+            windows_of_sound = self._windows_in(tf.shape(sound)[1])
+            return self._of_clip(matrices), tf.where(audible, windows_of_sound, 0)
 
         rest = samples % clip_samples
         clips = samples // clip_samples + tf.cast(rest >= needed, tf.int32)
-        windows = self._by_clip(of_clip, clips)
-        last_samples = tf.where(rest >= needed, rest, clip_samples)
-        last = tf.reduce_min(
-            [
-                extraction.frames_of(branch.feature.name, last_samples, self.settings)
-                // branch.feature.window_frames
-                for branch in self.branches
-            ]
-        )
-        return windows[:, : (clips - 1) * self._windows_per_clip + last]
+        silence = f"audio is silent: no clip of it reaches {loudness.SILENCE_LUFS:g} LUFS"
+        probabilities, windows = self._by_clip(of_clip, clips, silence)
+        last = self._windows_in(tf.where(rest >= needed, rest, clip_samples))
+        return probabilities, windows[:, : (clips - 1) * self._windows_per_clip + last]
 
     def from_wav(self, wav: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies PCM WAV files one by one, so that their lengths may differ.
@@ -185,14 +178,22 @@ class GenreGraph:
           InvalidArgumentError: It is not such a file, has another sample rate, or is too short; or
             the batch is empty.
         """
-        windows = tf.map_fn(
-            lambda data: self._windows_of_sound(self._decode_wav(data))[0],
+        genres = len(self.genres)
+
+        def of_file(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            probabilities, windows = self._of_sound(self._decode_wav(data))
+            return probabilities[0], windows[0]
+
+        probabilities, windows = tf.map_fn(
+            of_file,
             _some(wav, "wav"),
             parallel_iterations=extraction.CLIPS_AT_ONCE,
-            fn_output_signature=tf.RaggedTensorSpec([None, len(self.genres)], tf.float32, 0),
+            fn_output_signature=(
+                tf.TensorSpec([genres], tf.float32),
+                tf.RaggedTensorSpec([None, genres], tf.float32, 0),
+            ),
         )
-        probabilities = tf.ensure_shape(tf.reduce_mean(windows, axis=1), [None, len(self.genres)])
-        return self._answer(probabilities, windows.to_tensor(shape=[None, None, len(self.genres)]))
+        return self._answer(probabilities, windows.to_tensor(shape=[None, None, genres]))
 
     def _decode_wav(self, data: tf.Tensor) -> tf.Tensor:
         sound, rate = decode_wav(data)
@@ -208,28 +209,50 @@ class GenreGraph:
         """Windows of a whole clip that all branches have; their lengths differ slightly."""
         return min(branch.feature.windows_per_clip for branch in self.branches)
 
-    def _by_clip(self, of_clip: Callable[[tf.Tensor], tf.Tensor], clips: tf.Tensor) -> tf.Tensor:
+    def _windows_in(self, samples: tf.Tensor) -> tf.Tensor:
+        """Windows of a clip of so many samples that all branches have, int32 []."""
+        frames = {
+            branch.feature: extraction.frames_of(branch.feature.name, samples, self.settings)
+            for branch in self.branches
+        }
+        return tf.reduce_min([count // feature.window_frames for feature, count in frames.items()])
+
+    def _by_clip(
+        self,
+        of_clip: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+        clips: tf.Tensor,
+        refusal: str,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Maps `of_clip` over the clips of a batch, a few at a time to bound the memory.
 
         Args:
-          of_clip: Maps the number of a clip, int32 [], to probabilities as from `_of_clip`.
+          of_clip: Maps the number of a clip, int32 [], to probabilities as from `_of_clip`, and to
+            the number of its windows that count in each sound, int32 [batch].
           clips: Number of clips, int32 [].
+          refusal: The error where a sound has no window that counts.
 
         Returns:
-          float32 [batch, clips * windows_per_clip, genres].
+          The mean over the windows that count, float32 [batch, genres], and all windows, float32
+          [batch, clips * windows_per_clip, genres], zero where they do not count.
         """
-        windows = tf.map_fn(
+        per_clip, genres = self._windows_per_clip, len(self.genres)
+        windows, counting = tf.map_fn(
             of_clip,
             tf.range(clips),
             parallel_iterations=extraction.CLIPS_AT_ONCE,
-            fn_output_signature=tf.TensorSpec(
-                [None, self._windows_per_clip, len(self.genres)], tf.float32
+            fn_output_signature=(
+                tf.TensorSpec([None, per_clip, genres], tf.float32),
+                tf.TensorSpec([None], tf.int32),
             ),
         )
-        by_sound = tf.transpose(windows, [1, 0, 2, 3])
-        return tf.reshape(
-            by_sound, [tf.shape(by_sound)[0], clips * self._windows_per_clip, len(self.genres)]
-        )
+        counting = tf.transpose(counting)
+        counting = _checked(counting, (tf.reduce_all(tf.reduce_any(counting > 0, 1)), [refusal]))
+        shape = [tf.shape(counting)[0], clips * per_clip, genres]
+        by_sound = tf.reshape(tf.transpose(windows, [1, 0, 2, 3]), shape)
+        counts = tf.reshape(tf.sequence_mask(counting, per_clip), [*shape[:2], 1])
+        by_sound = tf.where(counts, by_sound, 0.0)
+        total = tf.reduce_sum(tf.cast(counts, tf.float32), axis=1)
+        return tf.reduce_sum(by_sound, axis=1) / total, by_sound
 
     def _of_clip(self, matrices: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Classifies the windows of one clip of each sound in a batch.
