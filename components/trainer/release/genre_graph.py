@@ -10,9 +10,12 @@ import tensorflow as tf
 
 from components.audio import extraction, loudness
 from components.audio.features import Feature
+from components.audio.resampling import RATE_RULE, is_usual, resampled
 from components.audio.settings import AudioSettings
 from components.common import temperature as temperature_scaling
-from components.trainer.release.wav import decode_wav
+from components.trainer.release.wav import checked, decode_wav
+
+_NOT_FINITE = "audio holds NaN or infinite samples"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,10 +142,10 @@ class GenreGraph:
             "are needed. Received samples:"
         )
         samples = tf.shape(audio)[1]
-        audio = _checked(
+        audio = checked(
             _some(audio, "audio"),
             (samples >= needed, [length_rule, samples]),
-            (tf.reduce_all(tf.math.is_finite(audio)), ["audio holds NaN or infinite samples"]),
+            (tf.reduce_all(tf.math.is_finite(audio)), [_NOT_FINITE]),
         )
         samples = tf.shape(audio)[1]
         names = list(dict.fromkeys(branch.feature.name for branch in self.branches))
@@ -164,29 +167,63 @@ class GenreGraph:
         last = self._windows_in(tf.where(rest >= needed, rest, clip_samples))
         return probabilities, windows[:, : (clips - 1) * self._windows_per_clip + last]
 
-    def from_wav(self, wav: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Classifies PCM WAV files one by one, so that their lengths may differ.
+    def from_sound_at_rate(
+        self, audio: tf.Tensor, sample_rate_hz: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Classifies sounds of equal length and of any usual rates, each resampled by itself.
 
         Args:
-          wav: string [batch]: 16-bit PCM files at the settings' sample rate, with any number of
-            channels.
+          audio: float32 [batch, samples] in [-1, 1].
+          sample_rate_hz: int32 [batch], in hertz; see `resampling.RATE_RULE`.
+
+        Returns:
+          As in `from_wav`.
+
+        Raises:
+          InvalidArgumentError: As `from_sound`; or there is no such rate for each sound.
+        """
+        rows = tf.shape(audio)[0]
+        rates = checked(
+            tf.cast(sample_rate_hz, tf.int64),
+            (
+                tf.size(sample_rate_hz) == rows,
+                ["each sound needs a sample_rate_hz. Received:", tf.size(sample_rate_hz)],
+            ),
+        )
+        return self._one_by_one(lambda row: self._resampled(*row), (_some(audio, "audio"), rates))
+
+    def from_wav(self, wav: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies WAV files one by one, so that their lengths may differ.
+
+        Args:
+          wav: string [batch]: files as `decode_wav` reads them, of any channels and of rates as in
+            `from_sound_at_rate`.
 
         Returns:
           As in `from_features`; rows of `window_probabilities` after the end of a file are zero.
 
         Raises:
-          InvalidArgumentError: It is not such a file, has another sample rate, or is too short; or
-            the batch is empty.
+          InvalidArgumentError: It is not such a file, is too short or silent; or the batch is
+            empty.
+        """
+        return self._one_by_one(lambda data: self._resampled(*decode_wav(data)), _some(wav, "wav"))
+
+    def _one_by_one(self, sound_of: Callable[[Any], tf.Tensor], rows: Any) -> dict[str, tf.Tensor]:
+        """Classifies rows of a batch whose sounds may differ in length.
+
+        Args:
+          sound_of: Maps a row to a sound at the settings' rate, float32 [samples].
+          rows: A tensor, or several, of [batch, …].
         """
         genres = len(self.genres)
 
-        def of_file(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            probabilities, windows = self._of_sound(self._decode_wav(data))
+        def of_row(row: Any) -> tuple[tf.Tensor, tf.Tensor]:
+            probabilities, windows = self._of_sound(sound_of(row)[tf.newaxis])
             return probabilities[0], windows[0]
 
         probabilities, windows = tf.map_fn(
-            of_file,
-            _some(wav, "wav"),
+            of_row,
+            rows,
             parallel_iterations=extraction.CLIPS_AT_ONCE,
             fn_output_signature=(
                 tf.TensorSpec([genres], tf.float32),
@@ -195,14 +232,19 @@ class GenreGraph:
         )
         return self._answer(probabilities, windows.to_tensor(shape=[None, None, genres]))
 
-    def _decode_wav(self, data: tf.Tensor) -> tf.Tensor:
-        sound, rate = decode_wav(data)
-        expected = self.settings.sample_rate_hz
-        message = (
-            f"the WAV must have a sample rate of {expected} Hz: resample it first, as "
-            "serving.client does. Received:"
+    def _resampled(self, sound: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+        """A sound [samples] of a rate in hertz, int64 [], at the settings' rate."""
+        message = f"the sample rate must be {RATE_RULE}. Received:"
+        rate = checked(rate, (is_usual(rate), [message, rate]))
+        sound = checked(sound, (tf.reduce_all(tf.math.is_finite(sound)), [_NOT_FINITE]))
+        own_rate = self.settings.sample_rate_hz
+        return tf.cond(
+            rate == own_rate,
+            lambda: sound,
+            lambda: tf.clip_by_value(
+                resampled(sound, tf.cast(rate, tf.int32), own_rate), -1.0, 1.0
+            ),
         )
-        return _checked(sound[tf.newaxis], (tf.equal(rate, expected), [message, rate]))
 
     @property
     def _windows_per_clip(self) -> int:
@@ -246,7 +288,7 @@ class GenreGraph:
             ),
         )
         counting = tf.transpose(counting)
-        counting = _checked(counting, (tf.reduce_all(tf.reduce_any(counting > 0, 1)), [refusal]))
+        counting = checked(counting, (tf.reduce_all(tf.reduce_any(counting > 0, 1)), [refusal]))
         shape = [tf.shape(counting)[0], clips * per_clip, genres]
         by_sound = tf.reshape(tf.transpose(windows, [1, 0, 2, 3]), shape)
         counts = tf.reshape(tf.sequence_mask(counting, per_clip), [*shape[:2], 1])
@@ -307,10 +349,4 @@ class GenreGraph:
 def _some(values: tf.Tensor, name: str) -> tf.Tensor:
     """Refuses a batch of no rows, on which later operations fail with messages of their own."""
     message = f"{name} is empty: a batch of at least one row is needed"
-    return _checked(values, (tf.shape(values)[0] > 0, [message]))
-
-
-def _checked(values: tf.Tensor, *checks: tuple[tf.Tensor, list[Any]]) -> tf.Tensor:
-    """The values, once every condition holds, so that theirs is the error that is reported."""
-    with tf.control_dependencies([tf.debugging.Assert(*check) for check in checks]):
-        return tf.identity(values)
+    return checked(values, (tf.shape(values)[0] > 0, [message]))

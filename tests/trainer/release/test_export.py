@@ -1,11 +1,14 @@
 """The released SavedModel: both loaders, every signature, the features that it was trained on."""
 
 import contextlib
+import dataclasses
+import io
 import shutil
 
 import keras
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import settings as examples
@@ -98,6 +101,43 @@ def test_wav_files_of_different_lengths_do_not_change_each_other(eager, settings
     assert not batched["window_probabilities"][0, 1:].numpy().any()
 
 
+@pytest.mark.parametrize(
+    "rate",
+    [
+        8_000,
+        11_025,
+        16_000,
+        22_050,
+        24_000,
+        32_000,
+        44_100,
+        48_000,
+        88_200,
+        96_000,
+        176_400,
+        192_000,
+    ],
+)
+def test_sound_of_any_rate_and_format_has_the_answer_of_soxrs_sound(session_run, settings, rate):
+    music = chord(7, dataclasses.replace(settings, sample_rate_hz=rate), 4)
+    channels = np.stack([music, 0.5 * music[::-1]], axis=1)
+    for subtype, sound in (("PCM_16", music), ("PCM_24", channels), ("FLOAT", channels)):
+        file = io.BytesIO()
+        soundfile.write(file, sound, rate, subtype, format="WAVEX")
+        decoded = codec.decode(
+            file.getvalue(), name="a.wav", sample_rate_hz=settings.sample_rate_hz
+        ).samples
+        expected = session_run("classify_audio", audio=decoded[np.newaxis])
+        file.seek(0)
+        mono = soundfile.read(file, dtype="float32", always_2d=True)[0].mean(axis=1)
+        for answer in (
+            session_run("classify_wav", wav=[file.getvalue()]),
+            session_run("classify_audio_at_rate", audio=[mono], sample_rate_hz=[rate]),
+        ):
+            for name in ("probabilities", "window_probabilities"):
+                np.testing.assert_allclose(answer[name], expected[name], atol=1e-3)
+
+
 def test_served_features_are_the_transformed_ones(session_run, transformed, serialised_examples):
     served = session_run("transform_features", examples=serialised_examples)
     _, rows = transformed
@@ -105,6 +145,10 @@ def test_served_features_are_the_transformed_ones(session_run, transformed, seri
     for name in ("log_mel", "mfcc", "descriptors", "music_mel", "waveform", "label"):
         expected = np.stack([row[name] for row in rows])
         np.testing.assert_allclose(served[name][order], expected, atol=1e-4)
+
+
+def at_rates(*rates):
+    return {"audio": np.ones([1, 70_000], np.float32), "sample_rate_hz": np.array(rates, np.int32)}
 
 
 @pytest.mark.parametrize(
@@ -122,8 +166,22 @@ def test_served_features_are_the_transformed_ones(session_run, transformed, seri
             "silent: no clip of it reaches -80",
         ),
         ("classify_wav", {"wav": [codec.encode_wav(np.zeros(70_000), 22_050)]}, "audio is silent"),
-        ("classify_wav", {"wav": [b"not a wav"]}, "Header"),
-        ("classify_wav", {"wav": [codec.encode_wav(np.zeros(70_000), 16_000)]}, "22050 Hz"),
+        ("classify_wav", {"wav": [b"not a wav"]}, "no WAV file"),
+        (
+            "classify_wav",
+            {"wav": [codec.encode_wav(np.zeros(70_000), 7_000)]},
+            "from 8000 to .*7000",
+        ),
+        ("classify_wav", {"wav": [codec.encode_wav(np.zeros(70_000), 44_099)]}, "of 50 Hz.*44099"),
+        ("classify_audio_at_rate", at_rates(200_000), "from 8000 to 192000 Hz.*200000"),
+        ("classify_audio_at_rate", at_rates(0), "from 8000 to 192000 Hz.*0"),
+        ("classify_audio_at_rate", at_rates(), "each sound needs a sample_rate_hz.*0"),
+        (
+            "classify_audio_at_rate",
+            at_rates(48_000, 48_000),
+            "each sound needs a sample_rate_hz.*2",
+        ),
+        ("classify_audio_at_rate", at_rates(48_000), "too short"),
         ("serving_default", {"examples": [b"not an example"]}, "parse"),
     ],
 )
@@ -180,6 +238,7 @@ def test_warmup_requests_cover_every_signature_and_succeed(release, session_run)
     assert {request.model_spec.signature_name for request in requests} == {
         "serving_default",
         "classify_audio",
+        "classify_audio_at_rate",
         "classify_wav",
         "transform_features",
     }
