@@ -14,7 +14,7 @@ from components.common.answers import TrackAnswers
 from components.serving_check.calls import Arrays, BareModel, CallError, GrpcCaller, RestCaller
 from components.serving_check.candidate_server import CandidateServer, StartError, serve
 from components.serving_check.settings import ServingCheckSettings
-from components.serving_check.tracks import PUBLIC_SIGNATURES, Track
+from components.serving_check.tracks import AT_RATE, PUBLIC_SIGNATURES, Track
 
 _LOG = logging.getLogger(__name__)
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -157,13 +157,13 @@ def _check_served(
             model=settings.model_name,
             timeout_seconds=settings.call_seconds,
         ) as caller:
-            present = [name for name in PUBLIC_SIGNATURES if name in bare.signatures]
+            present = [name for name in (*PUBLIC_SIGNATURES, AT_RATE) if name in bare.signatures]
             for signature in present:
                 # Every track over gRPC, as sound; one in every other way.
                 some = tracks if signature == _TIMED_SIGNATURE else tracks[:1]
                 _check_answers(caller, signature, some, answers, settings, findings)
                 _check_answers(rest, signature, tracks[:1], answers, settings, findings)
-            for signature in sorted(bare.signatures.keys() - set(PUBLIC_SIGNATURES)):
+            for signature in sorted(bare.signatures.keys() - set(present)):
                 for other in (caller, rest):
                     _check_other(other, bare, signature, tracks[0], settings, findings)
             if _TIMED_SIGNATURE in present:
