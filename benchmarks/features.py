@@ -86,7 +86,7 @@ def ways_of_computing(clips: "np.ndarray") -> tuple[Ways, Ways]:
 
     def graph_of(*names: str) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
         return tf.function(
-            lambda waveform: extract(names, waveform, settings),
+            lambda waveform: extract(names, waveform, settings)[0],
             input_signature=[tf.TensorSpec([None, settings.clip_samples])],
         )
 

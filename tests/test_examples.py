@@ -8,6 +8,7 @@ import pytest
 MODULES = (
     "components.audio.bandwidth",
     "components.audio.extraction",
+    "components.audio.loudness",
     "components.audio.settings",
     "components.common.bands",
     "components.common.settings_errors",

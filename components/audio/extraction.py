@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from components.audio.feature_entry import FeatureEntry
 from components.audio.features import entry, feature
+from components.audio.levelling import levelled
 from components.audio.settings import AudioSettings
 from components.audio.sound import Sound
 
@@ -38,10 +39,11 @@ def decode_pcm16(audio: tf.Tensor) -> tf.Tensor:
 
 def extract(
     names: Sequence[str], waveform: tf.Tensor, settings: AudioSettings
-) -> dict[str, tf.Tensor]:
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Computes features of a batch of sounds of equal length; not standardised.
 
-    The spectrum and the mel bands are computed once for all features that need them.
+    Each sound is brought to one loudness before (`components.audio.levelling`). The spectrum and
+    the mel bands are computed once for all features that need them.
 
     Args:
       names: Which features, of `components.audio.catalog.FEATURE_NAMES`.
@@ -50,7 +52,8 @@ def extract(
       settings: The analysis settings.
 
     Returns:
-      For each name float32 [batch, frames, bins]; frames is static when the samples are.
+      For each name float32 [batch, frames, bins]; frames is static when the samples are. And which
+      sounds are audible, bool [batch].
 
     Raises:
       ValueError: A name is unknown, or the waveform has another rank.
@@ -58,17 +61,17 @@ def extract(
     Example:
       >>> settings = AudioSettings()
       >>> silence = tf.zeros([2, 4 * settings.sample_rate_hz])  # two sounds of four seconds
-      >>> features = extract(["log_mel", "mfcc"], silence, settings)
+      >>> features, audible = extract(["log_mel", "mfcc"], silence, settings)
       >>> features["log_mel"].shape, features["mfcc"].shape
       (TensorShape([2, 173, 128]), TensorShape([2, 173, 20]))
+      >>> audible.numpy().tolist()
+      [False, False]
     """
     if waveform.shape.rank != 2:
         raise ValueError(
             f"`waveform` must be float32 [batch, samples]. Received: {waveform.dtype.name} "
             f"of shape {waveform.shape}"
         )
-    if not names:
-        return {}
     samples = waveform.shape[1]
     shapes = {
         name: [
@@ -78,20 +81,21 @@ def extract(
         for name in names
     }
 
-    def of_clip(index: tf.Tensor) -> dict[str, tf.Tensor]:
+    def of_clip(index: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         return _of_clip(names, tf.ensure_shape(waveform[index], [samples]), settings)
 
     # Over indices, because mapping over `waveform` itself would copy all of it first.
-    matrices = tf.map_fn(
+    matrices, audible = tf.map_fn(
         of_clip,
         tf.range(tf.shape(waveform)[0]),
         parallel_iterations=CLIPS_AT_ONCE,
         fn_output_signature=_specs(shapes),
     )
-    return {
+    by_name = {
         name: tf.ensure_shape(matrices[name], [waveform.shape[0], *shape])
         for name, shape in shapes.items()
     }
+    return by_name, audible
 
 
 def extract_pcm16(
@@ -113,7 +117,8 @@ def extract_pcm16(
 
     Returns:
       By name the matrices, float32 [batch, clips_per_track * frames_per_clip, bins], and how many
-      frames of each clip are of sound, int64 [batch, clips_per_track] (0 where there is no clip).
+      frames of each clip are of sound, int64 [batch, clips_per_track] (0 where there is no clip, or
+      a silent one).
     """
     if audio.shape.rank != 1:
         raise ValueError(
@@ -129,25 +134,27 @@ def extract_pcm16(
     clips = tf.strings.substr(audio[:, tf.newaxis], offsets, lengths * _BYTES_PER_SAMPLE)
     clips = tf.reshape(clips, [-1])
 
-    def of_sound(waveform: tf.Tensor) -> dict[str, tf.Tensor]:
-        matrices = _of_clip(names, waveform, settings)
-        return {
-            name: _filled_up(matrix, features[name].frames_per_clip)
+    def of_sound(waveform: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        matrices, audible = _of_clip(names, waveform, settings)
+        filled_up = {
+            name: _filled_up(tf.where(audible, matrix, 0.0), features[name].frames_per_clip)
             for name, matrix in matrices.items()
         }
+        return filled_up, audible
 
-    def of_clip(index: tf.Tensor) -> dict[str, tf.Tensor]:
-        matrices = tf.cond(
+    def of_clip(index: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        matrices, audible = tf.cond(
             tf.strings.length(clips[index]) > 0,
             lambda: of_sound(decode_pcm16(clips[index])),
-            lambda: {name: tf.zeros(features[name].clip_shape) for name in names},
+            lambda: ({name: tf.zeros(features[name].clip_shape) for name in names}, False),
         )
-        return {
+        static = {
             name: tf.ensure_shape(matrix, features[name].clip_shape)
             for name, matrix in matrices.items()
         }
+        return static, audible
 
-    matrices = tf.map_fn(
+    matrices, audible = tf.map_fn(
         of_clip,
         tf.range(tf.size(clips)),
         parallel_iterations=CLIPS_AT_ONCE,
@@ -160,6 +167,7 @@ def extract_pcm16(
         )
         for name in names
     }
+    lengths = tf.where(tf.reshape(audible, tf.shape(lengths)), lengths, 0)
     frames = {name: tf.cast(frames_of(name, lengths, settings), tf.int64) for name in names}
     return by_track, frames
 
@@ -176,8 +184,12 @@ def _filled_up(matrix: tf.Tensor, rows: int) -> tf.Tensor:
     return tf.pad(matrix, [[0, rows - tf.shape(matrix)[0]], [0, 0]])
 
 
-def _specs(shapes: Mapping[str, Sequence[int | None]]) -> dict[str, tf.TensorSpec]:
-    return {name: tf.TensorSpec(shape, tf.float32) for name, shape in shapes.items()}
+def _specs(
+    shapes: Mapping[str, Sequence[int | None]],
+) -> tuple[dict[str, tf.TensorSpec], tf.TensorSpec]:
+    """What `_of_clip` returns of a clip."""
+    matrices = {name: tf.TensorSpec(shape, tf.float32) for name, shape in shapes.items()}
+    return matrices, tf.TensorSpec([], tf.bool)
 
 
 def frames_of(name: str, samples: int | tf.Tensor, settings: AudioSettings) -> int | tf.Tensor:
@@ -187,8 +199,8 @@ def frames_of(name: str, samples: int | tf.Tensor, settings: AudioSettings) -> i
 
 def features_of_clip(
     names: Sequence[str], waveform: tf.Tensor, settings: AudioSettings
-) -> dict[str, tf.Tensor]:
-    """Computes the features of one sound; see `extract`.
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """Brings one sound to one loudness and computes its features; see `extract`.
 
     Args:
       names: Which features.
@@ -196,15 +208,16 @@ def features_of_clip(
       settings: The analysis settings.
 
     Returns:
-      For each name float32 [frames, bins].
+      For each name float32 [frames, bins], and whether the sound is audible, bool [].
     """
+    waveform, audible = levelled(waveform, settings)
     sound = Sound(waveform, settings)
-    return {name: entry(name).compute(sound) for name in names}
+    return {name: entry(name).compute(sound) for name in names}, audible
 
 
 def _of_clip(
     names: Sequence[str], waveform: tf.Tensor, settings: AudioSettings
-) -> dict[str, tf.Tensor]:
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """`features_of_clip`; the graphs of this process share the part that computes it."""
     if tf.executing_eagerly():
         return features_of_clip(names, waveform, settings)
@@ -214,7 +227,7 @@ def _of_clip(
 @functools.lru_cache(maxsize=32)
 def _shared_function(
     entries: tuple[FeatureEntry, ...], settings: AudioSettings
-) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+) -> Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]:
     """A function that is traced once for all graphs that call it.
 
     Transform builds its graph ten times and an export five times, and tracing the operations of

@@ -28,6 +28,7 @@ class AudioSettings:
       mfcc_coefficients: Cepstral coefficients kept, the zeroth included.
       top_db: Decibels below a sound's loudest bin at which its spectrogram is cut off.
       window_seconds: Nominal length of a window, in seconds.
+      loudness_lufs: Loudness that a clip is brought to before its features are computed, in LUFS.
       clips_per_track: Most clips that a track's record holds, 1 to `MOST_CLIPS_PER_TRACK`.
 
     Example:
@@ -47,6 +48,7 @@ class AudioSettings:
     mfcc_coefficients: int = 20
     top_db: float = 80.0
     window_seconds: float = 3.0
+    loudness_lufs: float = -14.0
     clips_per_track: int = 1
 
     def __post_init__(self) -> None:
@@ -55,7 +57,7 @@ class AudioSettings:
         Raises:
           ValueError: A setting is out of range; the text names it and its range.
         """
-        for name in ("top_db", "window_seconds"):
+        for name in ("top_db", "window_seconds", "loudness_lufs"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} must be a finite number. Received: {getattr(self, name)}")
         for name in ("sample_rate_hz", "clip_seconds", "hop_length", "mel_bins", "top_db"):
@@ -71,6 +73,8 @@ class AudioSettings:
                 f"hop_length must be at most fft_length ({self.fft_length}), or sound between two "
                 f"frames is not heard. Received: {self.hop_length}"
             )
+        if not -60.0 <= self.loudness_lufs <= 0.0:
+            raise ValueError(f"loudness_lufs must be from -60 to 0. Received: {self.loudness_lufs}")
         if not 1 <= self.clips_per_track <= MOST_CLIPS_PER_TRACK:
             raise ValueError(
                 f"clips_per_track must be from 1 to {MOST_CLIPS_PER_TRACK}. "

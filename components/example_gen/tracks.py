@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import math
 
-from components.audio import codec, fingerprints, levels
+from components.audio import codec, fingerprints, levels, loudness
 from components.audio.bandwidth import LongTermSpectrum
 from components.audio.settings import AudioSettings
 from components.common import raw_examples
@@ -135,7 +135,8 @@ def examine(track: Examined, data: bytes, audio: AudioSettings) -> Examined:
         sound, pcm = clip(track, data, audio, spectrum)
     except codec.AudioError as error:
         return track.left_out(error.kind, str(error).removeprefix(track.path).strip())
-    measured = levels.measure(codec.from_pcm16(pcm))
+    samples = codec.from_pcm16(pcm)
+    measured = levels.measure(samples)
     track = dataclasses.replace(
         track,
         content=content_hash(pcm),
@@ -148,7 +149,9 @@ def examine(track: Examined, data: bytes, audio: AudioSettings) -> Examined:
     fault, detail = judge(track, TrackLimits.of(audio))
     if fault:
         return track.left_out(fault, detail)
-    of_sound = fingerprints.fingerprint(codec.from_pcm16(pcm), audio.sample_rate_hz)
+    if loudness.is_silent(samples, audio):
+        return track.left_out(SILENT, f"no clip of it reaches {loudness.SILENCE_LUFS:g} LUFS")
+    of_sound = fingerprints.fingerprint(samples, audio.sample_rate_hz)
     return dataclasses.replace(track, fingerprint=of_sound.to_bytes())
 
 

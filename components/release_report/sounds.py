@@ -82,7 +82,8 @@ def of_samples(samples: np.ndarray, settings: AudioSettings) -> Sound:
 
 def _draw(samples: np.ndarray, settings: AudioSettings) -> bytes:
     """The log-mel spectrogram that models read, as WebP, with fewer frames."""
-    log_mel = features_of_clip(["log_mel"], tf.constant(samples), settings)["log_mel"].numpy()
+    features, _ = features_of_clip(["log_mel"], tf.constant(samples), settings)
+    log_mel = features["log_mel"].numpy()
     frames = len(log_mel) // _FRAMES_PER_COLUMN * _FRAMES_PER_COLUMN
     columns = log_mel[:frames].reshape(-1, _FRAMES_PER_COLUMN, log_mel.shape[1]).mean(axis=1)
     image = io.BytesIO()

@@ -15,7 +15,7 @@ from components.common.answers import TrackAnswers
 from components.serving_check.calls import Arrays, BareModel, CallError, GrpcCaller, RestCaller
 from components.serving_check.candidate_server import CandidateServer, StartError, serve
 from components.serving_check.settings import ServingCheckSettings
-from components.serving_check.tracks import PUBLIC_SIGNATURES, Track
+from components.serving_check.tracks import AT_RATE, PUBLIC_SIGNATURES, Track
 
 _LOG = logging.getLogger(__name__)
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -151,7 +151,7 @@ def _check_served(server: CandidateServer, model: str, asking: "Asking") -> None
         with contextlib.closing(GrpcCaller(server.host, server.port, settings)) as caller:
             for signature in sorted(bare.signatures):
                 for each in (caller, rest):
-                    if signature in PUBLIC_SIGNATURES:
+                    if signature in (*PUBLIC_SIGNATURES, AT_RATE):
                         # Every track over gRPC, as sound; one in every other way.
                         every = signature == _TIMED_SIGNATURE and each is caller
                         asking.check_answers(each, signature, None if every else 1)

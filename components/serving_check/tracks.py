@@ -12,6 +12,7 @@ from components.serving_check.calls import Arrays
 
 SPLIT = "test"
 PUBLIC_SIGNATURES = ("serving_default", "classify_audio", "classify_wav")
+AT_RATE = "classify_audio_at_rate"  # which models of earlier releases lack
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,9 +30,12 @@ class Track:
     audio: np.ndarray
 
     def inputs(self, signature: str, *, sample_rate_hz: int) -> Arrays:
-        """The track as input of one of `PUBLIC_SIGNATURES`."""
+        """The track as input of one of `PUBLIC_SIGNATURES`, or of `AT_RATE`."""
         if signature == "classify_audio":
             return {"audio": self.audio[np.newaxis]}
+        if signature == AT_RATE:
+            rate = np.array([sample_rate_hz], np.int32)
+            return {"audio": self.audio[np.newaxis], "sample_rate_hz": rate}
         if signature == "classify_wav":
             wav = codec.encode_wav(self.audio, sample_rate_hz)
             return {"wav": np.array([wav], dtype=object)}

@@ -247,12 +247,13 @@ def classify_parts(
       UserError: The song cannot be read.
     """
     lengths: list[int] = []
-    answers: list[Answer] = []
+    answers: list[Answer | None] = []
     seconds = 0.0
     with open_parts() as parts:
         for part in parts:
             began = time.perf_counter()
-            answers.append(ask(part))
+            # Of a song that falls silent for minutes, a part may be of silence.
+            answers.append(None if songs.is_silent(part) else ask(part))
             seconds += time.perf_counter() - began
             lengths.append(len(part))
     return join_answers(name, lengths, answers, songs.SETTINGS, call_seconds=seconds)

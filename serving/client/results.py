@@ -120,22 +120,27 @@ class GenrePrediction:
 def join_answers(
     name: str,
     lengths: Sequence[int],
-    answers: Sequence[Answer],
+    answers: Sequence[Answer | None],
     settings: AudioSettings,
     *,
     call_seconds: float,
 ) -> GenrePrediction:
-    """The prediction of a song from one version's answers to its parts, of `lengths` samples."""
+    """The prediction of a song from one version's answers to its parts, of `lengths` samples.
+
+    The answer to a silent part, which no model is asked about, is None.
+    """
     windows, starts, window_seconds, before = [], [], 0.0, 0
     for samples, answer in zip(lengths, answers, strict=True):
-        every = answer.outputs["window_probabilities"]
-        counting = every[every.any(axis=1)]
-        begins, seconds = window_starts(samples, len(counting), settings)
-        windows.append(counting)
-        starts.append(begins + before / settings.sample_rate_hz)
-        window_seconds = window_seconds or seconds
+        if answer is not None:
+            every = answer.outputs["window_probabilities"]
+            counting = every.any(axis=1)  # those of silent clips are zero
+            begins, seconds = window_starts(samples, len(counting), settings)
+            windows.append(every[counting])
+            starts.append(begins[counting] + before / settings.sample_rate_hz)
+            window_seconds = window_seconds or seconds
         before += samples
-    first, all_windows = answers[0], np.concatenate(windows)
+    first = next(answer for answer in answers if answer is not None)
+    all_windows = np.concatenate(windows)
     return GenrePrediction(
         name=name,
         model=first.model,

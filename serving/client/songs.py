@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 import numpy.typing as npt
 
-from components.audio import codec, streaming
+from components.audio import codec, loudness, streaming
 from components.audio.settings import AudioSettings
 from components.common.errors import UserError
 
@@ -19,9 +19,6 @@ SETTINGS = AudioSettings()
 # 16-bit WAV, far under any server's limit.
 CLIPS_A_PART = 10
 PART_SAMPLES = CLIPS_A_PART * SETTINGS.clip_samples
-# 16-bit sound below this holds nothing but zeros and the last bit's noise.
-SILENCE_DB = -80.0
-_SILENCE_PEAK = 10 ** (SILENCE_DB / 20)
 # Float sound overshoots full scale by a little; 16-bit values handed in as float do by far.
 _LARGEST_PEAK = 2.0
 
@@ -123,16 +120,16 @@ def cut(blocks: Iterable[np.ndarray], *, name: str) -> Parts:
     shortest = SETTINGS.minimum_samples
     buffer = np.empty(PART_SAMPLES + shortest, np.float32)
     count = total = 0
-    peak = 0.0
+    silent = True
     for block in blocks:
         total += len(block)
-        peak = max(peak, float(np.abs(block).max(initial=0.0)))
         while len(block):
             taken = min(len(block), len(buffer) - count)
             buffer[count : count + taken] = block[:taken]
             block = block[taken:]
             count += taken
             if count == len(buffer):
+                silent = silent and is_silent(buffer[:PART_SAMPLES])
                 yield buffer[:PART_SAMPLES]
                 rest, buffer = buffer[PART_SAMPLES:], np.empty_like(buffer)
                 buffer[:shortest] = rest
@@ -142,9 +139,16 @@ def cut(blocks: Iterable[np.ndarray], *, name: str) -> Parts:
             f"{name} is too short: at least {SETTINGS.window_seconds:g} s are needed. "
             f"Received: {total / SETTINGS.sample_rate_hz:.2f} s"
         )
-    if peak < _SILENCE_PEAK:
-        raise UserError(f"{name} is silent (nothing above {SILENCE_DB:g} dBFS): it has no genre")
+    if silent and is_silent(buffer[:count]):
+        raise UserError(
+            f"{name} is silent (nothing reaches {loudness.SILENCE_LUFS:g} LUFS): it has no genre"
+        )
     yield buffer[:count]
+
+
+def is_silent(part: np.ndarray) -> bool:
+    """Whether a part has no clip that a model answers about."""
+    return loudness.is_silent(part, SETTINGS)
 
 
 @contextlib.contextmanager

@@ -77,6 +77,9 @@ class Call:
         for name in sorted(self.inputs):
             array = self.inputs[name]
             parts.append(array.shape[1:])
+            if array.dtype.kind == "i" and self.signature.ragged:  # a rate, say
+                values = set(array.ravel().tolist())
+                parts.append(values.pop() if len(values) == 1 else object())
             if array.dtype == object and self.signature.ragged:
                 headers = {(len(value), value[:_HEADER_BYTES]) for value in array.ravel()}
                 parts.append(headers.pop() if len(headers) == 1 else object())

@@ -32,7 +32,7 @@ def features_of(settings):
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])
     def graph(waveform):
-        return extract(FEATURE_NAMES, waveform, settings)
+        return extract(FEATURE_NAMES, waveform, settings)[0]
 
     return lambda batch: {name: value.numpy() for name, value in graph(batch).items()}
 

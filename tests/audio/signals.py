@@ -3,6 +3,7 @@
 import librosa
 import numpy as np
 
+from components.audio import loudness
 from components.audio.settings import AudioSettings
 
 
@@ -10,6 +11,12 @@ def tone(frequency_hz: float, settings: AudioSettings) -> np.ndarray:
     """A sine of a clip's length, float32 [clip_samples]."""
     time = np.arange(settings.clip_samples) / settings.sample_rate_hz
     return (0.5 * np.sin(2 * np.pi * frequency_hz * time)).astype(np.float32)
+
+
+def levelled(sound: np.ndarray, settings: AudioSettings) -> np.ndarray:
+    """A sound at the loudness of the settings, which features leave as it is: float32 [samples]."""
+    gain_db = settings.loudness_lufs - loudness.lufs(sound, settings)
+    return (sound * 10 ** (gain_db / 20)).astype(np.float32)
 
 
 def clicks(beats_per_minute: float, settings: AudioSettings, *, seconds: float = 30) -> np.ndarray:

@@ -99,6 +99,7 @@ def test_tempo_is_that_of_librosas_beat_tracker_within_half_a_frame_of_lag(
 def test_a_row_is_the_windows_statistics_then_the_clips(settings, features_of, frames_of_sound):
     clicks = 0.1 * signals.clicks(90, settings, seconds=5)
     sound = np.concatenate([clicks, signals.noise(settings, samples=5 * 22_050)])
+    sound = signals.levelled(sound, settings)
     rows = features_of(sound[np.newaxis])["descriptors"][0]
     frames = np.concatenate(list(frames_of_sound(sound).values()), axis=1).astype(np.float64)
     assert rows.shape == (3, len(COLUMNS))

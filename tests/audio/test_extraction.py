@@ -31,7 +31,7 @@ def test_a_clip_alone_equals_the_same_clip_among_louder_ones(clips, features_of)
 def test_a_batch_equals_its_clips_one_by_one(clips, features_of, settings):
     together = features_of(clips)
     for index, clip in enumerate(clips):
-        directly = features_of_clip(FEATURE_NAMES, tf.constant(clip), settings)
+        directly, _ = features_of_clip(FEATURE_NAMES, tf.constant(clip), settings)
         for name in FEATURE_NAMES:
             np.testing.assert_allclose(
                 directly[name], together[name][index], rtol=1e-4, atol=1e-4, err_msg=name
@@ -65,7 +65,7 @@ def test_each_clip_of_a_record_has_the_features_of_its_own_sound(clips_per_track
     encoded = tf.constant([codec.to_pcm16(sound) for sound in sounds])
     matrices, frames = extract_pcm16(FEATURE_NAMES, encoded, several)
     alone = tf.function(
-        lambda sound: features_of_clip(FEATURE_NAMES, sound, settings),
+        lambda sound: features_of_clip(FEATURE_NAMES, sound, settings)[0],
         input_signature=[tf.TensorSpec([None], tf.float32)],
     )
     for row, lengths in enumerate(([3.4], [4, 4, 3.5], [4, 4], [4] * 6)):
@@ -84,6 +84,18 @@ def test_each_clip_of_a_record_has_the_features_of_its_own_sound(clips_per_track
                     np.testing.assert_allclose(
                         by_clip[clip, :count], expected[clip][name], rtol=1e-4, atol=1e-5
                     )
+
+
+def test_a_silent_clip_of_a_record_has_no_frames(settings):
+    two = dataclasses.replace(settings, clips_per_track=2)
+    sound = np.concatenate([np.zeros(settings.clip_samples), chord(0, settings)])
+    matrices, frames = extract_pcm16(FEATURE_NAMES, tf.constant([codec.to_pcm16(sound)]), two)
+    alone = extract(FEATURE_NAMES, tf.constant([chord(0, settings)]), settings)[0]
+    for name in FEATURE_NAMES:
+        rows = feature(name, two).frames_per_clip
+        assert frames[name].numpy().tolist() == [[0, rows]]
+        assert not matrices[name][0, :rows].numpy().any()
+        np.testing.assert_allclose(matrices[name][0, rows:], alone[name][0], rtol=0.1, atol=0.1)
 
 
 def test_features_stay_finite_at_the_edges(settings, features_of):
@@ -110,7 +122,7 @@ def test_any_length_from_one_window_up_has_its_frames(seconds, settings, feature
 
 
 def test_a_clips_shapes_are_known_when_the_graph_is_built(settings):
-    graph = tf.function(lambda waveform: extract(FEATURE_NAMES, waveform, settings))
+    graph = tf.function(lambda waveform: extract(FEATURE_NAMES, waveform, settings)[0])
     outputs = graph.get_concrete_function(
         tf.TensorSpec([None, settings.clip_samples], tf.float32)
     ).structured_outputs
@@ -119,20 +131,20 @@ def test_a_clips_shapes_are_known_when_the_graph_is_built(settings):
 
 
 def test_the_start_of_a_long_sound_has_the_features_of_that_start(settings, features_of):
-    # Nothing but the last frames, which reach over the end, and the peak knows of what follows.
+    # Only the last frames, which reach over the end, the peak and the loudness know what follows.
     sound = np.tile(signals.noise(settings, samples=5 * settings.sample_rate_hz), 3)
     whole = features_of(sound[np.newaxis])
-    start = features_of(sound[np.newaxis, : 8 * settings.sample_rate_hz])
+    start = features_of(sound[np.newaxis, : 10 * settings.sample_rate_hz])
     for name in ("log_mel", "music_mel"):
         frames = start[name].shape[1] - 5
         np.testing.assert_allclose(
-            whole[name][0, :frames], start[name][0, :frames], atol=1e-3, err_msg=name
+            whole[name][0, :frames], start[name][0, :frames], atol=1e-2, err_msg=name
         )
 
 
 def test_compiled_by_xla_the_features_are_the_same(clips, settings, features_of):
     names = ("log_mel", "mfcc", "music_mel")
-    compiled = tf.function(lambda waveform: extract(names, waveform, settings), jit_compile=True)
+    compiled = tf.function(lambda waveform: extract(names, waveform, settings)[0], jit_compile=True)
     expected = features_of(clips[:1])
     for name, matrix in compiled(tf.constant(clips[:1])).items():
         np.testing.assert_allclose(matrix, expected[name], atol=1e-3, err_msg=name)

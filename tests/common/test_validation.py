@@ -146,7 +146,8 @@ def test_the_ensemble_keeps_the_mean_of_its_branches(tmp_path, transformed):
     alone = model_run.load_branch(str(tmp_path / "ann"), AudioSettings())
     released = tf.saved_model.load(str(folder / "model" / "Format-Serving"))
     sound = chord(1, AudioSettings())[np.newaxis]
-    (matrix,) = extract(["descriptors"], tf.constant(sound), AudioSettings()).values()
+    features, _ = extract(["descriptors"], tf.constant(sound), AudioSettings())
+    matrix = features["descriptors"]
     served = released.signatures["classify_audio"](audio=tf.constant(sound))
     transform_layer = tft.TFTransformOutput(str(transformed[0])).transform_features_layer()
     statistics = standardisation(transform_layer, alone.feature, AudioSettings())

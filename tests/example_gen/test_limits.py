@@ -39,8 +39,8 @@ def partly(sounding: float) -> np.ndarray:
 
 
 def square(clipped: float) -> np.ndarray:
-    samples = np.full(10 * RATE, 0.5)
-    samples[: int(len(samples) * clipped)] = 1.0
+    samples = np.resize([0.5, -0.5], 10 * RATE)
+    samples[: int(len(samples) * clipped)] *= 2.0
     return samples
 
 
@@ -55,6 +55,7 @@ FAULTS = {
         tracks.SILENT,
         r"the RMS of every 2048 samples is under -60 dBFS; the highest sample is at -53\.\d dBFS",
     ),
+    "inaudible": (np.full(10 * RATE, 0.5), RATE, tracks.SILENT, "no clip of it reaches -80 LUFS"),
     "mostly": (partly(0.08), RATE, tracks.MOSTLY_SILENT, r"9\d\.\d% of its blocks .* at most 90%"),
     "quiet": (noise(9, 0.009), RATE, tracks.TOO_QUIET, r"-4\d\.\d dBFS, at least -40\.0 dBFS"),
     "clipped": (square(0.26), RATE, tracks.CLIPPED, r"26\.0% of its samples .* at most 25%"),

@@ -18,7 +18,7 @@ from components.common.errors import UserError
 from serving.client import GenreClient
 from serving.client.cli import main
 from serving.client.results import window_starts
-from serving.client.songs import cut, find_songs
+from serving.client.songs import PART_SAMPLES, cut, find_songs
 from tests.serving.conftest import OTHER_GENRES
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
@@ -107,7 +107,10 @@ def test_what_is_not_a_song_is_said(client: GenreClient, tmp_path: pathlib.Path)
     for path, reason in (
         (text, "is not audio"),
         (write_wav(tmp_path / "short.wav", tone("pop", seconds=1)), "too short: at least 3 s"),
-        (write_wav(tmp_path / "silent.wav", silence), r"silent\.wav is silent \(nothing above -80"),
+        (
+            write_wav(tmp_path / "silent.wav", silence),
+            r"silent\.wav is silent \(nothing reaches -80 LUFS",
+        ),
         (tmp_path / "none.wav", "cannot be read"),
         (tmp_path, "cannot be read"),
     ):
@@ -115,6 +118,19 @@ def test_what_is_not_a_song_is_said(client: GenreClient, tmp_path: pathlib.Path)
             client.classify_file(path)
     quiet = write_wav(tmp_path / "quiet.wav", tone("pop", level=0.001))
     assert client.classify_file(quiet).name == str(quiet)
+
+
+def test_silent_part_of_a_long_song_does_not_count(
+    client: GenreClient, tmp_path: pathlib.Path
+) -> None:
+    """Five minutes of silence before the hidden track; a released model refuses such a part."""
+    silence = np.zeros(PART_SAMPLES, np.float32)
+    path = write_wav(tmp_path / "hidden track.wav", np.append(silence, tone("jazz", seconds=30)))
+    prediction = client.classify_file(path)
+    assert prediction.genre == "jazz"
+    assert len(prediction.window_probabilities) == 10
+    assert prediction.window_starts_seconds[0] == 300
+    assert prediction.duration_seconds == 330
 
 
 def test_folder_streams_in_order_and_one_bad_file_stops_nothing(
@@ -194,7 +210,7 @@ def test_parts_end_where_clips_do_and_a_short_rest_stays_with_the_last() -> None
         (304, [10 * clip, 4 * rate]),
         (920, [10 * clip, 10 * clip, 10 * clip, 20 * rate]),
     ):
-        sound = np.full(seconds * rate, 0.1, np.float32)
+        sound = np.resize(np.array([0.1, -0.1], np.float32), seconds * rate)
         blocks = np.array_split(sound, max(1, len(sound) // 100_000))
         parts = list(cut(iter(blocks), name="a"))
         assert [len(part) for part in parts] == expected, seconds

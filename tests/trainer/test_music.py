@@ -78,7 +78,8 @@ def test_listeners_tags_come_first(taggers, name, real_music):
         path = real_music / "genres_original" / track.split(".")[0] / f"{track}.wav"
         sound = codec.decode(path.read_bytes(), name=track, sample_rate_hz=settings.sample_rate_hz)
         samples = codec.take_clips(sound.samples, settings.clip_samples)
-        matrix = extract(["music_mel"], tf.constant(samples[np.newaxis]), settings)["music_mel"]
+        features, _ = extract(["music_mel"], tf.constant(samples[np.newaxis]), settings)
+        matrix = features["music_mel"]
         windows = cut_windows(matrix, MUSIC_MEL.window_frames)[0]
         means = taggers[name][0].predict_on_batch(windows).mean(axis=0)
         first = [names[tag] for tag in means.argsort()[::-1][:4]]

@@ -81,6 +81,7 @@ def write_release(
     of_examples = _ExampleFunctions(graph, tuple(genres), layers, raw_schema)
     examples = tf.TensorSpec([None], tf.string, name="examples")
     audio = tf.TensorSpec([None, None], tf.float32, name="audio")
+    rates = tf.TensorSpec([None], tf.int32, name="sample_rate_hz")
     wav = tf.TensorSpec([None], tf.string, name="wav")
 
     archive = keras.export.ExportArchive()
@@ -88,6 +89,7 @@ def write_release(
         archive.track(resource)
     archive.add_endpoint("serving_default", of_examples.classify, [examples])
     archive.add_endpoint("classify_audio", graph.from_sound, [audio])
+    archive.add_endpoint("classify_audio_at_rate", graph.from_sound_at_rate, [audio, rates])
     archive.add_endpoint("classify_wav", graph.from_wav, [wav])
     archive.add_endpoint("transform_features", of_examples.transform, [examples])
     archive.add_endpoint("labels", of_examples.labels, [examples])

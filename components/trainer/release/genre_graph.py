@@ -8,11 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.audio import extraction
+from components.audio import extraction, loudness
 from components.audio.features import Feature
+from components.audio.resampling import RATE_RULE, is_usual, resampled
 from components.audio.settings import AudioSettings
 from components.common import temperature as temperature_scaling
-from components.trainer.release.wav import decode_wav
+from components.trainer.release.wav import checked, decode_wav
+
+_NOT_FINITE = "audio holds NaN or infinite samples"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,8 @@ class GenreGraph:
 
     With several branches, a window's probabilities are their weighted mean, and a clip has
     the windows that all branches have. The probabilities of a sound are the mean over the windows
-    that lie within the sound of its clips.
+    that lie within the sound of its audible clips; the other windows are zero. Each clip is brought
+    to one loudness by itself, as in training, so a song in parts has the answer of the whole.
 
     What is answered is calibrated by temperature scaling (Guo et al. 2017, arXiv 1706.04599): the
     logarithms of a sound's probabilities are divided by the temperature and normalised again, so
@@ -81,35 +85,33 @@ class GenreGraph:
         Returns:
           `probabilities` float32 [batch, genres], `genres` string [batch, genres] (names in the
           same order), `window_probabilities` float32 [batch, windows, genres] and `temperature`
-          float32 [batch], the same for all. Windows beyond the sound of their clip are zero and
-          not part of the mean.
+          float32 [batch], the same for all.
 
         Raises:
-          InvalidArgumentError: A sound is shorter than a window, or there is none.
+          InvalidArgumentError: A sound is shorter than a window or silent, or there is none.
         """
         features = {branch.feature.name: branch.feature for branch in self.branches}
-
-        def of_clip(clip: tf.Tensor) -> tf.Tensor:
-            of_this_clip = {}
-            for name, feature in features.items():
-                rows = feature.frames_per_clip
-                of_this_clip[name] = matrices[name][:, clip * rows : (clip + 1) * rows]
-            return self._of_clip(of_this_clip)
-
-        batch, clips = tf.unstack(tf.shape(_some(next(iter(frames.values())), "examples")))
-        windows = self._by_clip(of_clip, clips)
+        clips = tf.shape(_some(next(iter(frames.values())), "examples"))[1]
         counting = tf.reduce_min(
             [frames[name] // feature.window_frames for name, feature in features.items()],
             axis=0,
         )
-        counts = tf.reshape(tf.sequence_mask(counting, self._windows_per_clip), [batch, -1])
-        long_enough = tf.reduce_all(tf.reduce_any(counts, axis=1))
-        message = f"audio is too short: at least {self.settings.minimum_samples} samples are needed"
-        counts = _checked(counts[:, :, tf.newaxis], (long_enough, [message]))
-        windows = tf.where(counts, windows, 0.0)
-        total = tf.reduce_sum(tf.cast(counts, tf.float32), axis=1)
-        probabilities = tf.reduce_sum(windows, axis=1) / total
-        return self._answer(probabilities, windows)
+
+        def of_clip(clip: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            of_this_clip = {}
+            for name, feature in features.items():
+                rows = feature.frames_per_clip
+                of_this_clip[name] = matrices[name][:, clip * rows : (clip + 1) * rows]
+            return self._of_clip(of_this_clip), tf.cast(counting[:, clip], tf.int32)
+
+        return self._answer(
+            *self._by_clip(
+                of_clip,
+                clips,
+                f"audio is too short or silent: at least {self.settings.minimum_samples} samples "
+                f"and a loudness of {loudness.SILENCE_LUFS:g} LUFS are needed",
+            )
+        )
 
     def from_sound(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies sounds of equal length, at least one window each.
@@ -123,17 +125,16 @@ class GenreGraph:
           audio: float32 [batch, samples] in [-1, 1], at the settings' sample rate.
 
         Returns:
-          As in `from_features`; all windows count.
+          As in `from_features`.
 
         Raises:
-          InvalidArgumentError: The sound is shorter than a window, a sample is NaN or infinite, or
-            the batch is empty.
+          InvalidArgumentError: The sound is shorter than a window or silent, a sample is NaN or
+            infinite, or the batch is empty.
         """
-        windows = self._windows_of_sound(audio)
-        return self._answer(tf.reduce_mean(windows, axis=1), windows)
+        return self._answer(*self._of_sound(audio))
 
-    def _windows_of_sound(self, audio: tf.Tensor) -> tf.Tensor:
-        """Probabilities of all windows before scaling, float32 [batch, windows, genres]."""
+    def _of_sound(self, audio: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Probabilities before scaling, of the sounds [batch, genres] and of their windows."""
         clip_samples, needed = self.settings.clip_samples, self.settings.minimum_samples
         length_rule = (
             f"audio is too short: at least {needed} samples "
@@ -141,95 +142,159 @@ class GenreGraph:
             "are needed. Received samples:"
         )
         samples = tf.shape(audio)[1]
-        audio = _checked(
+        audio = checked(
             _some(audio, "audio"),
             (samples >= needed, [length_rule, samples]),
-            (tf.reduce_all(tf.math.is_finite(audio)), ["audio holds NaN or infinite samples"]),
+            (tf.reduce_all(tf.math.is_finite(audio)), [_NOT_FINITE]),
         )
         samples = tf.shape(audio)[1]
         names = list(dict.fromkeys(branch.feature.name for branch in self.branches))
 
-        def of_clip(clip: tf.Tensor) -> tf.Tensor:
+        def of_clip(clip: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             sound = audio[:, clip * clip_samples : (clip + 1) * clip_samples]
-            matrices = extraction.extract(names, sound, self.settings)
+            matrices, audible = extraction.extract(names, sound, self.settings)
             for name, statistics in self.statistics.items():
                 matrices[name] = extraction.standardise(
                     matrices[name], tf.constant(statistics.mean), tf.constant(statistics.deviation)
                 )
-            return self._of_clip(matrices)
+            windows_of_sound = self._windows_in(tf.shape(sound)[1])
+            return self._of_clip(matrices), tf.where(audible, windows_of_sound, 0)
 
         rest = samples % clip_samples
         clips = samples // clip_samples + tf.cast(rest >= needed, tf.int32)
-        windows = self._by_clip(of_clip, clips)
-        last_samples = tf.where(rest >= needed, rest, clip_samples)
-        last = tf.reduce_min(
-            [
-                extraction.frames_of(branch.feature.name, last_samples, self.settings)
-                // branch.feature.window_frames
-                for branch in self.branches
-            ]
-        )
-        return windows[:, : (clips - 1) * self._windows_per_clip + last]
+        silence = f"audio is silent: no clip of it reaches {loudness.SILENCE_LUFS:g} LUFS"
+        probabilities, windows = self._by_clip(of_clip, clips, silence)
+        last = self._windows_in(tf.where(rest >= needed, rest, clip_samples))
+        return probabilities, windows[:, : (clips - 1) * self._windows_per_clip + last]
 
-    def from_wav(self, wav: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Classifies PCM WAV files one by one, so that their lengths may differ.
+    def from_sound_at_rate(
+        self, audio: tf.Tensor, sample_rate_hz: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Classifies sounds of equal length and of any usual rates, each resampled by itself.
 
         Args:
-          wav: string [batch]: 16-bit PCM files at the settings' sample rate, with any number of
-            channels.
+          audio: float32 [batch, samples] in [-1, 1].
+          sample_rate_hz: int32 [batch], in hertz; see `resampling.RATE_RULE`.
+
+        Returns:
+          As in `from_wav`.
+
+        Raises:
+          InvalidArgumentError: As `from_sound`; or there is no such rate for each sound.
+        """
+        rows = tf.shape(audio)[0]
+        rates = checked(
+            tf.cast(sample_rate_hz, tf.int64),
+            (
+                tf.size(sample_rate_hz) == rows,
+                ["each sound needs a sample_rate_hz. Received:", tf.size(sample_rate_hz)],
+            ),
+        )
+        return self._one_by_one(lambda row: self._resampled(*row), (_some(audio, "audio"), rates))
+
+    def from_wav(self, wav: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies WAV files one by one, so that their lengths may differ.
+
+        Args:
+          wav: string [batch]: files as `decode_wav` reads them, of any channels and of rates as in
+            `from_sound_at_rate`.
 
         Returns:
           As in `from_features`; rows of `window_probabilities` after the end of a file are zero.
 
         Raises:
-          InvalidArgumentError: It is not such a file, has another sample rate, or is too short; or
-            the batch is empty.
+          InvalidArgumentError: It is not such a file, is too short or silent; or the batch is
+            empty.
         """
-        windows = tf.map_fn(
-            lambda data: self._windows_of_sound(self._decode_wav(data))[0],
-            _some(wav, "wav"),
-            parallel_iterations=extraction.CLIPS_AT_ONCE,
-            fn_output_signature=tf.RaggedTensorSpec([None, len(self.genres)], tf.float32, 0),
-        )
-        probabilities = tf.ensure_shape(tf.reduce_mean(windows, axis=1), [None, len(self.genres)])
-        return self._answer(probabilities, windows.to_tensor(shape=[None, None, len(self.genres)]))
+        return self._one_by_one(lambda data: self._resampled(*decode_wav(data)), _some(wav, "wav"))
 
-    def _decode_wav(self, data: tf.Tensor) -> tf.Tensor:
-        sound, rate = decode_wav(data)
-        expected = self.settings.sample_rate_hz
-        message = (
-            f"the WAV must have a sample rate of {expected} Hz: resample it first, as "
-            "serving.client does. Received:"
+    def _one_by_one(self, sound_of: Callable[[Any], tf.Tensor], rows: Any) -> dict[str, tf.Tensor]:
+        """Classifies rows of a batch whose sounds may differ in length.
+
+        Args:
+          sound_of: Maps a row to a sound at the settings' rate, float32 [samples].
+          rows: A tensor, or several, of [batch, …].
+        """
+        genres = len(self.genres)
+
+        def of_row(row: Any) -> tuple[tf.Tensor, tf.Tensor]:
+            probabilities, windows = self._of_sound(sound_of(row)[tf.newaxis])
+            return probabilities[0], windows[0]
+
+        probabilities, windows = tf.map_fn(
+            of_row,
+            rows,
+            parallel_iterations=extraction.CLIPS_AT_ONCE,
+            fn_output_signature=(
+                tf.TensorSpec([genres], tf.float32),
+                tf.RaggedTensorSpec([None, genres], tf.float32, 0),
+            ),
         )
-        return _checked(sound[tf.newaxis], (tf.equal(rate, expected), [message, rate]))
+        return self._answer(probabilities, windows.to_tensor(shape=[None, None, genres]))
+
+    def _resampled(self, sound: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+        """A sound [samples] of a rate in hertz, int64 [], at the settings' rate."""
+        message = f"the sample rate must be {RATE_RULE}. Received:"
+        rate = checked(rate, (is_usual(rate), [message, rate]))
+        sound = checked(sound, (tf.reduce_all(tf.math.is_finite(sound)), [_NOT_FINITE]))
+        own_rate = self.settings.sample_rate_hz
+        return tf.cond(
+            rate == own_rate,
+            lambda: sound,
+            lambda: tf.clip_by_value(
+                resampled(sound, tf.cast(rate, tf.int32), own_rate), -1.0, 1.0
+            ),
+        )
 
     @property
     def _windows_per_clip(self) -> int:
         """Windows of a whole clip that all branches have; their lengths differ slightly."""
         return min(branch.feature.windows_per_clip for branch in self.branches)
 
-    def _by_clip(self, of_clip: Callable[[tf.Tensor], tf.Tensor], clips: tf.Tensor) -> tf.Tensor:
+    def _windows_in(self, samples: tf.Tensor) -> tf.Tensor:
+        """Windows of a clip of so many samples that all branches have, int32 []."""
+        frames = {
+            branch.feature: extraction.frames_of(branch.feature.name, samples, self.settings)
+            for branch in self.branches
+        }
+        return tf.reduce_min([count // feature.window_frames for feature, count in frames.items()])
+
+    def _by_clip(
+        self,
+        of_clip: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+        clips: tf.Tensor,
+        refusal: str,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Maps `of_clip` over the clips of a batch, a few at a time to bound the memory.
 
         Args:
-          of_clip: Maps the number of a clip, int32 [], to probabilities as from `_of_clip`.
+          of_clip: Maps the number of a clip, int32 [], to probabilities as from `_of_clip`, and to
+            the number of its windows that count in each sound, int32 [batch].
           clips: Number of clips, int32 [].
+          refusal: The error where a sound has no window that counts.
 
         Returns:
-          float32 [batch, clips * windows_per_clip, genres].
+          The mean over the windows that count, float32 [batch, genres], and all windows, float32
+          [batch, clips * windows_per_clip, genres], zero where they do not count.
         """
-        windows = tf.map_fn(
+        per_clip, genres = self._windows_per_clip, len(self.genres)
+        windows, counting = tf.map_fn(
             of_clip,
             tf.range(clips),
             parallel_iterations=extraction.CLIPS_AT_ONCE,
-            fn_output_signature=tf.TensorSpec(
-                [None, self._windows_per_clip, len(self.genres)], tf.float32
+            fn_output_signature=(
+                tf.TensorSpec([None, per_clip, genres], tf.float32),
+                tf.TensorSpec([None], tf.int32),
             ),
         )
-        by_sound = tf.transpose(windows, [1, 0, 2, 3])
-        return tf.reshape(
-            by_sound, [tf.shape(by_sound)[0], clips * self._windows_per_clip, len(self.genres)]
-        )
+        counting = tf.transpose(counting)
+        counting = checked(counting, (tf.reduce_all(tf.reduce_any(counting > 0, 1)), [refusal]))
+        shape = [tf.shape(counting)[0], clips * per_clip, genres]
+        by_sound = tf.reshape(tf.transpose(windows, [1, 0, 2, 3]), shape)
+        counts = tf.reshape(tf.sequence_mask(counting, per_clip), [*shape[:2], 1])
+        by_sound = tf.where(counts, by_sound, 0.0)
+        total = tf.reduce_sum(tf.cast(counts, tf.float32), axis=1)
+        return tf.reduce_sum(by_sound, axis=1) / total, by_sound
 
     def _of_clip(self, matrices: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Classifies the windows of one clip of each sound in a batch.
@@ -284,10 +349,4 @@ class GenreGraph:
 def _some(values: tf.Tensor, name: str) -> tf.Tensor:
     """Refuses a batch of no rows, on which later operations fail with messages of their own."""
     message = f"{name} is empty: a batch of at least one row is needed"
-    return _checked(values, (tf.shape(values)[0] > 0, [message]))
-
-
-def _checked(values: tf.Tensor, *checks: tuple[tf.Tensor, list[Any]]) -> tf.Tensor:
-    """The values, once every condition holds, so that theirs is the error that is reported."""
-    with tf.control_dependencies([tf.debugging.Assert(*check) for check in checks]):
-        return tf.identity(values)
+    return checked(values, (tf.shape(values)[0] > 0, [message]))

@@ -30,6 +30,10 @@ def write_warmup_requests(
     requests = {
         "serving_default": {"examples": examples},
         "classify_audio": {"audio": tf.make_tensor_proto(noise[np.newaxis])},
+        "classify_audio_at_rate": {
+            "audio": tf.make_tensor_proto(np.resize(noise, (1, 2 * settings.minimum_samples))),
+            "sample_rate_hz": tf.make_tensor_proto([2 * settings.sample_rate_hz], tf.int32),
+        },
         "classify_wav": {"wav": tf.make_tensor_proto([wav], tf.string)},
         "transform_features": {"examples": examples},
     }

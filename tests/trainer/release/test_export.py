@@ -1,12 +1,18 @@
 """The released SavedModel: both loaders, every signature, the features that it was trained on."""
 
 import contextlib
+import dataclasses
+import io
 import shutil
 
 import keras
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -20,7 +26,7 @@ from components.trainer.release.genre_graph import Branch
 from components.trainer.release.warmup import WARMUP_FILE
 from components.trainer.settings import NO_WEIGHTS, ModelSettings
 from components.trainer.training.loop import train
-from tests.conftest import chord
+from tests.conftest import chord, serialise
 from tests.trainer.conftest import GENRE_NAMES, SHORT, coloured, described, save_body, tiny
 
 
@@ -95,6 +101,43 @@ def test_wav_files_of_different_lengths_do_not_change_each_other(eager, settings
     assert not batched["window_probabilities"][0, 1:].numpy().any()
 
 
+@pytest.mark.parametrize(
+    "rate",
+    [
+        8_000,
+        11_025,
+        16_000,
+        22_050,
+        24_000,
+        32_000,
+        44_100,
+        48_000,
+        88_200,
+        96_000,
+        176_400,
+        192_000,
+    ],
+)
+def test_sound_of_any_rate_and_format_has_the_answer_of_soxrs_sound(session_run, settings, rate):
+    music = chord(7, dataclasses.replace(settings, sample_rate_hz=rate), 4)
+    channels = np.stack([music, 0.5 * music[::-1]], axis=1)
+    for subtype, sound in (("PCM_16", music), ("PCM_24", channels), ("FLOAT", channels)):
+        file = io.BytesIO()
+        soundfile.write(file, sound, rate, subtype, format="WAVEX")
+        decoded = codec.decode(
+            file.getvalue(), name="a.wav", sample_rate_hz=settings.sample_rate_hz
+        ).samples
+        expected = session_run("classify_audio", audio=decoded[np.newaxis])
+        file.seek(0)
+        mono = soundfile.read(file, dtype="float32", always_2d=True)[0].mean(axis=1)
+        for answer in (
+            session_run("classify_wav", wav=[file.getvalue()]),
+            session_run("classify_audio_at_rate", audio=[mono], sample_rate_hz=[rate]),
+        ):
+            for name in ("probabilities", "window_probabilities"):
+                np.testing.assert_allclose(answer[name], expected[name], atol=1e-3)
+
+
 def test_served_features_are_the_transformed_ones(session_run, transformed, serialised_examples):
     served = session_run("transform_features", examples=serialised_examples)
     _, rows = transformed
@@ -102,6 +145,10 @@ def test_served_features_are_the_transformed_ones(session_run, transformed, seri
     for name in ("log_mel", "mfcc", "descriptors", "music_mel", "waveform", "label"):
         expected = np.stack([row[name] for row in rows])
         np.testing.assert_allclose(served[name][order], expected, atol=1e-4)
+
+
+def at_rates(*rates):
+    return {"audio": np.ones([1, 70_000], np.float32), "sample_rate_hz": np.array(rates, np.int32)}
 
 
 @pytest.mark.parametrize(
@@ -113,14 +160,56 @@ def test_served_features_are_the_transformed_ones(session_run, transformed, seri
         ("classify_wav", {"wav": np.array([], object)}, "wav is empty: a batch"),
         ("serving_default", {"examples": np.array([], object)}, "examples is empty: a batch"),
         ("classify_audio", {"audio": np.full([1, 70_000], np.nan, np.float32)}, "NaN"),
-        ("classify_wav", {"wav": [b"not a wav"]}, "Header"),
-        ("classify_wav", {"wav": [codec.encode_wav(np.zeros(70_000), 16_000)]}, "22050 Hz"),
+        (
+            "classify_audio",
+            {"audio": np.zeros([1, 70_000], np.float32)},
+            "silent: no clip of it reaches -80",
+        ),
+        ("classify_wav", {"wav": [codec.encode_wav(np.zeros(70_000), 22_050)]}, "audio is silent"),
+        ("classify_wav", {"wav": [b"not a wav"]}, "no WAV file"),
+        (
+            "classify_wav",
+            {"wav": [codec.encode_wav(np.zeros(70_000), 7_000)]},
+            "from 8000 to .*7000",
+        ),
+        ("classify_wav", {"wav": [codec.encode_wav(np.zeros(70_000), 44_099)]}, "of 50 Hz.*44099"),
+        ("classify_audio_at_rate", at_rates(200_000), "from 8000 to 192000 Hz.*200000"),
+        ("classify_audio_at_rate", at_rates(0), "from 8000 to 192000 Hz.*0"),
+        ("classify_audio_at_rate", at_rates(), "each sound needs a sample_rate_hz.*0"),
+        (
+            "classify_audio_at_rate",
+            at_rates(48_000, 48_000),
+            "each sound needs a sample_rate_hz.*2",
+        ),
+        ("classify_audio_at_rate", at_rates(48_000), "too short"),
         ("serving_default", {"examples": [b"not an example"]}, "parse"),
     ],
 )
 def test_bad_input_is_an_invalid_argument(session_run, signature, inputs, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         session_run(signature, **inputs)
+
+
+def test_an_example_of_silence_is_refused(session_run, raw_examples):
+    silent = {**raw_examples[0], "audio": bytes(len(raw_examples[0]["audio"]))}
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too short or silent"):
+        session_run("serving_default", examples=[serialise(silent)])
+
+
+def test_a_silent_clip_of_a_song_does_not_count(session_run, settings):
+    sound, silence = chord(3, settings), np.zeros(settings.clip_samples, np.float32)
+    alone = session_run("classify_audio", audio=sound[np.newaxis])
+    song = np.concatenate([silence, sound, silence])
+    wav = codec.encode_wav(song, settings.sample_rate_hz)
+    windows = alone["window_probabilities"].shape[1]
+    for answer in (
+        session_run("classify_audio", audio=song[np.newaxis]),
+        session_run("classify_wav", wav=[wav]),
+    ):
+        np.testing.assert_allclose(answer["probabilities"], alone["probabilities"], atol=1e-3)
+        by_clip = answer["window_probabilities"][0].reshape(3, windows, -1)
+        np.testing.assert_allclose(by_clip[1], alone["window_probabilities"][0], atol=1e-2)
+        assert not by_clip[[0, 2]].any()
 
 
 def test_the_graph_holds_core_operations_only(release):
@@ -149,6 +238,7 @@ def test_warmup_requests_cover_every_signature_and_succeed(release, session_run)
     assert {request.model_spec.signature_name for request in requests} == {
         "serving_default",
         "classify_audio",
+        "classify_audio_at_rate",
         "classify_wav",
         "transform_features",
     }
@@ -191,14 +281,61 @@ def answer_in_both_loaders(folder, branches, transform_output, genres):
         serving_name="genre",
     )
     audio = chord(2, SHORT)[np.newaxis]
-    here = tf.saved_model.load(str(folder)).signatures["classify_audio"](audio=tf.constant(audio))
+    eager_run = in_tensorflow(folder)
+    here = eager_run("classify_audio", audio=audio)
     with in_session(folder) as run:
         there = run("classify_audio", audio=audio)
+        gain_changes_nothing(run, SHORT)
     assert there["window_probabilities"].shape == (1, 1, len(genres))
     np.testing.assert_allclose(there["probabilities"].sum(axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(here["probabilities"], there["probabilities"], atol=1e-5)
+    gain_changes_nothing(eager_run, SHORT)
     keras.backend.clear_session()
     shutil.rmtree(folder)  # some take half a gigabyte
+
+
+def in_tensorflow(folder):
+    """What calls a signature in TensorFlow's own loader."""
+    signatures = tf.saved_model.load(str(folder)).signatures
+
+    def run(signature, **inputs):
+        tensors = {name: tf.constant(value) for name, value in inputs.items()}
+        return {key: value.numpy() for key, value in signatures[signature](**tensors).items()}
+
+    return run
+
+
+def gain_changes_nothing(run, analysis):
+    """The same clip at any level has the same answer, by every signature.
+
+    A 16-bit copy holds noise of its own, so it is compared with the very same samples as float,
+    brought back to the first level.
+    """
+    sound = chord(2, analysis)
+
+    @examples(max_examples=2, deadline=None, derandomize=True)
+    @given(st.floats(-40.0, 6.0))
+    def holds(gain_db):
+        gain = np.float32(10 ** (gain_db / 20))
+        pcm = codec.to_pcm16(gain * sound)
+        stored = codec.from_pcm16(pcm)
+        wav = codec.encode_wav(stored, analysis.sample_rate_hz)
+        example = serialise({"audio": pcm})
+        for expected, *answers in (
+            (run("classify_audio", audio=[sound]), run("classify_audio", audio=[gain * sound])),
+            (
+                run("classify_audio", audio=[stored / gain]),
+                run("classify_wav", wav=[wav]),
+                run("serving_default", examples=[example]),
+            ),
+        ):
+            for answer in answers:
+                np.testing.assert_allclose(
+                    answer["probabilities"], expected["probabilities"], atol=1e-3
+                )
+                assert answer["probabilities"].argmax() == expected["probabilities"].argmax()
+
+    holds()
 
 
 def test_the_genres_travel_with_the_model_and_its_signatures_predict(release):
