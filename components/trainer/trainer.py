@@ -11,7 +11,6 @@ from components.trainer.release import model_run
 from components.trainer.release.export import write_release
 from components.trainer.release.genre_graph import Branch
 from components.trainer.settings import TrainingSettings, tuned
-from components.trainer.training import devices
 from components.trainer.training.epoch_progress import EpochProgress
 from components.trainer.training.live_metrics import LiveMetrics
 from components.trainer.training.loop import train
@@ -32,9 +31,6 @@ def run_fn(fn_args: FnArgs) -> None:
     settings = TrainingSettings(**config["training"])
     if fn_args.hyperparameters:
         settings = tuned(settings, fn_args.hyperparameters["values"])
-    # Several processes connect before anything else of TensorFlow.
-    strategy = devices.strategy(settings.distribution)
-
     feature = entry(model_name).feature_entry.describe(audio)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     training_split = read_tracks(fn_args.train_files, transform_output, feature)
@@ -46,7 +42,6 @@ def run_fn(fn_args: FnArgs) -> None:
         settings=settings,
         genres=genres,
         callbacks=[EpochProgress(settings.most_epochs), LiveMetrics()],
-        strategy=strategy,
     )
     assert result.answers is not None  # as there is a validation split
     answers, fitted = validation.calibrated(result.answers)
