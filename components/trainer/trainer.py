@@ -4,7 +4,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.audio.settings import AudioSettings
-from components.common import calibration, validation
+from components.trainer import validation
 from components.trainer.data.tracks import read_tracks
 from components.trainer.models import entry
 from components.trainer.release import model_run
@@ -55,5 +55,4 @@ def run_fn(fn_args: FnArgs) -> None:
         temperature=fitted.temperature,
     )
     model_run.save(fn_args.model_run_dir, result, model_name=model_name, settings=settings)
-    validation.write(fn_args.model_run_dir, answers)
-    calibration.write(fn_args.model_run_dir, fitted)
+    validation.write(fn_args.model_run_dir, answers, fitted)
