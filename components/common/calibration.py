@@ -1,11 +1,10 @@
 """Fits the temperature that a model's probabilities are scaled by, and keeps it in a file."""
 
 import dataclasses
-import json
-from collections.abc import Mapping
-from typing import Any
+import math
 
 import numpy as np
+import orjson
 from scipy import optimize
 from tfx.dsl.io import fileio
 
@@ -94,7 +93,7 @@ def figures(probabilities: np.ndarray, labels: np.ndarray) -> Figures:
       labels: int [tracks].
     """
     if not len(labels) or not np.isfinite(probabilities).all():
-        return Figures(float("nan"), float("nan"))
+        return Figures(math.nan, math.nan)
     return Figures(
         metrics.calibration_error(metrics.reliability(probabilities, labels)),
         metrics.log_loss(probabilities, labels),
@@ -105,7 +104,7 @@ def write(folder: str, calibration: Calibration) -> None:
     """Writes `calibration.json`; a figure that is not a number is null."""
     fileio.makedirs(folder)
     with fileio.open(f"{folder}/{CALIBRATION_FILE}", "wb") as file:
-        file.write(json.dumps(_plain(dataclasses.asdict(calibration)), indent=2).encode())
+        file.write(orjson.dumps(calibration, option=orjson.OPT_INDENT_2))
 
 
 def read(folder: str) -> Calibration | None:
@@ -114,13 +113,13 @@ def read(folder: str) -> Calibration | None:
     if not fileio.exists(path):
         return None
     with fileio.open(path, "rb") as file:
-        values: dict[str, Any] = json.loads(file.read())
-    before, after = (
-        Figures(*(float("nan") if values[when][name] is None else values[when][name]
-                  for name in ("ece", "log_loss")))
-        for when in ("before", "after")
-    )  # fmt: skip
-    return Calibration(**{**values, "before": before, "after": after})
+        values = orjson.loads(file.read())
+    for split in ("before", "after"):
+        known = {
+            name: math.nan if value is None else value for name, value in values[split].items()
+        }
+        values[split] = Figures(**known)
+    return Calibration(**values)
 
 
 def _obstacle(probabilities: np.ndarray, labels: np.ndarray) -> str:
@@ -133,15 +132,3 @@ def _obstacle(probabilities: np.ndarray, labels: np.ndarray) -> str:
     if np.ptp(probabilities, axis=1).max() < 1e-6:
         return "the network gives every genre the same probability"
     return ""
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with null for what is not a number, which JSON does not know."""
-    return {
-        name: _plain(value)
-        if isinstance(value, Mapping)
-        else None
-        if isinstance(value, float) and not np.isfinite(value)
-        else value
-        for name, value in values.items()
-    }

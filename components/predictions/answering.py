@@ -15,12 +15,10 @@ from components.common.answers import TrackAnswers
 from components.common.raw_examples import RawTrack
 from components.predictions.classifier import Outputs
 
-# Samples of sound in one call (two clips of 30 s at 22 050 Hz), and in all that wait for more
-# tracks of their length; as float32 they take 5 and 85 MB. Larger batches save little time and take
-# memory: musicnn needs 0.5 s of a processor for a clip alone (0.9 GB), and 0.4 s for each of eight
+# Samples of sound in one call: two clips of 30 s at 22 050 Hz. Larger batches save little time and
+# take memory: musicnn needs 0.5 s of a processor for one clip (0.9 GB), and 0.4 s for each of eight
 # together (3.1 GB).
 BATCH_SAMPLES = 2 * 661_500
-WAITING_SAMPLES = 32 * 661_500
 
 # Lines of TensorFlow's errors that say where, not what.
 _PLACES = ("Graph execution error:", "Detected at node", "<stack traces", "[[{{node", "File ")
@@ -59,13 +57,12 @@ def ask_about(
     Raises:
       ValueError: A track's genre is none of the model's.
     """
-    outputs: dict[str, Outputs] = {}  # of one track each, [1, …]
-    failures: dict[str, str] = {}
     labels: dict[str, int] = {}
     contents: dict[str, str] = {}
-
-    def sounds() -> Iterator[tuple[str, np.ndarray]]:
-        for track in tracks:
+    outputs: dict[str, Outputs] = {}  # of one track each, [1, …]
+    failures: dict[str, str] = {}
+    for batch in _batches(tracks):
+        for track in batch:
             if track.genre not in genres:
                 raise ValueError(
                     f"{track.track_id} is of a genre that the model does not know. "
@@ -73,13 +70,6 @@ def ask_about(
                 )
             labels[track.track_id] = genres.index(track.genre)
             contents[track.track_id] = track.content
-            if track.failure:
-                failures[track.track_id] = track.failure
-                advance(1)
-            else:
-                yield track.track_id, track.samples
-
-    for batch in batches(sounds()):
         for track_id, answer in _answers(batch, ask):
             if isinstance(answer, str):
                 failures[track_id] = answer
@@ -89,51 +79,37 @@ def ask_about(
     return Answered(_gather(labels, contents, outputs, len(genres)), dict(sorted(failures.items())))
 
 
-def batches(
-    sounds: Iterable[tuple[str, np.ndarray]],
-    *,
-    batch_samples: int = BATCH_SAMPLES,
-    waiting_samples: int = WAITING_SAMPLES,
-) -> Iterator[list[tuple[str, np.ndarray]]]:
-    """Groups sounds of equal length, within bounds of memory.
+def _batches(tracks: Iterable[RawTrack]) -> Iterator[list[RawTrack]]:
+    """Joins tracks that follow each other and are of equal length, up to `BATCH_SAMPLES`.
 
-    Args:
-      sounds: Pairs of a track id and its samples.
-      batch_samples: Most samples in a batch; a longer sound is a batch of its own.
-      waiting_samples: Most samples that wait for others of their length. Above it the largest
-        group goes first, though its batch is not full.
-
-    Yields:
-      Batches whose sounds are of one length.
+    A longer one, or one without sound, is a batch of its own.
     """
-    groups: dict[int, list[tuple[str, np.ndarray]]] = {}
-    waiting = 0
-    for track_id, samples in sounds:
-        length = len(samples)
-        group = groups.setdefault(length, [])
-        group.append((track_id, samples))
-        waiting += length
-        if (len(group) + 1) * length > batch_samples:
-            waiting -= len(group) * length
-            yield groups.pop(length)
-        elif waiting > waiting_samples:
-            largest = max(groups, key=lambda size: size * len(groups[size]))
-            waiting -= largest * len(groups[largest])
-            yield groups.pop(largest)
-    yield from groups.values()
+    batch: list[RawTrack] = []
+    for track in tracks:
+        if batch:
+            same_length = len(track.audio) == len(batch[0].audio)
+            full = (len(batch) + 1) * len(track.audio) > 2 * BATCH_SAMPLES  # 16 bits each
+            if full or not same_length or track.failure or batch[0].failure:
+                yield batch
+                batch = []
+        batch.append(track)
+    if batch:
+        yield batch
 
 
-def _answers(batch: list[tuple[str, np.ndarray]], ask: Ask) -> list[tuple[str, Outputs | str]]:
+def _answers(batch: list[RawTrack], ask: Ask) -> list[tuple[str, Outputs | str]]:
     """Each track's answer, or why it has none; one that the model refuses costs no other."""
+    if batch[0].failure:
+        return [(batch[0].track_id, batch[0].failure)]
     try:
-        outputs = ask(np.stack([samples for _, samples in batch]))
+        outputs = ask(np.stack([track.samples for track in batch]))
     except tf.errors.OpError as error:
         if len(batch) > 1:
             return [answer for track in batch for answer in _answers([track], ask)]
-        return [(batch[0][0], f"the model refuses it: {_sentence(error)}")]
+        return [(batch[0].track_id, f"the model refuses it: {_sentence(error)}")]
     return [
         (
-            track_id,
+            track.track_id,
             _checked(
                 Outputs(
                     outputs.probabilities[row : row + 1],
@@ -141,7 +117,7 @@ def _answers(batch: list[tuple[str, np.ndarray]], ask: Ask) -> list[tuple[str, O
                 )
             ),
         )
-        for row, (track_id, _) in enumerate(batch)
+        for row, track in enumerate(batch)
     ]
 
 
@@ -162,12 +138,11 @@ def _sentence(error: tf.errors.OpError) -> str:
 def _gather(
     labels: dict[str, int], contents: dict[str, str], outputs: dict[str, Outputs], genres: int
 ) -> TrackAnswers:
-    track_ids = sorted(labels)
     windows = max((each.window_probabilities.shape[1] for each in outputs.values()), default=0)
-    probabilities = np.full((len(track_ids), genres), np.nan, np.float32)
-    window_probabilities = np.zeros((len(track_ids), windows, genres), np.float32)
-    counts = np.zeros((len(track_ids), windows), bool)
-    for row, track_id in enumerate(track_ids):
+    probabilities = np.full((len(labels), genres), np.nan, np.float32)
+    window_probabilities = np.zeros((len(labels), windows, genres), np.float32)
+    counts = np.zeros((len(labels), windows), bool)
+    for row, track_id in enumerate(labels):
         if track_id in outputs:
             answer = outputs[track_id]
             count = answer.window_probabilities.shape[1]
@@ -175,10 +150,10 @@ def _gather(
             window_probabilities[row, :count] = answer.window_probabilities[0]
             counts[row, :count] = True
     return answers.in_order(
-        track_ids,
-        np.array([labels[track_id] for track_id in track_ids]),
+        list(labels),
+        np.array(list(labels.values())),
         probabilities,
         window_probabilities=window_probabilities,
         counts=counts,
-        contents=[contents[track_id] for track_id in track_ids],
+        contents=list(contents.values()),
     )

@@ -11,8 +11,6 @@ from components.predictions import executor
 class PredictionsSpec(ComponentSpec):
     """Inputs, outputs and parameters of `Predictions`."""
 
-    __test__ = False  # no test of pytest's, whatever its name
-
     PARAMETERS: dict[str, ExecutionParameter] = {}
     INPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
@@ -29,8 +27,6 @@ class Predictions(base_component.BaseComponent):
     split of the deformed examples, and `answers.json`; its custom property `failed` is the number
     of answers that are missing.
     """
-
-    __test__ = False
 
     SPEC_CLASS = PredictionsSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

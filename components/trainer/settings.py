@@ -122,11 +122,9 @@ class TrainingSettings:
       seed: Seed of weights, order, windows and augmentation; 0 to `LARGEST_SEED`.
       class_weights: Whether examples of rarer genres weigh more.
       mixed_precision: `auto` (on GPUs and TPUs), `on` or `off`.
-      distribution: `auto` (the workers of `TF_CONFIG`, a TPU, several GPUs, or the one device),
-        `default`, `mirrored` or `tpu`.
+      distribution: `auto` (a TPU, several GPUs, or the one device), `default`, `mirrored` or `tpu`.
       cache_megabytes: Size up to which a split is cached in memory. A larger one is read again in
-        each epoch, and windows of it are shuffled in a buffer of this size. Outputs of a frozen
-        body over this size are kept in files.
+        each epoch, and windows of it are shuffled in a buffer of this size.
     """
 
     model: ModelSettings = ModelSettings()

@@ -4,14 +4,13 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.audio.settings import AudioSettings
-from components.common import calibration, validation
+from components.trainer import validation
 from components.trainer.data.tracks import read_tracks
 from components.trainer.models import entry
 from components.trainer.release import model_run
 from components.trainer.release.export import write_release
 from components.trainer.release.genre_graph import Branch
 from components.trainer.settings import TrainingSettings, tuned
-from components.trainer.training import devices
 from components.trainer.training.epoch_progress import EpochProgress
 from components.trainer.training.live_metrics import LiveMetrics
 from components.trainer.training.loop import train
@@ -32,9 +31,6 @@ def run_fn(fn_args: FnArgs) -> None:
     settings = TrainingSettings(**config["training"])
     if fn_args.hyperparameters:
         settings = tuned(settings, fn_args.hyperparameters["values"])
-    # Several processes connect before anything else of TensorFlow.
-    strategy = devices.strategy(settings.distribution)
-
     feature = entry(model_name).feature_entry.describe(audio)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     training_split = read_tracks(fn_args.train_files, transform_output, feature)
@@ -46,7 +42,6 @@ def run_fn(fn_args: FnArgs) -> None:
         settings=settings,
         genres=genres,
         callbacks=[EpochProgress(settings.most_epochs), LiveMetrics()],
-        strategy=strategy,
     )
     assert result.answers is not None  # as there is a validation split
     answers, fitted = validation.calibrated(result.answers)
@@ -60,5 +55,4 @@ def run_fn(fn_args: FnArgs) -> None:
         temperature=fitted.temperature,
     )
     model_run.save(fn_args.model_run_dir, result, model_name=model_name, settings=settings)
-    validation.write(fn_args.model_run_dir, answers)
-    calibration.write(fn_args.model_run_dir, fitted)
+    validation.write(fn_args.model_run_dir, answers, fitted)

@@ -11,7 +11,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import channel, standard_artifacts
 
 from components.audio.settings import AudioSettings
-from components.common import answers, bands, validation
+from components.common import answers, bands
 from components.common.artifacts import Report
 from components.deformed_examples import executor as deformed_executor
 from components.deformed_examples.component import DeformedExamples
@@ -22,6 +22,7 @@ from components.gtzan.genres import GENRES
 from components.predictions import executor as predictions_executor
 from components.serving_check import executor as serving_check_executor
 from components.serving_check.settings import ServingCheckSettings
+from components.trainer import validation
 from tests.gate import tone_world
 from tests.gate.tone_world import Listener, artifact
 
@@ -175,7 +176,7 @@ class World:
             clips=1,
         )  # fmt: skip
         model_run = artifact(standard_artifacts.ModelRun, place / "model_run")
-        validation.write(model_run.uri, made)
+        answers.write(model_run.uri, answers.VALIDATION, made)
         return model_run
 
     def _evaluation(self, place: Path, answered: str):

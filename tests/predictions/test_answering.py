@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfx.types import artifact_utils, channel, standard_artifacts
+from tfx.types import artifact_utils, standard_artifacts
 
 from components.audio import codec
 from components.audio.features import feature
@@ -18,10 +18,9 @@ from components.common.artifacts import Report
 from components.common.errors import UserError
 from components.common.raw_examples import RawTrack
 from components.gtzan.genres import GENRES
-from components.predictions import executor
-from components.predictions.answering import Outputs, ask_about, batches
+from components.predictions import answering, executor
+from components.predictions.answering import Outputs, ask_about
 from components.predictions.classifier import Classifier
-from components.predictions.component import Predictions
 from components.trainer.release.genre_graph import Branch, GenreGraph
 from tests.conftest import chord
 
@@ -93,33 +92,21 @@ def test_each_track_is_answered_as_alone(asked, tracks, classifier):
         assert result.contents[row] == track.content
 
 
-def sounds(*lengths: int) -> list[tuple[str, np.ndarray]]:
-    return [(str(number), np.zeros(length)) for number, length in enumerate(lengths)]
+def test_a_call_has_sounds_of_one_length_and_a_bounded_number_of_samples(monkeypatch):
+    monkeypatch.setattr(answering, "BATCH_SAMPLES", 12)
+    asked = []
 
+    def ask(batch):
+        asked.append(batch.shape)
+        return Outputs(np.full((len(batch), 10), 0.1), np.full((len(batch), 1, 10), 0.1))
 
-def test_batches_are_of_one_length_and_bounded():
-    made = list(batches(sounds(4, 4, 6, 4, 25, 6, 4), batch_samples=12, waiting_samples=100))
-    names = [[name for name, _ in batch] for batch in made]
-    assert names == [["0", "1", "3"], ["4"], ["2", "5"], ["6"]]
-
-
-def test_sounds_that_wait_for_their_like_are_bounded():
-    lengths = range(1, 200)
-    waiting = most = 0
-
-    def reading():
-        nonlocal waiting, most
-        for one in sounds(*lengths):
-            waiting += len(one[1])
-            most = max(most, waiting)
-            yield one
-
-    names = []
-    for batch in batches(reading(), batch_samples=1000, waiting_samples=500):
-        waiting -= sum(len(samples) for _, samples in batch)
-        names += [name for name, _ in batch]
-    assert most <= 500 + max(lengths)
-    assert sorted(names, key=int) == [str(number) for number in range(len(lengths))]
+    lengths = (4, 4, 4, 4, 6, 25, 4)
+    tracks = [
+        RawTrack(str(number), GENRES[0], bytes(2 * length)) for number, length in enumerate(lengths)
+    ]
+    result = ask_about(iter(tracks), ask, GENRES)
+    assert asked == [(3, 4), (1, 4), (1, 6), (1, 25), (1, 4)]
+    assert result.answers.answered.all() and len(result.answers.track_ids) == len(lengths)
 
 
 def test_a_track_that_cannot_be_answered_costs_no_other(tracks, classifier):
@@ -222,13 +209,3 @@ def test_a_truncated_model_is_named(model, tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match="cannot be loaded"):
         Classifier(str(tmp_path))
-
-
-def test_its_channels_are_those_of_the_dag():
-    examples = channel.Channel(type=standard_artifacts.Examples)
-    node = Predictions(
-        model=channel.Channel(type=standard_artifacts.Model),
-        examples=examples,
-        deformed_examples=examples,
-    ).with_id("Predictions-cnn")
-    assert node.outputs["answers"].type is Report

@@ -18,11 +18,11 @@ import pandas as pd
 import pytest
 import tensorflow_model_analysis as tfma
 
-from components.common import calibration, validation
 from components.common.errors import UserError
 from components.evaluator.judgement import eval_config
 from components.gtzan.genres import GENRES
 from components.run_recorder.record import Branch
+from components.trainer import validation
 from pipeline.local import tracking_store
 
 HISTORY = {
@@ -120,8 +120,7 @@ def branch(tmp_path, evaluation) -> Branch:
         clips=1,
     )
     answers, fitted = validation.calibrated(answers)
-    validation.write(str(folder), answers)
-    calibration.write(str(folder), fitted)
+    validation.write(str(folder), answers, fitted)
     return Branch(
         model="cnn",
         cached=True,

@@ -138,11 +138,6 @@ def read_tracks(
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    # Several processes divide each batch between them; by default each would read some files only,
-    # and the order of the tracks would be another one.
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    records = records.with_options(options)
 
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, ...]:
         parsed = tf.io.parse_single_example(record, full_spec)

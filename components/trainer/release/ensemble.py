@@ -18,8 +18,9 @@ from tfx.types import (
 from tfx.utils import io_utils, path_utils
 
 from components.audio.settings import AudioSettings
-from components.common import calibration, remarks, runtime, tracking, validation
+from components.common import remarks, runtime, tracking
 from components.common.dynamic_spec import by_model, component_spec
+from components.trainer import validation
 from components.trainer.release import membership, model_run
 from components.trainer.release.export import write_release
 
@@ -51,9 +52,9 @@ class Executor(base_executor.BaseExecutor):
             artifact_utils.get_single_uri(input_dict[f"model_run_{name}"])
             for name in config["models"]
         ]
-        answers = [validation.read(run) for run in runs]
+        answers = validation.shared_windows([validation.read(run) for run in runs])
         chosen = membership.choose(
-            np.stack([member.probabilities for member in validation.shared_windows(answers)]),
+            np.stack([member.probabilities for member in answers]),
             answers[0].labels,
         )
         mean, fitted = validation.calibrated(
@@ -79,8 +80,7 @@ class Executor(base_executor.BaseExecutor):
             temperature=fitted.temperature,
         )
         own_run = artifact_utils.get_single_uri(output_dict["model_run"])
-        validation.write(own_run, mean)
-        calibration.write(own_run, fitted)
+        validation.write(own_run, mean, fitted)
         members = dict(zip(config["models"], chosen.weights.tolist(), strict=True))
         io_utils.write_string_file(
             f"{own_run}/{MEMBERS_FILE}",

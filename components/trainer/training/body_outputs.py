@@ -1,12 +1,10 @@
 """A network's outputs for all windows of a split; those of frozen bodies are computed once.
 
-Outputs that do not fit in memory are kept in files, mapped into memory, as long as heads are
-trained on them.
+They are kept in files that are mapped into memory, as long as heads are trained on them.
 """
 
 import dataclasses
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -47,18 +45,17 @@ def with_body_outputs(
     Args:
       model_name: Its name in the catalog.
       splits: The splits that the heads are trained and evaluated on.
-      settings: Settings that the trainings share: the body, precision, devices and memory.
+      settings: Settings that the trainings share: the body, precision and devices.
       genres: Names in label order.
-      folder: For outputs over `settings.cache_megabytes`, a file for each split. It has to exist
-        as long as the outputs are used.
+      folder: For a file of outputs for each split. It has to exist as long as they are used.
 
     Returns:
       The splits with their `body_outputs`; unchanged if no body stays frozen.
     """
     if not settings.model.frozen:
         return tuple(splits)
-    policy = devices.precision_policy(settings)
-    with devices.precision(policy), devices.strategy(settings.distribution).scope():
+    strategy = devices.strategy(settings.distribution)
+    with devices.precision(devices.precision_policy(settings)), strategy.scope():
         model = build(
             model_name,
             feature=splits[0].feature,
@@ -70,79 +67,55 @@ def with_body_outputs(
             return tuple(splits)
         return tuple(
             dataclasses.replace(
-                tracks,
-                body_outputs=body_outputs(
-                    body, tracks, settings.cache_megabytes, folder / f"{number}.npy"
-                ),
+                tracks, body_outputs=body_outputs(body, tracks, folder / f"{number}.npy")
             )
             for number, tracks in enumerate(splits)
         )
 
 
-def body_outputs(body: keras.Model, tracks: Tracks, megabytes: int, file: Path) -> np.ndarray:
+def body_outputs(body: keras.Model, tracks: Tracks, file: Path) -> np.ndarray:
     """The outputs of a frozen body for every window, in the order of the tracks.
 
     Args:
       body: The body; its output is a vector.
       tracks: The split; its `body_outputs` are returned if it has them.
-      megabytes: Size up to which the outputs are kept in memory.
-      file: Where larger ones are kept; it has to outlive them.
+      file: Where they are kept; it has to outlive them.
 
     Returns:
       float32 [tracks * windows_per_track, units].
     """
     if tracks.body_outputs is not None:
         return tracks.body_outputs
-    shape = (tracks.count * tracks.feature.windows_per_track, body.output_shape[-1])
-    return _stored(_output_blocks(body, tracks), shape, megabytes, file)
+    count = tracks.count * tracks.feature.windows_per_track
+    outputs = _rows_in_file(file, count, body.output_shape[-1])
+    start = 0
+    for some_batches in windows.evaluation_windows(tracks).window(_BATCHES_AT_ONCE):
+        block = body.predict(some_batches, verbose=0)[: count - start]  # without the padding
+        outputs[start : start + len(block)] = block
+        start += len(block)
+    return outputs
 
 
-def body_output_means(
-    outputs: np.ndarray, tracks: Tracks, megabytes: int, file: Path
-) -> np.ndarray:
+def track_means(outputs: np.ndarray, tracks: Tracks, file: Path) -> np.ndarray:
     """The mean of the outputs over each track's windows that count: float32 [tracks, units].
 
     Args:
       outputs: From `body_outputs`.
       tracks: The split.
-      megabytes: Size up to which the means are kept in memory.
-      file: Where larger ones are kept.
+      file: Where they are kept; it has to outlive them.
     """
     by_track = outputs.reshape(tracks.count, tracks.feature.windows_per_track, -1)
     counts = tracks.counting_windows[..., np.newaxis]
-    blocks = (
-        by_track[start : start + _TRACKS_AT_ONCE].mean(
-            axis=1, where=counts[start : start + _TRACKS_AT_ONCE]
-        )
-        for start in range(0, tracks.count, _TRACKS_AT_ONCE)
-    )
-    return _stored(blocks, (tracks.count, by_track.shape[-1]), megabytes, file)
+    means = _rows_in_file(file, tracks.count, by_track.shape[-1])
+    for start in range(0, tracks.count, _TRACKS_AT_ONCE):
+        block = slice(start, start + _TRACKS_AT_ONCE)
+        means[block] = by_track[block].mean(axis=1, where=counts[block])
+    return means
 
 
-def _output_blocks(body: keras.Model, tracks: Tracks) -> Iterator[np.ndarray]:
-    left = tracks.count * tracks.feature.windows_per_track
-    batches = windows.evaluation_windows(tracks)
-    for some_batches in batches.window(_BATCHES_AT_ONCE):
-        outputs = body.predict(some_batches, verbose=0)[:left]  # without the last batch's padding
-        left -= len(outputs)
-        yield outputs
-
-
-def _stored(
-    blocks: Iterable[np.ndarray], shape: tuple[int, int], megabytes: int, file: Path
-) -> np.ndarray:
-    """Consecutive rows as one float32 array, mapped from `file` if it is over `megabytes`."""
-    in_memory = 4 * math.prod(shape) <= megabytes * 1e6
-    rows: np.ndarray = (
-        np.empty(shape, np.float32)
-        if in_memory
-        else np.lib.format.open_memmap(file, "w+", np.float32, shape)
-    )
-    start = 0
-    for block in blocks:
-        rows[start : start + len(block)] = block
-        start += len(block)
-    return rows
+def _rows_in_file(file: Path, count: int, units: int) -> np.ndarray:
+    """A float32 array [count, units] that is mapped into memory."""
+    return np.lib.format.open_memmap(file, "w+", np.float32, (count, units))
 
 
 def moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

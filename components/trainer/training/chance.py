@@ -12,49 +12,34 @@ _LEAST_GAIN = 0.05
 _STANDARD_ERRORS = 3.0
 
 
-def chance(labels: np.ndarray, genre_weights: np.ndarray) -> float:
-    """The best weighted accuracy that always guessing the same genre has.
-
-    Args:
-      labels: int [tracks], the training split's.
-      genre_weights: Weight of an example of each genre, float [genres].
-    """
-    shares = np.bincount(labels, minlength=len(genre_weights)) * genre_weights
-    return float(shares.max() / shares.sum())
-
-
-def left_chance(accuracies: Sequence[float], *, chance: float, tracks: int) -> bool:
-    """Whether any epoch's training accuracy is more than guessing has by luck.
-
-    Args:
-      accuracies: Training accuracy of each epoch.
-      chance: From `chance`.
-      tracks: Number of training tracks.
-    """
-    luck = _STANDARD_ERRORS * math.sqrt(chance * (1.0 - chance) / tracks)
-    least = chance + max(_LEAST_GAIN * (1.0 - chance), luck)
-    return max(accuracies, default=0.0) > min(least, 1.0 - 1e-6)
-
-
 def remarks(
     model_name: str, accuracies: Sequence[float], labels: np.ndarray, genre_weights: np.ndarray
 ) -> tuple[str, ...]:
-    """Says, and logs, that a network has learnt nothing, and what may help; else nothing.
+    """Returns and logs a sentence if the training accuracy of no epoch is above chance.
+
+    Chance is the weighted accuracy of always guessing the same genre, the best one to guess.
 
     Args:
       model_name: Name of the model.
       accuracies: Training accuracy of each epoch.
       labels: int [tracks], the training split's.
       genre_weights: Weight of an example of each genre, float [genres].
+
+    Returns:
+      The sentence, which says what may help; nothing if the network has learnt something.
     """
-    guessing = chance(labels, genre_weights)
-    if left_chance(accuracies, chance=guessing, tracks=len(labels)):
+    shares = np.bincount(labels, minlength=len(genre_weights)) * genre_weights
+    chance = float(shares.max() / shares.sum())
+    luck = _STANDARD_ERRORS * math.sqrt(chance * (1.0 - chance) / len(labels))
+    least = min(chance + max(_LEAST_GAIN * (1.0 - chance), luck), 1.0 - 1e-6)
+    best = max(accuracies, default=0.0)
+    if best > least:
         return ()
     remark = (
-        f"{model_name} has learnt nothing: its training accuracy never left chance "
-        f"({max(accuracies, default=0.0):.2f} at best in {len(accuracies)} epochs, where guessing "
-        f"has {guessing:.2f}). Train it longer (--epochs), at another rate "
-        "(--set training.learning_rate=…), on more music, or from weights, if it can (--weights)"
+        f"{model_name} has learnt nothing: its training accuracy never left chance ({best:.2f} at "
+        f"best in {len(accuracies)} epochs, where guessing has {chance:.2f}). Train it longer "
+        "(--epochs), at another rate (--set training.learning_rate=…), on more music, or from "
+        "weights, if it can (--weights)"
     )
     logging.warning("%s", remark)
     return (remark,)

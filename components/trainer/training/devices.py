@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 
-from components.trainer import workers
+from components.common.errors import UserError
 from components.trainer.settings import TrainingSettings
 
 
@@ -14,17 +14,18 @@ def strategy(distribution: str = "auto") -> tf.distribute.Strategy:
     """The distribution strategy for the available devices.
 
     Args:
-      distribution: `auto` uses the processes that `TF_CONFIG` names if they are several, else a TPU
-        if there is one, else all GPUs if there are several, else the one device. `default`,
-        `mirrored` (all GPUs, or all logical CPUs) and `tpu` force one.
+      distribution: `auto` uses a TPU if there is one, else all GPUs if there are several, else the
+        one device. `default`, `mirrored` (all GPUs, or all logical CPUs) and `tpu` force one.
 
     Raises:
-      UserError: `TF_CONFIG` is wrong, or names several processes where one is forced.
+      UserError: The environment's `TF_CONFIG` names several processes.
     """
-    if distribution != "auto":
-        workers.refuse(f"training.distribution={distribution}")
-    elif workers.workers() is not None:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
+    if sum(cluster.num_tasks(job) for job in cluster.jobs) > 1:
+        raise UserError(
+            "TF_CONFIG names several processes, but one process trains a model: start it without "
+            f"TF_CONFIG. Received: {cluster.as_dict()}"
+        )
     if distribution == "tpu" or (distribution == "auto" and _devices("TPU")):
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
         tf.config.experimental_connect_to_cluster(resolver)
@@ -35,11 +36,6 @@ def strategy(distribution: str = "auto") -> tf.distribute.Strategy:
     if distribution == "auto" and len(_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy(_devices("GPU"))
     return tf.distribute.get_strategy()
-
-
-def several_processes(strategy: tf.distribute.Strategy) -> bool:
-    """Whether a strategy trains with other processes."""
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def precision_policy(settings: TrainingSettings) -> str:

@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from components.common.answers import TrackAnswers
 from components.common.metrics import track_scores, window_scores
-from components.common.validation import in_order
 from components.trainer.data import windows
 from components.trainer.data.tracks import Tracks
+from components.trainer.validation import in_order
 
 
 class TrackAccuracy(keras.callbacks.Callback):

@@ -19,7 +19,6 @@ from tfx.components.tuner.component import TunerFnResult
 
 from components.audio.settings import AudioSettings
 from components.common import progress
-from components.trainer import workers
 from components.trainer.data.tracks import Tracks, read_tracks
 from components.trainer.models import entry
 from components.trainer.settings import (
@@ -176,7 +175,6 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
       fn_args: TFX's arguments. `custom_config` holds `model`, `branch`, `audio`, `training`,
         `genres` and `trials`.
     """
-    workers.refuse("a search")
     config = fn_args.custom_config
     feature = entry(config["model"]).feature_entry.describe(AudioSettings(**config["audio"]))
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)

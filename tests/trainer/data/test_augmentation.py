@@ -15,7 +15,7 @@ from components.trainer.data.augmentation import augment
 from components.trainer.data.tracks import Tracks
 from components.trainer.data.windows import source_frames
 from components.trainer.settings import AugmentationSettings, TrainingSettings
-from components.trainer.training.fitting import compile_model
+from components.trainer.training.phases import compile_model
 from tests.trainer.conftest import GENRE_NAMES, coloured
 
 LOG_MEL = feature("log_mel", AudioSettings())

@@ -18,9 +18,10 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components.audio import codec
 from components.audio.features import feature
 from components.audio.settings import AudioSettings
-from components.common import calibration, validation
+from components.common import calibration
 from components.example_gen import tracks
 from components.gtzan.genres import GENRES
+from components.trainer import validation
 from components.trainer.data.tracks import read_tracks
 from components.trainer.release.export import write_release
 from components.trainer.release.genre_graph import Branch
@@ -133,7 +134,7 @@ def branches() -> dict[str, Branch]:
 
 
 @pytest.fixture(scope="module")
-def expected(trained_on, branches):
+def expected(trained_on, branches, records):
     """By model and track id: training's scaled answers, for counting windows and for the track."""
     transform_output, file, _ = trained_on
     answers = {}
@@ -148,7 +149,8 @@ def expected(trained_on, branches):
         )
         answers[name] = validation.at_temperature(own, TEMPERATURES[name])
     # Its branches are scaled already, and it must not matter.
-    own = validation.ensemble_answers(list(answers.values()))
+    members = validation.shared_windows(list(answers.values()))
+    own = validation.ensemble_answers(members, np.full((len(records), 3), 1 / 3))
     answers["ensemble"] = validation.at_temperature(own, TEMPERATURES["ensemble"])
     by_track = {}
     for name, answer in answers.items():

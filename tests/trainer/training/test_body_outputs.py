@@ -1,4 +1,4 @@
-"""Outputs of frozen bodies over the memory limit: the same training from files, which go away."""
+"""Outputs of frozen bodies, on which heads are trained: right, in files, which go away."""
 
 import tempfile
 
@@ -8,6 +8,8 @@ import pytest
 
 from components.audio.features import feature
 from components.audio.settings import AudioSettings
+from components.trainer.models import build
+from components.trainer.parts import heads
 from components.trainer.settings import ModelSettings
 from components.trainer.training import body_outputs
 from tests.trainer.conftest import coloured, save_body, trained
@@ -17,57 +19,41 @@ SPLITS = coloured(MUSIC_MEL, 20), coloured(MUSIC_MEL, 9, seed=1)
 VALUES = np.random.default_rng(0).normal(5.0, 2.0, size=(103, 7)).astype(np.float32)
 
 
-@pytest.fixture
-def scratch(tmp_path, monkeypatch):
-    """Where temporary folders are made; outputs are computed a batch at a time."""
+def test_outputs_are_those_of_each_window_and_means_those_that_count(tmp_path, monkeypatch):
     monkeypatch.setattr(body_outputs, "_BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(body_outputs, "_TRACKS_AT_ONCE", 4)
+    settings = ModelSettings(weights=save_body("musicnn", tmp_path, MUSIC_MEL))
+    model = build("musicnn", feature=MUSIC_MEL, genre_count=4, settings=settings)
+    body, tracks = model.get_layer(heads.BODY), SPLITS[1]
+    outputs = body_outputs.body_outputs(body, tracks, tmp_path / "outputs.npy")
+    matrices = np.stack([matrix for matrix, *_ in tracks.dataset.as_numpy_iterator()])
+    windows = MUSIC_MEL.windows_per_track
+    cut = matrices[:, : windows * MUSIC_MEL.window_frames].reshape(-1, *MUSIC_MEL.window_shape)
+    np.testing.assert_allclose(outputs, body.predict(cut, verbose=0), atol=1e-5)
+    means = body_outputs.track_means(outputs, tracks, tmp_path / "means.npy")
+    by_track = outputs.reshape(tracks.count, windows, -1)
+    np.testing.assert_allclose(means, by_track.mean(axis=1), atol=1e-6)
+
+
+def test_files_of_outputs_are_removed_even_after_a_failure(tmp_path, monkeypatch):
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
-
-
-@pytest.fixture
-def head(tmp_path):
-    """Trains a head on a frozen body of random weights."""
     weights = save_body("musicnn", tmp_path, MUSIC_MEL)
 
-    def train(megabytes, on_epoch_end):
-        return trained(
-            "musicnn",
-            *SPLITS,
-            model=ModelSettings(weights=weights, fine_tune=False),
-            head_epochs=2,
-            cache_megabytes=megabytes,
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)],
-        )
-
-    return train
-
-
-def test_a_head_trains_alike_on_outputs_in_memory_and_in_files(scratch, head):
-    seen = []
-
-    def look(*_):
-        seen.append(sorted(path.stem for path in scratch.rglob("*.npy")))
-
-    in_memory, in_files = head(2048, look), head(0, look)
-    assert seen == [[]] * 2 + [["means", "training", "validation"]] * 2
-    assert in_files.history == in_memory.history
-    np.testing.assert_array_equal(
-        in_files.answers.window_probabilities, in_memory.answers.window_probabilities
-    )
-    assert list(scratch.rglob("*.npy")) == []
-
-
-def test_files_of_outputs_are_removed_after_a_failure(scratch, head):
     def fail(*_):
-        assert list(scratch.rglob("*.npy"))
+        names = {path.stem for path in folder.rglob("*.npy")}
+        assert names == {"means", "training", "validation"}
         raise RuntimeError("the disk of the metrics is full")
 
     with pytest.raises(RuntimeError, match="metrics is full"):
-        head(0, fail)
-    assert list(scratch.rglob("*.npy")) == []
+        trained(
+            "musicnn",
+            *SPLITS,
+            model=ModelSettings(weights=weights, fine_tune=False),
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=fail)],
+        )
+    assert list(folder.rglob("*.npy")) == []
 
 
 def test_batches_hold_rows_with_their_own_labels_and_weights():

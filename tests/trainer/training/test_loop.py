@@ -1,6 +1,7 @@
 """How training runs: best epoch by whole tracks, the same twice, on several devices."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from components.audio.features import Feature
+from components.common.errors import UserError
 from components.trainer.data.tracks import Tracks
 from components.trainer.settings import AugmentationSettings
 from components.trainer.training.body_outputs import window_outputs
@@ -129,6 +131,16 @@ def test_mixed_precision_trains_and_hands_back_single_precision():
     assert {variable.dtype for variable in result.model.trainable_variables} == {"float32"}
     assert all(layer.compute_dtype == "float32" for layer in result.model.layers)
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_several_processes_for_one_model_are_refused(monkeypatch):
+    cluster = {"worker": ["one:1", "two:2"]}
+    task = {"type": "worker", "index": 0}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    with pytest.raises(UserError, match="TF_CONFIG"):
+        run("ann")
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["one:1"]}, "task": task}))
+    assert len(run("ann").history["loss"]) == 1
 
 
 def test_two_devices_share_a_batch():

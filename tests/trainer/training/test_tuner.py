@@ -9,9 +9,9 @@ from components.audio.features import feature
 from components.audio.settings import AudioSettings
 from components.gtzan.genres import GENRES
 from components.trainer.catalog import recommended
-from components.trainer.parts import heads
+from components.trainer.data import windows
 from components.trainer.settings import AugmentationSettings, ModelSettings, tuned
-from components.trainer.training import body_outputs, loop
+from components.trainer.training import loop
 from components.trainer.training.tuner import OBJECTIVE, SettingsTuner, search_space
 from tests.trainer.conftest import coloured, described, save_body, tiny
 
@@ -151,18 +151,18 @@ def test_a_frozen_body_is_asked_once_for_all_trials(tmp_path, monkeypatch):
 
     asked = []
 
-    def counted(body, tracks, *rest):
-        asked.append((body.name, tracks.count))
-        return output_blocks(body, tracks, *rest)
+    def counted(tracks):
+        asked.append(tracks.count)
+        return evaluation_windows(tracks)
 
-    output_blocks = body_outputs._output_blocks
-    monkeypatch.setattr(body_outputs, "_output_blocks", counted)
+    evaluation_windows = windows.evaluation_windows
+    monkeypatch.setattr(windows, "evaluation_windows", counted)
     tuner = SettingsTuner(
         name, settings, genres=GENRES, trials=2, directory=str(tmp_path / "search")
     )
     tuner.search(training=splits[0], validation=splits[1])
     assert len(tuner.oracle.trials) == 2
-    assert asked == [(heads.BODY, 8), (heads.BODY, 4)]
+    assert asked == [8, 4]
 
     # And each trial is what training it by itself would have given.
     by_itself = loop.train(name, *splits, settings=settings, genres=GENRES)

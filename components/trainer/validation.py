@@ -1,7 +1,4 @@
-"""Predictions for the validation split, as trainers keep them for ModelSelector and ensembles.
-
-They are answers as served, after temperature scaling (`components.common.answers`).
-"""
+"""Answers for the validation split, as trainers keep them: as served, after temperature scaling."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,28 +19,24 @@ def in_order(
     counts: np.ndarray,
     *,
     clips: int,
-    temperature: float = 1.0,
 ) -> TrackAnswers:
-    """Makes answers of predictions for windows, sorted by track id.
+    """Makes answers, sorted by track id, of a network's own predictions for windows.
 
     Args:
       track_ids: Ids of the tracks.
       labels: int64 [tracks].
-      window_probabilities: float [tracks, clips * windows_per_clip, genres], each window scaled by
-        the temperature.
+      window_probabilities: float [tracks, clips * windows_per_clip, genres].
       counts: bool [tracks, clips * windows_per_clip].
       clips: Clips that a track has room for.
-      temperature: T that the probabilities are scaled by.
     """
     windows = np.where(counts[..., np.newaxis], window_probabilities, 0.0).astype(np.float32)
     return answers.in_order(
         track_ids,
         labels,
-        _of_tracks(windows, counts, temperature),
+        _of_tracks(windows, counts, temperature=1.0),
         window_probabilities=windows,
         counts=counts,
         clips=clips,
-        temperature=temperature,
     )
 
 
@@ -53,13 +46,8 @@ def at_temperature(scaled_answers: TrackAnswers, temperature: float) -> TrackAns
     return _with_windows(scaled_answers, scaled(own, temperature), temperature=temperature)
 
 
-def calibrated(uncalibrated: TrackAnswers) -> tuple[TrackAnswers, Calibration]:
-    """Fits the temperature on whole tracks and scales the answers by it.
-
-    Args:
-      uncalibrated: Answers of the network itself.
-    """
-    own = at_temperature(uncalibrated, 1.0)
+def calibrated(own: TrackAnswers) -> tuple[TrackAnswers, Calibration]:
+    """Fits the temperature on whole tracks and scales a network's own answers by it."""
     fitted = calibration.fit(own.probabilities, own.labels)
     return at_temperature(own, fitted.temperature), fitted
 
@@ -87,40 +75,31 @@ def shared_windows(branches: Sequence[TrackAnswers]) -> list[TrackAnswers]:
     ]
 
 
-def ensemble_answers(
-    branches: Sequence[TrackAnswers], weights: np.ndarray | None = None
-) -> TrackAnswers:
+def ensemble_answers(branches: Sequence[TrackAnswers], weights: np.ndarray) -> TrackAnswers:
     """Averages the branches' own probabilities window by window, as the served ensemble does.
 
-    A branch's temperature is not applied: the ensemble is calibrated as a whole. A clip has as many
-    windows as the branch with the fewest.
+    A branch's temperature is not applied: the ensemble is calibrated as a whole.
 
     Args:
-      branches: Of the same tracks.
-      weights: Of each branch for each track, float [tracks, branches], rows with sum one; equal by
-        default. What a branch of weight zero answers does not count, even if it is no number.
-
-    Raises:
-      ValueError: The branches were validated on different tracks.
+      branches: Of the same tracks and windows: from `shared_windows`.
+      weights: Of each branch for each track, float [tracks, branches], rows with sum one. What a
+        branch of weight zero answers does not count, even if it is no number.
     """
-    own = shared_windows(branches)
-    first = own[0]
-    if weights is None:
-        weights = np.full((len(first.labels), len(own)), 1.0 / len(own))
-    stacked = np.stack([branch.window_probabilities for branch in own])
+    stacked = np.stack([branch.window_probabilities for branch in branches])
     stacked = np.where(weights.T[:, :, np.newaxis, np.newaxis], stacked, 0.0)
     mean = np.einsum("mtwg,tm->twg", stacked, weights)
-    windows = np.where(first.counts[..., np.newaxis], mean, 0.0).astype(np.float32)
-    return _with_windows(first, windows)
+    counts = branches[0].counts[..., np.newaxis]
+    return _with_windows(branches[0], np.where(counts, mean, 0.0).astype(np.float32))
 
 
-def write(folder: str, scaled_answers: TrackAnswers) -> None:
-    """Writes `validation.npz` into a folder, which may be in an object store."""
+def write(folder: str, scaled_answers: TrackAnswers, fitted: Calibration) -> None:
+    """Writes `validation.npz` and `calibration.json` into a folder, also in an object store."""
     answers.write(folder, answers.VALIDATION, scaled_answers)
+    calibration.write(folder, fitted)
 
 
 def read(folder: str) -> TrackAnswers:
-    """Reads what `write` wrote."""
+    """Reads the answers that `write` wrote."""
     return answers.read(folder, answers.VALIDATION)
 
 

@@ -1,4 +1,4 @@
-"""What trainers keep of the validation split, for the choice between models."""
+"""What trainers keep of the validation split, and the ensemble that is made of it."""
 
 import dataclasses
 import json
@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-from tfx.types import channel, standard_artifacts
+from tfx.types import standard_artifacts
 
 from components.audio.extraction import extract
 from components.audio.settings import AudioSettings
-from components.common import calibration, remarks, validation
+from components.common import answers, calibration, remarks
 from components.common.metrics import score
 from components.common.temperature import scaled
+from components.trainer import validation
 from components.trainer.release import model_run
-from components.trainer.release.ensemble import EnsembleTrainer, Executor
+from components.trainer.release.ensemble import Executor
 from components.trainer.release.export import standardisation
 from components.trainer.training.loop import train
 from tests.conftest import chord
@@ -33,9 +34,7 @@ def trained(name, folder, *, frames):
     chosen = tiny(name, epochs=3, learning_rate=5e-3)
     result = train(name, coloured(reads, 8), split, settings=chosen, genres=GENRE_NAMES)
     model_run.save(str(folder), result, model_name=name, settings=chosen)
-    answers, fitted = validation.calibrated(result.answers)
-    validation.write(str(folder), answers)
-    calibration.write(str(folder), fitted)
+    validation.write(str(folder), *validation.calibrated(result.answers))
     return result, split
 
 
@@ -50,34 +49,28 @@ def shortened(reads):
 
 def test_the_best_network_s_answers_are_kept_and_score_as_training_said(tmp_path):
     result, split = trained("lstm", tmp_path, frames=shortened)
-    answers, fitted = validation.read(str(tmp_path)), calibration.read(str(tmp_path))
+    stored, fitted = validation.read(str(tmp_path)), calibration.read(str(tmp_path))
     best = result.best_epoch
     own, served = (
         score(each.probabilities, each.labels)
-        for each in (validation.at_temperature(answers, 1.0), answers)
+        for each in (validation.at_temperature(stored, 1.0), stored)
     )
     assert own.accuracy == served.accuracy == result.history["val_track_accuracy"][best]
     assert own.loss == pytest.approx(result.history["val_track_loss"][best], rel=1e-5)
-    assert fitted.temperature == answers.temperature != 1.0
+    assert fitted.temperature == stored.temperature != 1.0
     assert fitted.before.log_loss == pytest.approx(own.loss, rel=1e-5)
     assert fitted.after.log_loss == pytest.approx(served.loss, rel=1e-5)
-    with np.load(tmp_path / "validation.npz") as arrays:
-        assert arrays["track_id"].tolist() == sorted(split.track_ids)
-        windows, counts = arrays["window_probabilities"], arrays["counts"]
-        labels = arrays["label"]
-    assert windows.dtype == np.float32 and windows.shape == (TRACKS, 10, len(GENRE_NAMES))
-    assert [name[0] for name in sorted(split.track_ids)] == [GENRE_NAMES[i] for i in labels]
+    assert stored.track_ids == tuple(sorted(split.track_ids))
     by_name = {name: number % 10 + 1 for number, name in enumerate(split.track_ids)}
-    assert counts.sum(axis=1).tolist() == [by_name[name] for name in sorted(split.track_ids)]
-    np.testing.assert_allclose(windows[counts].sum(axis=1), 1.0, atol=1e-5)
-    assert not windows[~counts].any()
+    assert stored.counts.sum(axis=1).tolist() == [by_name[name] for name in stored.track_ids]
+    windows = stored.window_probabilities
     again = model_run.load_branch(str(tmp_path), AudioSettings()).network
     first = next(split.dataset.as_numpy_iterator())[0][
         : described("lstm", AudioSettings()).window_frames
     ]
-    place = sorted(split.track_ids).index(split.track_ids[0])
+    row = stored.track_ids.index(split.track_ids[0])
     served = scaled(again(first[np.newaxis])[0], fitted.temperature)
-    np.testing.assert_allclose(served, windows[place, 0], atol=1e-5)
+    np.testing.assert_allclose(served, windows[row, 0], atol=1e-5)
 
 
 def put_together(tmp_path, names, graph_folder):
@@ -117,13 +110,13 @@ def test_the_ensemble_keeps_the_mean_of_its_branches(tmp_path, transformed):
     both = validation.read(str(tmp_path / "ensemble" / "model_run"))
     np.testing.assert_array_equal(both.counts, lstm.counts)  # those that every branch has
     # The branches' own probabilities are averaged, and the mean has a temperature of its own.
-    temperatures = {answers.temperature for answers in (ann, lstm, both)}
+    temperatures = {member.temperature for member in (ann, lstm, both)}
     assert len(temperatures) == 3 and 1.0 not in temperatures
-    ann, lstm = (validation.at_temperature(answers, 1.0) for answers in (ann, lstm))
+    ann, lstm = (validation.at_temperature(member, 1.0) for member in (ann, lstm))
     means = []
     for row in range(TRACKS):
         counts = lstm.counts[row]
-        pair = [answers.window_probabilities[row][counts].mean(axis=0) for answers in (ann, lstm)]
+        pair = [member.window_probabilities[row][counts].mean(axis=0) for member in (ann, lstm)]
         means.append(np.mean(pair, axis=0))
     scores = score(both.probabilities, both.labels)
     expected = score(scaled(means, both.temperature), ann.labels)
@@ -137,8 +130,10 @@ def test_the_ensemble_keeps_the_mean_of_its_branches(tmp_path, transformed):
     for name, windows in (("ann", sure), ("lstm", sure[::-1])):
         tracks = [f"{number:02d}" for number in range(40)]
         counts = np.ones((40, 10), bool)
-        validation.write(
-            str(tmp_path / name), validation.in_order(tracks, labels, windows, counts, clips=1)
+        answers.write(
+            str(tmp_path / name),
+            answers.VALIDATION,
+            validation.in_order(tracks, labels, windows, counts, clips=1),
         )
     put_together(tmp_path, list(frames), transformed[0])
     members = json.loads((folder / "model_run" / "members.json").read_text())
@@ -159,25 +154,9 @@ def test_the_ensemble_keeps_the_mean_of_its_branches(tmp_path, transformed):
 
 
 def test_branches_of_different_tracks_make_no_ensemble():
-    answers = validation.in_order(
+    member = validation.in_order(
         ["a", "b"], np.array([0, 1]), np.ones((2, 1, 2)), np.ones((2, 1), bool), clips=1
     )
-    other = dataclasses.replace(answers, track_ids=("a", "c"))
+    other = dataclasses.replace(member, track_ids=("a", "c"))
     with pytest.raises(ValueError, match="different tracks"):
-        validation.ensemble_answers([answers, other])
-
-
-def test_the_ensemble_node_hands_its_validation_on():
-    def of(kind):
-        return channel.Channel(type=kind)
-
-    node = EnsembleTrainer(
-        model_runs={
-            "cnn": of(standard_artifacts.ModelRun),
-            "lstm": of(standard_artifacts.ModelRun),
-        },
-        transform_graphs={"log_mel": of(standard_artifacts.TransformGraph)},
-        config={},
-    )
-    assert node.outputs["model_run"].type is standard_artifacts.ModelRun
-    assert node.outputs["model"].type is standard_artifacts.Model
+        validation.shared_windows([member, other])
