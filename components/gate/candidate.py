@@ -15,6 +15,7 @@ from tfx.utils import io_utils, path_utils
 from components.common import answers, bands, calibration, evaluator_figures, metrics
 from components.common.answers import TrackAnswers
 from components.common.calibration import Calibration
+from components.common.copies import originals
 from components.common.evaluator_figures import ACCURACY, SliceFigures
 from components.common.metrics import Scores, share_interval
 from components.gate import paired, production, statistics
@@ -106,7 +107,7 @@ def read(name: str, input_dict: Mapping[str, list[Artifact]]) -> Candidate:
         )
         if validated
         else None,
-        validation_tracks=len(validated.track_ids) if validated else 0,
+        validation_tracks=originals(validated.track_ids) if validated else 0,
         calibration=part("calibration", lambda: calibration.read(uri("model_run"))),
         problems=problems,
     )

@@ -55,6 +55,7 @@ class Executor(base_executor.BaseExecutor):
         chosen = membership.choose(
             np.stack([member.probabilities for member in validation.shared_windows(answers)]),
             answers[0].labels,
+            answers[0].track_ids,
         )
         mean, fitted = validation.calibrated(
             validation.ensemble_answers(answers, chosen.weights_without)

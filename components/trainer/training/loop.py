@@ -166,7 +166,7 @@ class _Task:
             self.validation and windows.evaluation_windows(self.validation),
             settings,
             peak_rate=peak,
-            steps=windows.steps_per_epoch(self.training.count, settings),
+            steps=windows.steps_per_epoch(self.training.originals, settings),
             epochs=settings.epochs,
         )
 
