@@ -45,6 +45,8 @@ def table(rows: Iterable[Row]) -> str:
     cells: dict[tuple[str, tuple[str, str]], list[Row]] = defaultdict(list)
     columns: dict[tuple[str, str], None] = {}  # in the file's order
     for row in rows:
+        if row["deformation"]:
+            continue
         column = (row["data"], row["protocol"])
         columns[column] = None
         cells[row["model"], column].append(row)

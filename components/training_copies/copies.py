@@ -103,14 +103,19 @@ def copied(record: bytes, copy: int, audio: AudioSettings) -> bytes:
       answers, if the original is not.
     """
     example = tf.train.Example.FromString(record)
-    samples = RawTrack.parse(record).samples
     sound = example.features.feature["audio"].bytes_list
-    key = hashlib.blake2b(sound.value[0], digest_size=8, person=b"copy").digest()
-    seed = int.from_bytes(key, "big") + copy
-    copied_samples = degrade(samples, sample_rate_hz=audio.sample_rate_hz, seed=seed)
-    pcm = codec.to_pcm16(copied_samples[: len(samples)])
-    sound.value[0] = pcm.ljust(2 * min(len(samples), audio.minimum_samples), b"\0")
+    sound.value[0] = copied_sound(RawTrack.parse(record), copy, audio)
     return example.SerializeToString(deterministic=True)
+
+
+def copied_sound(track: RawTrack, copy: int, audio: AudioSettings) -> bytes:
+    """The sound of a copy, little-endian 16-bit PCM; see `copied`."""
+    samples = track.samples
+    key = hashlib.blake2b(track.audio, digest_size=8, person=b"copy").digest()
+    seed = int.from_bytes(key, "big") + copy
+    degraded = degrade(samples, sample_rate_hz=audio.sample_rate_hz, seed=seed)
+    pcm = codec.to_pcm16(degraded[: len(samples)])
+    return pcm.ljust(2 * min(len(samples), audio.minimum_samples), b"\0")
 
 
 def _write(task: Task, audio: AudioSettings) -> tuple[Task, int]:

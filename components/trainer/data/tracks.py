@@ -54,14 +54,16 @@ class Tracks:
         labels: np.ndarray,
         *,
         frames: np.ndarray | None = None,
+        track_ids: Sequence[str] = (),
     ) -> "Tracks":
-        """Makes a split of tracks that are in memory; their ids are their numbers.
+        """Makes a split of tracks that are in memory.
 
         Args:
           feature: What the tracks hold.
           matrices: [tracks, clips * frames_per_clip, bins].
           labels: [tracks].
           frames: Frames of sound in each clip, [tracks, clips]; one whole clip a track by default.
+          track_ids: Ids of the tracks, a copy's being its track's; their numbers by default.
         """
         if frames is None:
             frames = np.full((len(labels), 1), matrices.shape[1])
@@ -69,7 +71,8 @@ class Tracks:
         dataset = tf.data.Dataset.from_tensor_slices(
             (np.asarray(matrices, np.float32), frames, labels)
         )
-        return cls(dataset, labels, frames, tuple(map(str, range(len(labels)))), feature)
+        ids = copies.distinct_ids(track_ids or map(str, range(len(labels))))
+        return cls(dataset, labels, frames, ids, feature)
 
     @property
     def count(self) -> int:
