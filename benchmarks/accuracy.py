@@ -30,6 +30,8 @@ from rich.console import Console
 from benchmarks import protocols, sources
 from benchmarks.protocols import Round
 from benchmarks.results import FIELDS, append, prepare, seed_means
+from benchmarks.unseen import UNSEEN
+from components.audio.deformations import DEFORMATIONS
 from components.common import progress, runtime
 from components.common.errors import UserError
 from components.gtzan.genres import GENRES
@@ -76,6 +78,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="none, imagenet or a file for the backbones; a SavedModel's folder for embedding",
     )
     parser.add_argument("--fine-tune", action="store_true", help="train pretrained bodies on, too")
+    parser.add_argument(
+        "--copies", type=int, default=0, help="copies of each training track (needs --data)"
+    )
+    parser.add_argument(
+        "--deformed", action="store_true", help="score deformed sound, too (needs --data)"
+    )
     parser.add_argument("--epochs", type=int, help="instead of each model's own number")
     parser.add_argument(
         "--results",
@@ -112,6 +120,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "artists": options.protocol != "artist",
         "real_music": not options.spectrograms,
         "weights": not starts_from,
+        "copies": not options.data or options.protocol == "segment",
+        "deformed": not options.data or options.protocol == "segment",
         "fine_tune": not any(entry_of(name).frozen_by_default for name in options.models),
     }
     for name, useless in idle.items():
@@ -145,24 +155,48 @@ def entry_of(branch: str) -> ModelEntry:
 def load(options: argparse.Namespace) -> sources.Collection:
     names = feature_names(options.models)
     if options.data:
-        return sources.from_audio(options.data, names)
+        copies = [str(copy) for copy in range(1, options.copies + 1)]
+        return sources.from_audio(options.data, names, ["", *copies, *scored_versions(options)[1:]])
     if options.descriptors:
         return sources.from_descriptors(options.descriptors)
     return sources.from_spectrograms(options.spectrograms, names, options.real_music)
 
 
+def scored_versions(options: argparse.Namespace) -> list[str]:
+    """What is scored: the sound as it is, and with --deformed under each deformation."""
+    deformed = [deformation.name for deformation in (*DEFORMATIONS, *UNSEEN)]
+    return ["", *deformed] if options.deformed else [""]
+
+
+def with_versions(
+    division: Round, collection: sources.Collection, options: argparse.Namespace
+) -> Round:
+    """Adds copies to the training tracks, and the deformed versions to the scored ones."""
+
+    def rows(places: np.ndarray, versions: Sequence[str]) -> np.ndarray:
+        blocks = [collection.versions.index(version) for version in versions]
+        return np.concatenate([places + block * collection.count for block in blocks])
+
+    copies = [version for version in collection.versions if version.isdigit()]
+    return Round(
+        rows(division.training, ["", *copies]), rows(division.scored, scored_versions(options))
+    )
+
+
 def rounds(
     options: argparse.Namespace, collection: sources.Collection, *, seed: int
 ) -> list[Round]:
+    track_ids = collection.track_ids[: collection.count]
+    labels = collection.labels[: collection.count]
     if options.protocol == "listed":
         names = ["train"] if options.scored == "valid" else ["train", "valid"]
         learnt = [options.split_lists / f"{name}_{options.split_family}.txt" for name in names]
         scored = options.split_lists / f"{options.scored}_{options.split_family}.txt"
-        return [protocols.listed(collection.track_ids, learnt, scored)]
+        return [protocols.listed(track_ids, learnt, scored)]
     if options.protocol == "artist":
-        artists = protocols.read_artists(options.artists, collection.track_ids)
-        return protocols.by_artist(collection.labels, artists, seed=seed)
-    divided = protocols.folds(collection.labels, seed=seed)
+        artists = protocols.read_artists(options.artists, track_ids)
+        return protocols.by_artist(labels, artists, seed=seed)
+    divided = protocols.folds(labels, seed=seed)
     return divided if options.protocol == "folds" else divided[:1]
 
 
@@ -232,6 +266,7 @@ def settings_name(name: str, options: argparse.Namespace) -> str:
         "epochs": used.epochs if used.epochs != epochs and not used.model.frozen else None,
         "weights": used.model.weights if used.model.weights != own.model.weights else None,
         "fine_tune": True if used.model.fine_tune != own.model.fine_tune else None,
+        "copies": options.copies or None,
     }
     return " ".join(f"{key}={value}" for key, value in changed.items() if value is not None)
 
@@ -395,37 +430,39 @@ def _measure(
         answers: tuple[np.ndarray, np.ndarray],
         seconds: float,
     ) -> None:
-        labels, (probabilities, counts) = collection.labels[division.scored], answers
-        tracks = track_scores(probabilities, labels, counts)
-        windows = window_scores(probabilities, labels, counts)
-        row = dict(
-            zip(
-                FIELDS,
-                (
-                    collection.name,
-                    options.protocol,
-                    split_name(options),
-                    name,
-                    settings_name(name, options),
-                    seed,
-                    number,
-                    len(division.training),
-                    len(division.scored),
-                    round(tracks.accuracy, 4),
-                    round(tracks.macro_f1, 4),
-                    round(windows.accuracy, 4),
-                    round(seconds, 1),
-                ),
-                strict=True,
-            )
-        )
-        rows.append(row)
-        append(options.results, row)
-        console.print("  ".join(str(value) for value in row.values()), highlight=False)
+        labels = collection.labels[division.scored]
+        for place, version in enumerate(scored_versions(options)):
+            of_version = slice(place * len(labels), (place + 1) * len(labels))
+            probabilities, counts = (values[of_version] for values in answers)
+            tracks = track_scores(probabilities, labels, counts)
+            windows = window_scores(probabilities, labels, counts)
+            confidence = float(track_means(probabilities, counts).max(axis=1).mean())
+            row = {
+                "data": collection.name,
+                "protocol": options.protocol,
+                "split": split_name(options),
+                "model": name,
+                "settings": settings_name(name, options),
+                "seed": seed,
+                "round": number,
+                "learnt_tracks": len(division.training),
+                "scored_tracks": len(division.scored),
+                "track_accuracy": round(tracks.accuracy, 4),
+                "track_macro_f1": round(tracks.macro_f1, 4),
+                "window_accuracy": round(windows.accuracy, 4),
+                "seconds": round(seconds, 1),
+                "deformation": version,
+                "track_loss": round(tracks.loss, 4),
+                "track_confidence": round(confidence, 4),
+            }
+            rows.append(row)
+            append(options.results, row)
+            console.print("  ".join(str(value) for value in row.values()), highlight=False)
 
     console.print("  ".join(FIELDS), highlight=False)
     for seed, divided in divisions.items():
         for number, division in enumerate(divided):
+            with_copies = with_versions(division, collection, options)
             branches: list[np.ndarray] = []
             for name in options.models:
                 started = time.monotonic()
@@ -436,7 +473,9 @@ def _measure(
                     with display.stage(f"{name}, seed {seed}, round {number + 1}/{len(divided)}"):
                         if name not in frozen:
                             frozen[name] = frozen_outputs(name, collection, settings)
-                        answers = fit_and_answer(name, collection, division, settings, frozen[name])
+                        answers = fit_and_answer(
+                            name, collection, with_copies, settings, frozen[name]
+                        )
                     branches.append(track_means(*answers))
                 note(name, seed, number, division, answers, time.monotonic() - started)
             if options.descriptors:
@@ -450,12 +489,12 @@ def summary(rows: Sequence[Mapping[str, object]]) -> str:
     """Accuracy of each model, each track counting once, and its spread over seeds."""
     by_model: dict[str, list[Mapping[str, object]]] = defaultdict(list)
     for row in rows:
-        by_model[str(row["model"])].append(row)
-    lines = [f"{'model':16}{'accuracy':>10}{'± over seeds':>14}{'seeds':>7}{'rounds':>8}"]
+        by_model[f"{row['model']} {row['deformation']}"].append(row)
+    lines = [f"{'model':30}{'accuracy':>10}{'± over seeds':>14}{'seeds':>7}{'rounds':>8}"]
     for name, model_rows in by_model.items():
         means = list(seed_means(model_rows, "track_accuracy").values())
         lines.append(
-            f"{name:16}{np.mean(means):10.3f}{np.std(means):14.3f}{len(means):7d}{len(model_rows):8d}"
+            f"{name:30}{np.mean(means):10.3f}{np.std(means):14.3f}{len(means):7d}{len(model_rows):8d}"
         )
     return "\n".join(lines)
 

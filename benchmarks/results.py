@@ -23,6 +23,9 @@ FIELDS = (
     "track_macro_f1",
     "window_accuracy",
     "seconds",
+    "deformation",  # of the scored sound; empty for none
+    "track_loss",  # mean cross-entropy, in nats, without calibration
+    "track_confidence",  # mean of the largest probability
 )
 
 Row = Mapping[str, str]

@@ -1,6 +1,7 @@
 """Prints a Markdown table, models by protocols, from a results file of `benchmarks.accuracy`.
 
     python -m benchmarks.results_table docs/results.csv
+    python -m benchmarks.results_table docs/deformed.csv --deformed [--picture FILE.png]
 
 A cell is the mean over tracks and seeds, with its 95 % interval over tracks (Wilson's) in brackets,
 and the standard deviation over seeds where there are several. It is at track level, except under
@@ -10,7 +11,7 @@ draws.
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,8 @@ def table(rows: Iterable[Row]) -> str:
     cells: dict[tuple[str, tuple[str, str]], list[Row]] = defaultdict(list)
     columns: dict[tuple[str, str], None] = {}  # in the file's order
     for row in rows:
+        if row["deformation"]:
+            continue
         column = (row["data"], row["protocol"])
         columns[column] = None
         cells[row["model"], column].append(row)
@@ -60,6 +63,68 @@ def table(rows: Iterable[Row]) -> str:
         reported = f"{REPORTED[model]:.2f}" if model in REPORTED else MISSING
         lines.append(f"| `{model}` | {' | '.join(figures)} | {reported} |")
     return "\n".join(lines)
+
+
+def deformed(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, float]]]:
+    """Track accuracy, loss and confidence of each model under each deformation.
+
+    Args:
+      rows: As `benchmarks.accuracy --deformed` writes them, of one protocol.
+
+    Returns:
+      By model with its settings ("cnn copies=2"), then by deformation ("" for none): the three
+      figures, each the mean over seeds.
+    """
+    cells: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        cells[f"{row['model']} {row['settings']}".strip()][row["deformation"]].append(row)
+    return {
+        model: {
+            version: {
+                name: float(np.mean([*seed_means(measured, name).values()]))
+                for name in ("track_accuracy", "track_loss", "track_confidence")
+            }
+            for version, measured in versions.items()
+        }
+        for model, versions in cells.items()
+    }
+
+
+def deformed_table(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """The figures of `deformed` as a Markdown table: accuracy / loss / confidence in a cell."""
+    versions = [*next(iter(figures.values()))]
+    lines = [
+        f"| model | {' | '.join(version or 'as it is' for version in versions)} |",
+        f"|---|{'---|' * len(versions)}",
+    ]
+    for model, by_version in figures.items():
+        cells = [
+            " / ".join(f"{figure:.2f}" for figure in by_version[version].values())
+            for version in versions
+        ]
+        lines.append(f"| `{model}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def draw_deformed(figures: Mapping[str, Mapping[str, Mapping[str, float]]], path: Path) -> None:
+    """Draws accuracy as a heat map, models by deformations, into a PNG file."""
+    from matplotlib.figure import Figure
+
+    versions = [*next(iter(figures.values()))]
+    values = np.array(
+        [[row[version]["track_accuracy"] for version in versions] for row in figures.values()]
+    )
+    picture = Figure(figsize=(2 + 0.9 * len(versions), 1.5 + 0.4 * len(figures)))
+    axes = picture.subplots()
+    axes.imshow(values, cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
+    axes.set_xticks(range(len(versions)), [version or "as it is" for version in versions])
+    axes.tick_params(axis="x", rotation=40)
+    axes.set_yticks(range(len(figures)), [*figures])
+    for (row, column), value in np.ndenumerate(values):
+        colour = "black" if value > 0.6 else "white"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
+    axes.set_title("Track accuracy")
+    picture.savefig(path, dpi=120, bbox_inches="tight")
 
 
 def _protocol(name: str) -> str:
@@ -91,9 +156,18 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m benchmarks.results_table", description="Models by protocols, in Markdown."
     )
     parser.add_argument("results", type=Path, help="file that benchmarks.accuracy appended to")
+    parser.add_argument("--deformed", action="store_true", help="models by deformations instead")
+    parser.add_argument("--picture", type=Path, help="PNG file for a heat map of --deformed")
     options = parser.parse_args(arguments)
     try:
-        print(table(read(options.results)))
+        rows = read(options.results)
+        if not options.deformed:
+            print(table(rows))
+            return
+        figures = deformed(rows)
+        print(deformed_table(figures))
+        if options.picture:
+            draw_deformed(figures, options.picture)
     except UserError as error:
         parser.error(str(error))
 

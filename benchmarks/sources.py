@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from benchmarks.unseen import UNSEEN
+from components.audio.codec import to_pcm16
 from components.audio.features import Feature, feature
 from components.audio.features.music_mel import BINS as MUSIC_MEL_BINS
 from components.audio.settings import AudioSettings
@@ -18,6 +21,7 @@ from components.common.errors import UserError
 from components.gtzan.genres import GENRES
 
 if TYPE_CHECKING:
+    from components.common.raw_examples import RawTrack
     from components.trainer.data.tracks import Tracks
 
 _SETTINGS = AudioSettings()
@@ -35,6 +39,8 @@ class Collection:
       matrices: By feature name, float32 [tracks, frames_per_clip, bins].
       features: Feature descriptions, by name.
       frames: By feature name, number of rows of each matrix that are sound, int64 [tracks, 1].
+      versions: Of audio: what was done to the sound. There are as many blocks of the same tracks,
+        one after the other; "" is the sound as it is.
     """
 
     name: str
@@ -43,6 +49,12 @@ class Collection:
     matrices: dict[str, np.ndarray]
     features: dict[str, Feature]
     frames: dict[str, np.ndarray]
+    versions: tuple[str, ...] = ("",)
+
+    @property
+    def count(self) -> int:
+        """Number of tracks, each counted in one version."""
+        return len(self.labels) // len(self.versions)
 
     @classmethod
     def of_whole_clips(
@@ -69,13 +81,20 @@ class Collection:
             self.matrices[feature_name][places],
             self.labels[places],
             frames=self.frames[feature_name][places],
+            track_ids=[self.track_ids[place] for place in places],
         )
 
 
-def from_audio(folder: Path, names: Sequence[str]) -> Collection:
+def from_audio(folder: Path, names: Sequence[str], versions: Sequence[str] = ("",)) -> Collection:
     """Reads a folder in GTZAN's layout and computes features, as the pipeline does.
 
     Files that the pipeline would leave out (not audio, duplicates) are left out and printed.
+
+    Args:
+      folder: The folder.
+      names: Names of the features.
+      versions: What is done to the sound: "" for nothing, the name of a deformation, or a training
+        copy's number.
 
     Raises:
       UserError: No track in the folder can be used.
@@ -83,6 +102,7 @@ def from_audio(folder: Path, names: Sequence[str]) -> Collection:
     import tensorflow as tf
 
     from components.audio.extraction import extract_pcm16
+    from components.common.raw_examples import RawTrack
     from components.example_gen import files, tracks
     from components.example_gen.repeats import keep_first
 
@@ -101,26 +121,46 @@ def from_audio(folder: Path, names: Sequence[str]) -> Collection:
         raise UserError(f"--data: none of {len(examined)} files is a track. Received: {folder}")
     compute = tf.function(lambda pcm: extract_pcm16(tuple(names), pcm, _SETTINGS))
     features = {name: feature(name, _SETTINGS) for name in names}
+    rows = len(versions) * len(unique)
     matrices = {
-        name: np.empty((len(unique), *feature_spec.clip_shape), np.float32)
+        name: np.empty((rows, *feature_spec.clip_shape), np.float32)
         for name, feature_spec in features.items()
     }
-    frames = {name: np.empty((len(unique), 1), np.int64) for name in names}
+    frames = {name: np.empty((rows, 1), np.int64) for name in names}
     for number, track in enumerate(unique):
         progress.report("tracks computed", number, len(unique))
         _, pcm = tracks.clip(track, files.read(f"{music.folder}/{track.path}"), _SETTINGS)
-        computed, of_sound = compute(tf.constant([pcm]))
-        for name in names:
-            matrices[name][number] = computed[name][0].numpy()
-            frames[name][number] = of_sound[name][0].numpy()
+        raw = RawTrack(track.track_id, track.genre, pcm)
+        for place, version in enumerate(versions):
+            computed, of_sound = compute(tf.constant([_sound(raw, version)]))
+            row = place * len(unique) + number
+            for name in names:
+                matrices[name][row] = computed[name][0].numpy()
+                frames[name][row] = of_sound[name][0].numpy()
     return Collection(
         f"audio, {len(unique)} tracks",
-        tuple(track.track_id for track in unique),
-        np.array([GENRES.index(track.genre) for track in unique], np.int64),
+        tuple(track.track_id for track in unique) * len(versions),
+        np.tile([GENRES.index(track.genre) for track in unique], len(versions)),
         matrices,
         features,
         frames,
+        tuple(versions),
     )
+
+
+def _sound(track: "RawTrack", version: str) -> bytes:
+    from components.deformed_examples.deform import deformed
+    from components.training_copies.copies import copied_sound
+
+    if not version:
+        return track.audio
+    if version.isdigit():
+        return copied_sound(track, int(version), _SETTINGS)
+    unseen = {deformation.name: deformation for deformation in UNSEEN}
+    if version in unseen:
+        seed = zlib.crc32(track.audio)
+        return to_pcm16(unseen[version].function(track.samples, _SETTINGS.sample_rate_hz, seed))
+    return deformed(track, version, _SETTINGS).audio
 
 
 def from_descriptors(path: Path) -> Collection:

@@ -19,6 +19,8 @@ from pipeline.beam_runners import BeamConfig
 SPLITS = ("stratified", "artist", "listed")
 INFRA_PLATFORMS = ("docker", "kubernetes")
 METADATA_FILE = "metadata.db"
+DEFAULT_COPIES = 2
+MOST_COPIES = 20
 DEFAULT_MODELS = ("cnn", "lstm", "musicnn", "ensemble")
 
 _Settings = TypeVar("_Settings")
@@ -68,6 +70,7 @@ class PipelineConfig:
       weights: Initial weights of `keras.applications` backbones, or the SavedModel of `embedding`;
         "" for the recommended ones.
       fine_tune: Whether to train pretrained music networks further after their head.
+      copies: Copies of each training track through random degradations; 0 for none.
       trials: Trials of the search before each model's training; 0 for no search.
       overrides: Pairs of a `TrainingSettings` field (dotted for nested ones) and a value, for all
         models.
@@ -98,6 +101,7 @@ class PipelineConfig:
     seed: int = 0
     weights: str = ""
     fine_tune: bool = False
+    copies: int = DEFAULT_COPIES
     trials: int = 0
     overrides: tuple[tuple[str, Any], ...] = ()
     audio: AudioSettings = AudioSettings()

@@ -18,8 +18,10 @@ from components.trainer.checks import check_audio, check_weights
 from components.trainer.settings import LARGEST_SEED
 from pipeline import beam_checks, beam_runners, gate_file
 from pipeline.config import (
+    DEFAULT_COPIES,
     DEFAULT_MODELS,
     INFRA_PLATFORMS,
+    MOST_COPIES,
     SPLITS,
     DataConfig,
     PipelineConfig,
@@ -105,6 +107,7 @@ def shared_config(
         epochs=options.epochs,
         weights=options.weights,
         fine_tune=options.fine_tune,
+        copies=options.copies,
         trials=options.tune,
         seed=options.seed,
         gate=_gate(options),
@@ -262,6 +265,14 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         "(minutes instead of seconds)",
     )
     training.add_argument(
+        "--copies",
+        type=int,
+        default=DEFAULT_COPIES,
+        metavar="N",
+        help="copies of each training track that are trained on beside it: as MP3, noisy, from "
+        "another room, through a telephone …; 0 for none (default: %(default)s)",
+    )
+    training.add_argument(
         "--tune",
         type=int,
         nargs="?",
@@ -369,6 +380,8 @@ def _check(options: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be from 0 to 1. Received: {value:g}")
     if options.epochs is not None and options.epochs < 1:
         raise UserError(f"--epochs must be 1 or more. Received: {options.epochs}")
+    if not 0 <= options.copies <= MOST_COPIES:
+        raise UserError(f"--copies must be from 0 to {MOST_COPIES}. Received: {options.copies}")
     if options.tune < 0 or options.tune == 1:
         raise UserError(
             "--tune: a search needs 2 trials or more, as the first is the model's usual settings. "

@@ -33,6 +33,7 @@ from components.trainer import models
 from components.trainer.catalog import CATALOG, feature_names, model_of
 from components.trainer.component import Trainer, Tuner
 from components.trainer.release.ensemble import EnsembleTrainer
+from components.training_copies.component import TrainingCopies
 from components.transform.component import Transform
 from pipeline import fingerprint
 from pipeline.beam_runners import JOB_ENDPOINT, BeamConfig
@@ -81,7 +82,11 @@ def create_pipeline(
     # One Transform per feature, so that adding a model does not invalidate the others' cache.
     # The baseline reads descriptors whichever models are chosen.
     features_read = dict.fromkeys([*feature_names(config.models), BASELINE_FEATURE])
-    transforms = {name: _transform(config, name, example_gen, schema) for name in features_read}
+    training_copies = _training_copies(config, example_gen, validator)
+    transforms = {
+        name: _transform(config, name, training_copies or example_gen, schema)
+        for name in features_read
+    }
     for transform in transforms.values():
         transform.add_upstream_node(validator)  # features only of valid data
     tuners = {
@@ -163,6 +168,7 @@ def create_pipeline(
         statistics_gen,
         schema,
         validator,
+        *([training_copies] if training_copies else []),
         *transforms.values(),
         judges.deformed_examples,
         judges.baseline,
@@ -263,11 +269,25 @@ def ingest_settings(config: PipelineConfig) -> IngestSettings:
     )
 
 
+def _training_copies(
+    config: PipelineConfig, example_gen: BaseComponent, validator: BaseComponent
+) -> TrainingCopies | None:
+    if not config.copies:
+        return None
+    training_copies = TrainingCopies(
+        examples=example_gen.outputs["examples"],
+        audio=ingest_settings(config).audio,
+        copies=config.copies,
+    )
+    training_copies.add_upstream_node(validator)
+    return training_copies
+
+
 def _transform(
-    config: PipelineConfig, feature_name: str, example_gen: BaseComponent, schema: BaseComponent
+    config: PipelineConfig, feature_name: str, examples: BaseComponent, schema: BaseComponent
 ) -> Transform:
     return Transform(
-        examples=example_gen.outputs["examples"],
+        examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(

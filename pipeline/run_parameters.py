@@ -23,6 +23,7 @@ def run_parameters(config: PipelineConfig) -> dict[str, Any]:
         **{name: getattr(data, name) for name in _OF_SOME_SPLITS if getattr(data, name)},
         "split_seed": data.split_seed,
         "seed": config.seed,
+        "copies": config.copies,
         "code_version": code_version(),
         **{f"audio.{name}": value for name, value in audio.items()},
     }

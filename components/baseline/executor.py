@@ -14,6 +14,7 @@ from components.audio.features.descriptors import COLUMN_COUNT, ENTRY
 from components.baseline import regression
 from components.baseline.regression import Descriptions
 from components.common import answers, raw_examples, runtime
+from components.common.copies import distinct_ids, originals
 
 TRAIN = "train"
 FILES = {"validation": answers.VALIDATION, "test": answers.CLEAN}  # by split
@@ -65,7 +66,7 @@ class Executor(base_executor.BaseExecutor):
             "model": "logistic regression on clip descriptors",
             "inverse_penalty": regression.INVERSE_PENALTY,
             "columns": splits[TRAIN].rows.shape[1],
-            "tracks": {name: len(split.track_ids) for name, split in splits.items()},
+            "tracks": {name: originals(split.track_ids) for name, split in splits.items()},
         }
         io_utils.write_string_file(f"{output}/{SUMMARY_FILE}", json.dumps(summary, indent=2))
 
@@ -95,4 +96,4 @@ def read(examples_uri: str, split: str) -> Descriptions:
         rows.append(regression.describe(values.reshape(-1, COLUMN_COUNT), frames))
     if not rows:
         raise ValueError(f"there are no examples in the split {split} of {examples_uri}")
-    return Descriptions(tuple(track_ids), np.array(labels, np.int64), np.stack(rows))
+    return Descriptions(distinct_ids(track_ids), np.array(labels, np.int64), np.stack(rows))

@@ -11,6 +11,7 @@ import numpy as np
 from components.audio.deformations import TITLES
 from components.common import calibration, metrics, temperature
 from components.common.answers import TrackAnswers
+from components.common.copies import originals
 from components.gate import judge, settings, statistics
 from components.gate.evidence import Against, Evidence
 from components.gate.gates.rows import GateRow
@@ -133,7 +134,7 @@ def _validation(answers: TrackAnswers | None) -> dict[str, Any]:
     return {
         "accuracy": figures["accuracy"].value,
         "loss": figures["log_loss"].value,
-        "tracks": len(answers.track_ids),
+        "tracks": originals(answers.track_ids),
     }
 
 

@@ -34,6 +34,7 @@ _LABELS = {
     "Tuner": "search training settings",
     "Trainer": "train and export",
     "Evaluator": "measure on the test split",
+    "TrainingCopies": "copy the training tracks with MP3, noise, rooms …",
     "DeformedExamples": "deform the test tracks as serving meets them",
     "Baseline": "fit the baseline that networks must beat",
     "Predictions": "answer the test tracks, clean and deformed",

@@ -20,6 +20,7 @@ def row(model, protocol, seed, track, window="0", **others):
         "seed": seed,
         "round": "0",
         "scored_tracks": "14",
+        "deformation": "",
         **others,
         "track_accuracy": track,
         "window_accuracy": window,
@@ -63,3 +64,16 @@ def test_a_missing_or_another_file_is_named(tmp_path, capsys):
             results_table.main([str(path)])
         complained = capsys.readouterr().err
         assert complaint in complained and path.name in complained
+
+
+def test_deformed_sound_has_a_table_of_its_own(tmp_path):
+    rows = [
+        row("cnn", "folds", seed, track, deformation=version, track_loss="1", track_confidence="0")
+        for seed, version, track in (("0", "", "0.9"), ("0", "mp3_64k", "0.8"), ("1", "", "0.7"))
+    ]
+    figures = results_table.deformed(rows)
+    lines = results_table.deformed_table(figures).splitlines()
+    assert lines[0] == "| model | as it is | mp3_64k |"
+    assert lines[2] == "| `cnn` | 0.80 / 1.00 / 0.00 | 0.80 / 1.00 / 0.00 |"
+    results_table.draw_deformed(figures, tmp_path / "map.png")
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")

@@ -32,13 +32,20 @@ def candidate(model: str, **changes) -> Candidate:
 
 
 def test_validation_decides_and_the_test_split_does_not():
-    better_on_test = candidate("lstm", validation_accuracy=0.5, accuracy=1.0, macro_f1=1.0)
+    better_on_test = candidate("lstm", validation_loss=1.1, accuracy=1.0, macro_f1=1.0)
     assert best([better_on_test, CANDIDATE]) is CANDIDATE
 
 
-def test_of_equal_accuracies_the_lower_loss_wins_however_slow():
-    sure = candidate("lstm", validation_loss=0.5, latency_ms=900.0)
+def test_within_one_standard_error_of_accuracy_the_lower_loss_wins_however_slow():
+    sure = candidate("lstm", validation_accuracy=0.5, validation_loss=0.5, latency_ms=900.0)
     assert best([CANDIDATE, sure]) is sure
+    worse = dataclasses.replace(sure, validation_accuracy=0.4)
+    assert best([CANDIDATE, worse]) is CANDIDATE
+    # One error of 20 tracks is luck, one of 1000 is not.
+    for tracks, winner in ((20, "lstm"), (1000, "cnn")):
+        perfect = candidate("cnn", validation_accuracy=1.0, validation_tracks=tracks)
+        almost = dataclasses.replace(sure, validation_accuracy=0.95, validation_tracks=tracks)
+        assert best([perfect, almost]).model == winner
 
 
 def test_ties_go_to_the_faster_one_and_then_to_the_first():

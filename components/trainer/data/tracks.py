@@ -11,6 +11,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from tfx.dsl.io import fileio
 
 from components.audio.features import Feature
+from components.common import copies
 
 _SHARDS_AT_ONCE = 4
 _RECORDS_AT_ONCE = 16  # of which labels are read
@@ -32,7 +33,7 @@ class Tracks:
         each clip, int64 [] label); finite, in the same order each time.
       labels: The label of each track, int64 [count], in the order of the dataset.
       frames: Frames of sound in each clip, int64 [count, clips].
-      track_ids: Ids of the tracks.
+      track_ids: Ids of the tracks and of their copies (`components.common.copies`), each once.
       feature: What the tracks hold.
       body_outputs: Precomputed outputs of a frozen body, float32 [count * windows_per_track,
         units]; a head is then trained on them. None if not precomputed.
@@ -53,14 +54,16 @@ class Tracks:
         labels: np.ndarray,
         *,
         frames: np.ndarray | None = None,
+        track_ids: Sequence[str] = (),
     ) -> "Tracks":
-        """Makes a split of tracks that are in memory; their ids are their numbers.
+        """Makes a split of tracks that are in memory.
 
         Args:
           feature: What the tracks hold.
           matrices: [tracks, clips * frames_per_clip, bins].
           labels: [tracks].
           frames: Frames of sound in each clip, [tracks, clips]; one whole clip a track by default.
+          track_ids: Ids of the tracks, a copy's being its track's; their numbers by default.
         """
         if frames is None:
             frames = np.full((len(labels), 1), matrices.shape[1])
@@ -68,12 +71,18 @@ class Tracks:
         dataset = tf.data.Dataset.from_tensor_slices(
             (np.asarray(matrices, np.float32), frames, labels)
         )
-        return cls(dataset, labels, frames, tuple(map(str, range(len(labels)))), feature)
+        ids = copies.distinct_ids(track_ids or map(str, range(len(labels))))
+        return cls(dataset, labels, frames, ids, feature)
 
     @property
     def count(self) -> int:
-        """Number of tracks."""
+        """Number of tracks, copies included."""
         return len(self.labels)
+
+    @property
+    def originals(self) -> int:
+        """Number of different tracks: without the copies of `TrainingCopies`."""
+        return copies.originals(self.track_ids)
 
     @property
     def counting_windows(self) -> np.ndarray:
@@ -156,6 +165,6 @@ def read_tracks(
         tracks.apply(tf.data.experimental.assert_cardinality(len(columns[LABEL]))),
         labels=columns[LABEL],
         frames=columns[frames],
-        track_ids=tuple(track_id.decode() for track_id in columns[TRACK_ID]),
+        track_ids=copies.distinct_ids(track_id.decode() for track_id in columns[TRACK_ID]),
         feature=feature,
     )

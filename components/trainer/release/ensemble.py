@@ -56,6 +56,7 @@ class Executor(base_executor.BaseExecutor):
         chosen = membership.choose(
             np.stack([member.probabilities for member in answers]),
             answers[0].labels,
+            answers[0].track_ids,
         )
         mean, fitted = validation.calibrated(
             validation.ensemble_answers(answers, chosen.weights_without)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from components.common.copies import original_id
 from components.common.metrics import log_loss, log_losses
 
 _ROUNDS = 25
@@ -50,18 +51,19 @@ class Membership:
         return f"the ensemble is {' + '.join(chosen)}{without} ({reason})"
 
 
-def choose(probabilities: np.ndarray, labels: np.ndarray) -> Membership:
+def choose(probabilities: np.ndarray, labels: np.ndarray, track_ids: Sequence[str]) -> Membership:
     """Chooses weights for the members of an ensemble.
 
-    Every track is in one of ten folds. Weights are chosen on nine of them and judged on the tenth;
-    only if their loss over all tracks is lower than the plain mean's by more than one standard
-    error are weights chosen on all tracks. A member with an answer that is no finite number, whose
-    training has diverged, gets no weight; if that holds for all, all have the same, and the
-    ensemble's answers are no numbers either, which the gate refuses.
+    Every track is in one of ten folds, with its copies. Weights are chosen on nine of them and
+    judged on the tenth; only if their loss over all tracks is lower than the plain mean's by more
+    than one standard error are weights chosen on all tracks. A member with an answer that is no
+    finite number, whose training has diverged, gets no weight; if that holds for all, all have the
+    same, and the ensemble's answers are no numbers either, which the gate refuses.
 
     Args:
       probabilities: Of each member for each validation track, float [members, tracks, genres].
       labels: int [tracks].
+      track_ids: Ids of the tracks and of their copies.
     """
     sound = np.isfinite(probabilities).all(axis=(1, 2))
     members, tracks, _ = probabilities.shape
@@ -69,26 +71,30 @@ def choose(probabilities: np.ndarray, labels: np.ndarray) -> Membership:
         equal = np.full(members, 1.0 / members)
         everyone = np.broadcast_to(equal, (tracks, members))
         return Membership(equal, everyone, "equal weights", tuple(range(members)))
-    chosen = _choose(probabilities[sound], labels)
+    chosen = _choose(probabilities[sound], labels, track_ids)
     weights, without = np.zeros(members), np.zeros((tracks, members))
     weights[sound], without[:, sound] = chosen.weights, chosen.weights_without
     return Membership(weights, without, chosen.reason, tuple(np.flatnonzero(~sound).tolist()))
 
 
-def _choose(probabilities: np.ndarray, labels: np.ndarray) -> Membership:
-    members, tracks, _ = probabilities.shape
+def _choose(probabilities: np.ndarray, labels: np.ndarray, track_ids: Sequence[str]) -> Membership:
+    members, rows, _ = probabilities.shape
+    # Each row's track, by number.
+    numbers = np.unique([original_id(track) for track in track_ids], return_inverse=True)[1]
+    tracks = int(numbers.max()) + 1
     equal = np.full(members, 1.0 / members)
-    everyone = np.broadcast_to(equal, (tracks, members))
+    everyone = np.broadcast_to(equal, (rows, members))
     if tracks < _LEAST_TRACKS:
         return Membership(
             equal, everyone, f"equal weights: {tracks} validation tracks are too few to choose by"
         )
-    folds = np.arange(tracks) % _FOLDS
-    without = np.empty((tracks, members))
+    folds = numbers % _FOLDS
+    without = np.empty((rows, members))
     for fold in range(_FOLDS):
         others = folds != fold
         without[~others] = _greedy(probabilities[:, others], labels[others])
     gain = _losses(probabilities, labels, everyone) - _losses(probabilities, labels, without)
+    gain = np.bincount(numbers, gain) / np.bincount(numbers)  # the mean over a track's copies
     if gain.mean() <= gain.std(ddof=1) / np.sqrt(tracks):
         return Membership(
             equal, everyone, f"equal weights: no others are clearly better on {tracks} tracks"

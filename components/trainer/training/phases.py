@@ -110,7 +110,7 @@ class Task:
             self.validation and windows.evaluation_windows(self.validation),
             settings,
             peak_rate=peak_rate,
-            steps=windows.steps_per_epoch(self.training.count, settings),
+            steps=windows.steps_per_epoch(self.training.originals, settings),
             epochs=settings.epochs,
         )
 

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from components.audio.features import feature
 from components.audio.settings import AudioSettings
+from components.common.copies import distinct_ids
+from components.trainer.release import membership
 from components.trainer.release.genre_graph import Branch, GenreGraph
-from components.trainer.release.membership import choose
 
 GENRES = 5
 
@@ -24,6 +25,11 @@ def stacked(tracks, *sureness):
     labels = np.arange(tracks) % GENRES
     members = [answers(labels, value, seed) for seed, value in enumerate(sureness)]
     return np.stack(members), labels
+
+
+def choose(probabilities, labels):
+    """Chooses by tracks without copies."""
+    return membership.choose(probabilities, labels, [str(track) for track in range(len(labels))])
 
 
 def loss(probabilities, labels):
@@ -119,3 +125,16 @@ def test_the_graph_weighs_its_branches():
         {"mfcc": tf.constant([[reads.frames_per_clip]], tf.int64)},
     )
     np.testing.assert_allclose(outputs["probabilities"], [[0.7, 0.3]], atol=1e-6)
+
+
+def test_a_track_and_its_copy_are_one_track_and_in_one_fold():
+    probabilities, labels = stacked(20, 2.0, 0.0, 2.0)
+    doubled = np.concatenate([probabilities, probabilities], axis=1)
+    ids = distinct_ids([str(track) for track in range(20)] * 2)
+    chosen = membership.choose(doubled, np.tile(labels, 2), ids)
+    assert chosen.reason == "equal weights: 20 validation tracks are too few to choose by"
+    probabilities, labels = stacked(100, 2.0, 0.0, 2.0)
+    doubled = np.concatenate([probabilities, probabilities], axis=1)
+    ids = distinct_ids([str(track) for track in range(100)] * 2)
+    without = membership.choose(doubled, np.tile(labels, 2), ids).weights_without
+    np.testing.assert_array_equal(without[:100], without[100:])
