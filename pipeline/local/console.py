@@ -21,6 +21,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+_WIDE = 120  # columns
+_SECONDS_BETWEEN_LINES = 10
+
 
 @contextlib.contextmanager
 def screen_apart_from_log(log_file: Path) -> Iterator[TextIO]:
@@ -36,25 +39,23 @@ def screen_apart_from_log(log_file: Path) -> Iterator[TextIO]:
       The screen: the original standard output.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved_out, saved_err = os.dup(1), os.dup(2)
-    with log_file.open("a") as log, os.fdopen(os.dup(saved_out), "w") as screen:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    with (
+        log_file.open("a") as log,
+        os.fdopen(os.dup(1), "w") as screen,
+        os.fdopen(os.dup(2), "w") as errors,
+    ):
+        _redirect(log, log)
         try:
             yield screen
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(saved_out, 1)
-            os.dup2(saved_err, 2)
-            os.close(saved_out)
-            os.close(saved_err)
+            _redirect(screen, errors)
 
 
-_WIDE = 120  # columns
-_SECONDS_BETWEEN_LINES = 10
+def _redirect(output: TextIO, errors: TextIO) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(output.fileno(), 1)
+    os.dup2(errors.fileno(), 2)
 
 
 class StageDisplay:
@@ -88,12 +89,10 @@ class StageDisplay:
         )
 
     def __enter__(self) -> "StageDisplay":
-        """Starts the moving display."""
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends it; the lines of finished stages stay."""
         self._progress.stop()
 
     @contextlib.contextmanager
@@ -120,7 +119,7 @@ class StageDisplay:
         started = time.monotonic()
         while not ended.wait(_SECONDS_BETWEEN_LINES):
             with self._lock:
-                notes = [one.fields["note"] for one in self._progress.tasks if one.id == task]
+                notes = [row.fields["note"] for row in self._progress.tasks if row.id == task]
             seconds = f"{time.monotonic() - started:.0f} s"
             with contextlib.suppress(OSError):  # whoever read the lines has gone
                 self._console.print(
