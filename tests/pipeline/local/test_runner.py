@@ -11,6 +11,7 @@ import mlflow
 import psutil
 import pytest
 
+from pipeline.local.interruption import Interruption
 from tests.pipeline.local.conftest import StubRuns, wait_until
 
 
@@ -148,6 +149,17 @@ def test_a_terminal_shows_stages_and_no_library(stub_runs):
     assert "Finish" in screen
     for noise in ("WARNING", "absl", "UserWarning", "Traceback"):
         assert noise not in screen
+
+
+def test_behind_nohup_ctrl_c_stays_without_effect():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+            assert not interruption.requested
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_who_reads_the_screen_may_go(stub_runs):
