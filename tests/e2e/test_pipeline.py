@@ -1,7 +1,8 @@
 """The pipeline on four genres of a user's own: released, cached, refused, replaced, rolled back.
 
 One output folder goes through its life: each fixture is a run that follows the one before, and each
-test looks at what its run has just left. What a run promises whatever its nodes do is in tests/pipeline/local/test_runner.py.
+test looks at what its run has just left. What a run promises whatever its nodes do is in
+tests/pipeline/local/test_runner.py.
 """
 
 import json
