@@ -4,7 +4,6 @@ import contextlib
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -22,7 +21,6 @@ from rich.progress import (
 )
 
 _WIDE = 120  # columns
-_SECONDS_BETWEEN_LINES = 10
 
 
 @contextlib.contextmanager
@@ -59,7 +57,7 @@ def _redirect(output: TextIO, errors: TextIO) -> None:
 
 
 class StageDisplay:
-    """Shows running stages: a progress bar on terminals, elsewhere a line every ten seconds.
+    """Shows running stages: a progress bar on terminals, elsewhere a line at a stage's start.
 
     Stages may run at the same time, each in a thread of its own.
     """
@@ -101,31 +99,15 @@ class StageDisplay:
         thread = threading.get_ident()
         with self._lock:
             task = self._tasks[thread] = self._progress.add_task(escape(label), total=None, note="")
-        ended = threading.Event()
         if not self._console.is_terminal:
-            threading.Thread(
-                target=self._print_lines, args=(label, task, ended), daemon=True
-            ).start()
+            with contextlib.suppress(OSError):  # whoever read the lines has gone
+                self._console.print(f"[dim]… {escape(label)}[/]", highlight=False)
         try:
             yield
         finally:
-            ended.set()
             with self._lock:
                 self._progress.remove_task(task)
                 del self._tasks[thread]
-
-    def _print_lines(self, label: str, task: TaskID, ended: threading.Event) -> None:
-        """Says every ten seconds how far a running stage is, for pipes and log files."""
-        started = time.monotonic()
-        while not ended.wait(_SECONDS_BETWEEN_LINES):
-            with self._lock:
-                notes = [row.fields["note"] for row in self._progress.tasks if row.id == task]
-            seconds = f"{time.monotonic() - started:.0f} s"
-            with contextlib.suppress(OSError):  # whoever read the lines has gone
-                self._console.print(
-                    f"… {escape(label)}  [dim]{', '.join(filter(None, (seconds, *notes)))}[/]",
-                    highlight=False,
-                )
 
     def report(self, activity: str, done: int, total: int | None) -> None:
         """Updates a running stage's bar (a `components.common.progress` listener).

@@ -17,7 +17,7 @@ from tests.pipeline.local.conftest import StubRuns, wait_until
 
 def stages(screen: str) -> dict[str, str]:
     """How each stage ended, by the line that it left: `cached`, `executed` or `failed`."""
-    lines = re.findall(r"^. +[123]/3 (\w+) .* (\S+)$", screen, re.MULTILINE)
+    lines = re.findall(r"^[✓✗] +[123]/3 (\w+) .* (\S+)$", screen, re.MULTILINE)
     return {stage: note if note in ("cached", "failed") else "executed" for stage, note in lines}
 
 
