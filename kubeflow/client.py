@@ -1,19 +1,22 @@
-"""Runs, schedules, shows and stops compiled pipelines through Kubeflow Pipelines' API."""
+"""Runs, schedules, shows and stops compiled pipelines through Kubeflow Pipelines' API.
+
+Each command takes its parsed options and returns lines for people. It raises a UserError if
+Kubeflow does not answer, is too old or refuses, or if a file or an id is none of ours.
+"""
 
 import argparse
 import contextlib
 import datetime
 import http.client
 import io
-import json
 import logging
 import re
-import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import requests
 import yaml
 
 from components.common.errors import UserError
@@ -21,7 +24,6 @@ from kubeflow.exit_task import EXIT_TASK
 from kubeflow.options import HOST_VARIABLE, pipeline_root
 
 _TIMEOUT_SECONDS = 10
-_CRON_FIELDS = 5
 _SHOWN = 20
 _PAGE = 100
 _ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
@@ -32,20 +34,8 @@ _NEEDED_FOR_EXIT_TASK = (2, 14)
 
 
 def run(options: argparse.Namespace) -> list[str]:
-    """Runs a compiled file once.
-
-    Args:
-      options: `file`, `name`, `experiment`, and how to reach Kubeflow.
-
-    Returns:
-      Lines for people.
-
-    Raises:
-      UserError: The file is none of ours, or Kubeflow is too old, does not answer or refuses.
-    """
-    spec = _specification(options.file)
-    root = spec["defaultPipelineRoot"]
-    with _session(options, needed=_needed_version(spec)) as client:
+    """Runs a compiled file once."""
+    with _session_for_file(options) as (client, root):
         started = client.create_run_from_pipeline_package(
             options.file,
             run_name=options.name or _name(options.file),
@@ -57,26 +47,14 @@ def run(options: argparse.Namespace) -> list[str]:
 
 
 def schedule(options: argparse.Namespace) -> list[str]:
-    """Runs a compiled file whenever a cron expression says, one run at a time.
-
-    Args:
-      options: `file`, `cron`, `name`, `experiment`, and how to reach Kubeflow.
-
-    Returns:
-      Lines for people.
-
-    Raises:
-      UserError: As `run`, or the expression has not five fields.
-    """
+    """Runs a compiled file whenever a cron expression says, one run at a time."""
     fields = options.cron.split()
-    if len(fields) != _CRON_FIELDS:
+    if len(fields) != 5:
         raise UserError(
             '--cron expects minute, hour, day, month and weekday, as "0 3 * * 1". '
             f"Received: {options.cron!r}"
         )
-    spec = _specification(options.file)
-    root = spec["defaultPipelineRoot"]
-    with _session(options, needed=_needed_version(spec)) as client:
+    with _session_for_file(options) as (client, root):
         experiment = client.create_experiment(options.experiment, namespace=options.namespace)
         recurring = client.create_recurring_run(
             experiment_id=experiment.experiment_id,
@@ -93,17 +71,7 @@ def schedule(options: argparse.Namespace) -> list[str]:
 
 
 def status(options: argparse.Namespace) -> list[str]:
-    """Lists the latest runs and the schedules, or the nodes of one run.
-
-    Args:
-      options: `run`, an id or "", and how to reach Kubeflow.
-
-    Returns:
-      Lines for people.
-
-    Raises:
-      UserError: Kubeflow does not answer or knows no such run.
-    """
+    """Lists the latest runs and the schedules, or the nodes of one run."""
     with _session(options) as client:
         if options.run:
             return _run_lines(_run_document(client, options.run))
@@ -114,28 +82,18 @@ def status(options: argparse.Namespace) -> list[str]:
             page_size=_SHOWN, namespace=options.namespace
         ).recurring_runs
     lines = [
-        f"run {one.run_id} ({one.display_name}): {one.state}, created {one.created_at}"
-        for one in runs or []
+        f"run {run.run_id} ({run.display_name}): {run.state}, created {run.created_at}"
+        for run in runs or []
     ]
     lines += [
-        f"schedule {one.recurring_run_id} ({one.display_name}): {one.status}"
-        for one in schedules or []
+        f"schedule {schedule.recurring_run_id} ({schedule.display_name}): {schedule.status}"
+        for schedule in schedules or []
     ]
     return lines or ["there are neither runs nor schedules"]
 
 
 def stop(options: argparse.Namespace) -> list[str]:
-    """Stops a run, or deletes a schedule; runs that a schedule has started go on.
-
-    Args:
-      options: `id`, and how to reach Kubeflow.
-
-    Returns:
-      Lines for people.
-
-    Raises:
-      UserError: Kubeflow does not answer or knows no such id.
-    """
+    """Stops a run, or deletes a schedule; runs that a schedule has started go on."""
     import kfp_server_api
 
     with _session(options) as client:
@@ -152,17 +110,7 @@ def stop(options: argparse.Namespace) -> list[str]:
 
 
 def clean(options: argparse.Namespace) -> list[str]:
-    """Removes artifacts that neither a kept run nor production needs.
-
-    Args:
-      options: `pipeline_root`, `keep_runs`, `dry_run`, and how to reach Kubeflow.
-
-    Returns:
-      Lines for people.
-
-    Raises:
-      UserError: Kubeflow does not answer, or a run is going on, which may read what is removed.
-    """
+    """Removes artifacts that neither a kept run nor production needs, while no run goes on."""
     root = pipeline_root(options)
     if options.keep_runs < 1:
         raise UserError(f"--keep-runs must be 1 or more. Received: {options.keep_runs}")
@@ -233,15 +181,17 @@ def _run_lines(run: dict[str, Any]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _session(
-    options: argparse.Namespace, *, needed: tuple[int, int] | None = None
-) -> Iterator[Any]:
-    """Opens kfp's client once Kubeflow has answered; its errors become one sentence.
+def _session_for_file(options: argparse.Namespace) -> Iterator[tuple[Any, str]]:
+    """A session on a Kubeflow that is new enough for a compiled file, and the file's root."""
+    spec = _specification(options.file)
+    has_exit_task = EXIT_TASK in spec["root"]["dag"]["tasks"]
+    with _session(options, _NEEDED_FOR_EXIT_TASK if has_exit_task else _NEEDED) as client:
+        yield client, spec["defaultPipelineRoot"]
 
-    Args:
-      options: How to reach Kubeflow.
-      needed: The oldest release that will do; None for any.
-    """
+
+@contextlib.contextmanager
+def _session(options: argparse.Namespace, needed: tuple[int, int] = (0, 0)) -> Iterator[Any]:
+    """Opens kfp's client once Kubeflow has answered; its errors become one sentence."""
     if not options.host:
         raise UserError(f"--host is missing: give the URL of Kubeflow Pipelines or {HOST_VARIABLE}")
     token = _token(options.token_file)
@@ -251,8 +201,7 @@ def _session(
             f"--namespace is missing: several users share Kubeflow at {options.host}; name your "
             "profile's namespace"
         )
-    if needed:
-        _check_version(options.host, str(health.get("tag_name", "")), needed)
+    _check_version(options.host, str(health.get("tag_name", "")), needed)
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger().setLevel(logging.ERROR)  # kfp reports at length what it does
     import kfp
@@ -277,16 +226,17 @@ def _health(host: str, token: str) -> dict[str, Any]:
     """What Kubeflow says of itself: kfp's own client repeats the question for half a minute."""
     if not host.startswith(("http://", "https://")):
         raise UserError(f"--host must begin with http:// or https://. Received: {host}")
-    request = urllib.request.Request(f"{host.rstrip('/')}/apis/v2beta1/healthz")
-    if token:
-        request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
-            health = json.load(answer)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        answer = requests.get(
+            f"{host.rstrip('/')}/apis/v2beta1/healthz",
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=_TIMEOUT_SECONDS,
+        )
+        answer.raise_for_status()
+        health = answer.json()
+    except (requests.RequestException, ValueError) as error:
         raise UserError(
-            f"--host: Kubeflow Pipelines does not answer at {host} ({reason}); "
+            f"--host: Kubeflow Pipelines does not answer at {host} ({error}); "
             "kubectl port-forward -n kubeflow svc/ml-pipeline 8888 makes it http://localhost:8888"
         ) from error
     return health if isinstance(health, dict) else {}
@@ -323,10 +273,6 @@ def _specification(file: str) -> dict[str, Any]:
     if not isinstance(spec, dict) or not spec.get("defaultPipelineRoot"):
         raise UserError(f"{file} is no file that kubeflow.runner compile wrote")
     return spec
-
-
-def _needed_version(spec: dict[str, Any]) -> tuple[int, int]:
-    return _NEEDED_FOR_EXIT_TASK if EXIT_TASK in spec["root"]["dag"]["tasks"] else _NEEDED
 
 
 def _name(file: str) -> str:

@@ -5,20 +5,22 @@ the environment (`GATEFOLD_RUN_ID`, `GATEFOLD_NOTICE_URL`). What it says is read
 because Kubeflow calls the nodes of a run that was killed RUNNING.
 """
 
-import http.client
 import json
 import os
 import sys
-import time
-import urllib.request
 from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from components.common import files, lineage, storage
 from components.common.tracking import RUN_ID_VARIABLE
 from kubeflow.deployment import NOTICE_KEYS
 
 _TIMEOUT_SECONDS = 20
-_PAUSES_SECONDS = (1, 5, 30)
+# It waits for 0, 4, 8 and 16 seconds.
+RETRIES = Retry(4, status_forcelist=range(500, 600), allowed_methods=None, backoff_factor=2)
 
 
 def notice(folder: str, run_id: str) -> dict[str, Any]:
@@ -65,23 +67,21 @@ def post(url: str, content: dict[str, Any]) -> str:
     """
     if not url.startswith(("http://", "https://")):
         return f"{NOTICE_KEYS[0]} is no address that begins with http:// or https://"
-    request = urllib.request.Request(
-        url,
-        data=f"{json.dumps(content, ensure_ascii=False)}\n".encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    # A redirect would turn the post into a question without content.
-    opener = urllib.request.build_opener(_NoRedirect)
-    problem = ""
-    for pause in (*_PAUSES_SECONDS, 0):
-        try:
-            with opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
-                answer.read()
-            return ""
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            problem = str(getattr(error, "code", "") or type(error).__name__)
-        time.sleep(pause)
-    return f"the notice was not taken ({problem})"
+    session = requests.Session()
+    session.mount(url, HTTPAdapter(max_retries=RETRIES))
+    try:
+        answer = session.post(
+            url,
+            data=f"{json.dumps(content, ensure_ascii=False)}\n".encode(),
+            headers={"Content-Type": "application/json"},
+            timeout=_TIMEOUT_SECONDS,
+            # A redirect would turn the post into a question without content.
+            allow_redirects=False,
+        )
+    except (requests.RequestException, ValueError) as error:
+        return f"the notice was not taken ({type(error).__name__})"
+    refused = answer.status_code >= 300
+    return f"the notice was not taken (status {answer.status_code})" if refused else ""
 
 
 def main(arguments: list[str]) -> int:
@@ -95,11 +95,6 @@ def main(arguments: list[str]) -> int:
     if problem:
         print(f"kubeflow.notice: {problem}", file=sys.stderr)
     return int(bool(problem))
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 if __name__ == "__main__":

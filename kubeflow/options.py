@@ -1,7 +1,6 @@
 """Parses the command line of `kubeflow.runner`, without importing TensorFlow."""
 
 import argparse
-import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from components.common.storage import is_remote
 from kubeflow.deployment import Deployment, Resources
 from pipeline import options as pipeline_options
 from pipeline.config import PipelineConfig
+from pipeline.options import Option, add_options
 
 HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
 
@@ -24,16 +24,71 @@ examples:
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Command:
-    """A parsed command line: the name of the command, and its options."""
+_CLUSTER = (
+    Option("--image IMAGE", str, "container image of the nodes, best by digest", required=True),
+    Option(
+        "--pipeline-root URI",
+        str,
+        "s3:// or gs:// folder of all that runs make; models are pushed to URI/serving/genre",
+        required=True,
+    ),
+    Option("--data URI", str, "folder of genre folders (s3:// or gs://)", required=True),
+    Option("--resources CORES,GB", "2,8", "cores and memory of every node"),
+    Option(
+        "--node NODE=CORES,GB",
+        (),
+        "of one node or kind of nodes, as Transform-log-mel=4,16 or Trainer=8,32 (repeatable)",
+    ),
+    Option(
+        "--accelerator TYPE[=N]", "", "for nodes that train, as nvidia.com/gpu or nvidia.com/gpu=2"
+    ),
+    Option("--retries N", 2, "how often a failed node starts again"),
+    Option(
+        "--object-store-secret NAME",
+        "gatefold-object-store",
+        "Kubernetes secret with the keys of s3://",
+    ),
+    Option(
+        "--mlflow-secret NAME",
+        "gatefold-mlflow",
+        'Kubernetes secret with MLflow\'s address; "" for no tracking',
+    ),
+    Option(
+        "--notice-secret NAME",
+        "",
+        "Kubernetes secret with the URL to which a line about the end of each run is posted "
+        "(default: none; needs Kubeflow Pipelines 2.14)",
+    ),
+    Option("--cache-epoch TEXT", "", "with another text, nothing is taken from the cache"),
+)
+_FILE = (
+    Option("--name NAME", "", "of the run or schedule"),
+    Option("--experiment NAME", "gatefold", "that it belongs to"),
+)
+_CRON = Option(
+    "--cron EXPRESSION",
+    str,
+    'minute, hour, day, month, weekday, in UTC: "0 3 * * 1" is Mondays at three',
+    required=True,
+)
+_CLEAN = (
+    Option("--pipeline-root URI", str, "as it was given to compile", required=True),
+    Option(
+        "--keep-runs N",
+        int,
+        "how many complete runs to keep; those in production are kept, too",
+        required=True,
+    ),
+    Option("--dry-run", False, "list what would be removed, and remove nothing"),
+)
+_API = (
+    Option("--namespace NAME", str, "of the user, where several users share Kubeflow"),
+    Option("--token-file FILE", "", "file with the bearer token of the API"),
+)
 
-    name: str
-    options: argparse.Namespace
 
-
-def parse(arguments: Sequence[str]) -> Command:
-    """Reads the command line.
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Reads the command line; `command` is the name of the command.
 
     Args:
       arguments: The arguments, without the program's name.
@@ -48,27 +103,34 @@ def parse(arguments: Sequence[str]) -> Command:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_compile(commands.add_parser("compile", help="write the file that Kubeflow runs"))
-    run = commands.add_parser("run", help="run a compiled file once")
-    _add_file(run)
-    schedule = commands.add_parser("schedule", help="run a compiled file again and again")
-    _add_file(schedule)
-    schedule.add_argument(
-        "--cron",
-        required=True,
-        metavar="EXPRESSION",
-        help='minute, hour, day, month, weekday, in UTC: "0 3 * * 1" is Mondays at three',
+    compiling = commands.add_parser("compile", help="write the file that Kubeflow runs")
+    cluster = compiling.add_argument_group("cluster")
+    add_options(cluster, _CLUSTER)
+    cluster.add_argument(
+        "--output", dest="file", default="gatefold.yaml", metavar="FILE", help="%(default)s"
     )
+    pipeline_options.add_shared_options(compiling)
+    run = commands.add_parser("run", help="run a compiled file once")
+    schedule = commands.add_parser("schedule", help="run a compiled file again and again")
+    for command in (run, schedule):
+        command.add_argument("file", metavar="FILE", help="a file that compile wrote")
+        add_options(command, _FILE)
+    add_options(schedule, [_CRON])
     status = commands.add_parser("status", help="show runs and schedules, or one run's nodes")
     status.add_argument("run", nargs="?", default="", metavar="RUN", help="id of a run")
     stop = commands.add_parser("stop", help="stop a run, or end a schedule")
     stop.add_argument("id", metavar="ID", help="id of a run or a schedule, as status shows it")
     clean = commands.add_parser("clean", help="remove artifacts that no kept run needs")
-    _add_clean(clean)
+    add_options(clean, _CLEAN)
     for command in (run, schedule, status, stop, clean):
-        _add_host(command)
-    options = parser.parse_args(arguments)
-    return Command(options.command, options)
+        command.add_argument(
+            "--host",
+            default=os.environ.get(HOST_VARIABLE, ""),
+            metavar="URL",
+            help=f"Kubeflow Pipelines' API (default: {HOST_VARIABLE})",
+        )
+        add_options(command, _API)
+    return parser.parse_args(arguments)
 
 
 def compile_settings(options: argparse.Namespace) -> tuple[PipelineConfig, Deployment]:
@@ -92,7 +154,7 @@ def compile_settings(options: argparse.Namespace) -> tuple[PipelineConfig, Deplo
                 "--weights must be imagenet or none, as containers do not see this disk. "
                 f"Received: {options.weights}"
             )
-    if getattr(options, "infra_validator", ""):
+    if options.infra_validator:
         raise UserError(
             "--infra-validator: TFX's InfraValidator does not run on Kubeflow Pipelines"
         )
@@ -101,10 +163,7 @@ def compile_settings(options: argparse.Namespace) -> tuple[PipelineConfig, Deplo
     if options.retries < 0:
         raise UserError(f"--retries must be 0 or more. Received: {options.retries}")
     options.output = root
-    config = dataclasses.replace(
-        pipeline_options.shared_config(options, folder=options.data),
-        cache_epoch=options.cache_epoch,
-    )
+    config = pipeline_options.shared_config(options, folder=options.data)
     beam = config.beam
     if beam.needs_job_server or (beam.runner == "spark" and not beam.job_endpoint):
         raise UserError(
@@ -140,114 +199,6 @@ def pipeline_root(options: argparse.Namespace) -> str:
             f"file without a cluster, an absolute path). Received: {options.pipeline_root}"
         )
     return root
-
-
-def _add_compile(parser: argparse.ArgumentParser) -> None:
-    cluster = parser.add_argument_group("cluster")
-    cluster.add_argument(
-        "--image", required=True, help="container image of the nodes, best by digest (make image)"
-    )
-    cluster.add_argument(
-        "--pipeline-root",
-        required=True,
-        metavar="URI",
-        help="s3:// or gs:// folder of all that runs make; models are pushed to URI/serving/genre",
-    )
-    cluster.add_argument(
-        "--data", required=True, metavar="URI", help="folder of genre folders (s3:// or gs://)"
-    )
-    cluster.add_argument(
-        "--output", dest="file", default="gatefold.yaml", metavar="FILE", help="%(default)s"
-    )
-    cluster.add_argument(
-        "--resources",
-        default="2,8",
-        metavar="CORES,GB",
-        help="cores and memory of every node (default: %(default)s)",
-    )
-    cluster.add_argument(
-        "--node",
-        action="append",
-        default=[],
-        metavar="NODE=CORES,GB",
-        help="of one node or kind of nodes, as Transform-log-mel=4,16 or Trainer=8,32 (repeatable)",
-    )
-    cluster.add_argument(
-        "--accelerator",
-        default="",
-        metavar="TYPE[=N]",
-        help="for nodes that train, as nvidia.com/gpu or nvidia.com/gpu=2",
-    )
-    cluster.add_argument(
-        "--retries",
-        type=int,
-        default=2,
-        metavar="N",
-        help="how often a failed node starts again (default: %(default)s)",
-    )
-    cluster.add_argument(
-        "--object-store-secret",
-        default="gatefold-object-store",
-        metavar="NAME",
-        help="Kubernetes secret with the keys of s3:// (default: %(default)s)",
-    )
-    cluster.add_argument(
-        "--mlflow-secret",
-        default="gatefold-mlflow",
-        metavar="NAME",
-        help='Kubernetes secret with MLflow\'s address; "" for no tracking (default: %(default)s)',
-    )
-    cluster.add_argument(
-        "--notice-secret",
-        default="",
-        metavar="NAME",
-        help="Kubernetes secret with the URL to which a line about the end of each run is posted "
-        "(default: none; needs Kubeflow Pipelines 2.14)",
-    )
-    cluster.add_argument(
-        "--cache-epoch",
-        default="",
-        metavar="TEXT",
-        help="with another text than before, nothing is taken from the cache",
-    )
-    pipeline_options.add_shared_options(parser)
-
-
-def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a file that compile wrote")
-    parser.add_argument("--name", default="", help="of the run or schedule")
-    parser.add_argument("--experiment", default="gatefold", help="default: %(default)s")
-
-
-def _add_clean(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--pipeline-root", required=True, metavar="URI", help="as it was given to compile"
-    )
-    parser.add_argument(
-        "--keep-runs",
-        required=True,
-        type=int,
-        metavar="N",
-        help="how many complete runs to keep; those in production are kept, too",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="list what would be removed, and remove nothing"
-    )
-
-
-def _add_host(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--host",
-        default=os.environ.get(HOST_VARIABLE, ""),
-        metavar="URL",
-        help=f"Kubeflow Pipelines' API (default: {HOST_VARIABLE})",
-    )
-    parser.add_argument(
-        "--namespace", default=None, help="of the user, where several users share Kubeflow"
-    )
-    parser.add_argument(
-        "--token-file", default="", metavar="FILE", help="file with the bearer token of the API"
-    )
 
 
 def _resources(text: str, *, flag: str) -> Resources:

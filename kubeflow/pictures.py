@@ -1,8 +1,7 @@
 """What Kubeflow's own pages show of a run: reports, accuracies and a confusion matrix.
 
-Kubeflow shows artifacts of its own types only, and TFX knows none of these. So each picture is an
-output that the compiler adds to a node, that no other node reads, and that the entry point fills
-from what the node wrote. The pipeline itself knows nothing of it.
+Kubeflow shows artifacts of its own types only, and TFX knows none of these. So the compiler adds an
+output to a node, and the entry point fills it from what the node wrote.
 """
 
 import json

@@ -9,17 +9,17 @@ from kubeflow import options
 def main(arguments: list[str] | None = None) -> int:
     """Parses the command line, does what it says, and returns the exit code."""
     try:
-        command = options.parse(sys.argv[1:] if arguments is None else arguments)
-        if command.name == "compile":
+        parsed = options.parse(sys.argv[1:] if arguments is None else arguments)
+        if parsed.command == "compile":
             # Only now, because it brings TensorFlow and TFX, which take half a minute to start.
             from kubeflow import compiling
 
-            config, deployment = options.compile_settings(command.options)
-            print(compiling.compile_to(command.options.file, config, deployment))
+            config, deployment = options.compile_settings(parsed)
+            print(compiling.compile_to(parsed.file, config, deployment))
             return 0
         from kubeflow import client
 
-        for line in client.COMMANDS[command.name](command.options):
+        for line in client.COMMANDS[parsed.command](parsed):
             print(line)
         return 0
     except UserError as error:

@@ -2,7 +2,6 @@
 
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 
 from components.common.errors import UserError
 from components.common.storage import is_remote
@@ -21,57 +20,37 @@ def check(beam: BeamConfig, *, data: str, output: str) -> None:
     Raises:
       UserError: A flag is missing, malformed, or of another engine.
     """
-    for field, (flag, runners) in FLAGS.items():
+    given = {arg.partition("=")[0] for arg in beam.args}
+    lacking = []
+    for field, flag in FLAGS.items():
         value = getattr(beam, field)
-        if value and beam.runner not in runners:
+        if value and beam.runner not in flag.engines:
             raise UserError(
-                f"{flag} is only used with --beam-runner {' or '.join(runners)}. "
+                f"{flag.name} is only used with --beam-runner {' or '.join(flag.engines)}. "
                 f"Received: --beam-runner {beam.runner}"
             )
-        if value and field in ("flink_master", "job_endpoint", "worker_pool"):
-            _check_address(flag, value)
-    if beam.workers < 0:
-        raise UserError(f"--beam-workers must be 0 or more. Received: {beam.workers}")
-    if beam.runner == "dataflow":
-        _check_dataflow(beam, data=data, output=output)
+        if value and flag.metavar == "HOST:PORT":
+            _check_address(flag.name, value)
+        if flag.beam_arguments and not value and not given.intersection(flag.beam_arguments):
+            lacking.append(flag.name)
+    if beam.runner != "dataflow":
+        return
+    if lacking:
+        raise UserError(f"--beam-runner dataflow needs {', '.join(lacking)}")
+    if beam.dataflow_temp and not beam.dataflow_temp.startswith("gs://"):
+        raise UserError(f"--dataflow-temp must be a gs:// folder. Received: {beam.dataflow_temp}")
+    for name, folder in (("--data", data), ("--output", output)):
+        if not is_remote(folder):
+            raise UserError(
+                f"--beam-runner dataflow: {name} must be in an object store, as its workers cannot "
+                f"read this machine's disk. Received: {folder}"
+            )
 
 
 def _check_address(flag: str, value: str) -> None:
     host, _, port = value.rpartition(":")
     if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise UserError(f"{flag} must be HOST:PORT. Received: {value}")
-
-
-def _check_dataflow(beam: BeamConfig, *, data: str, output: str) -> None:
-    lacking = [
-        flag
-        for field, (flag, _) in FLAGS.items()
-        if field.startswith("dataflow_")
-        and not getattr(beam, field)
-        and not _has(beam.args, _DATAFLOW_ARGS[field])
-    ]
-    if lacking:
-        raise UserError(f"--beam-runner dataflow needs {', '.join(lacking)}")
-    if beam.dataflow_temp and not beam.dataflow_temp.startswith("gs://"):
-        raise UserError(f"--dataflow-temp must be a gs:// folder. Received: {beam.dataflow_temp}")
-    for flag, place in (("--data", data), ("--output", output)):
-        if not is_remote(place):
-            raise UserError(
-                f"--beam-runner dataflow: {flag} must be in an object store, as its workers cannot "
-                f"read this machine's disk. Received: {place}"
-            )
-
-
-_DATAFLOW_ARGS = {
-    "dataflow_project": ("--project",),
-    "dataflow_region": ("--region",),
-    "dataflow_temp": ("--temp_location",),
-    "dataflow_image": ("--sdk_container_image", "--worker_harness_container_image"),
-}
-
-
-def _has(args: Sequence[str], names: Sequence[str]) -> bool:
-    return any(arg.partition("=")[0] in names for arg in args)
 
 
 def check_reachable(beam: BeamConfig) -> None:
@@ -99,19 +78,6 @@ def check_reachable(beam: BeamConfig) -> None:
                 f"python -m apache_beam.runners.worker.worker_pool_main "
                 f"--service_port={pool.rpartition(':')[2]}"
             )
-
-
-def check_without_local_runner(beam: BeamConfig) -> None:
-    """Checks that an engine works where no process of ours runs beside the stages: on Kubeflow.
-
-    Raises:
-      UserError: There is nobody to start a job server.
-    """
-    if beam.needs_job_server:
-        raise UserError(
-            f"--beam-runner {beam.runner} needs --job-endpoint HOST:PORT, a Beam job server that "
-            "the stages reach; only local_runner.py starts one"
-        )
 
 
 def _check_flink(master: str) -> None:

@@ -1,14 +1,16 @@
 """The whole configuration of a run: one tree of frozen dataclasses, read without TensorFlow."""
 
-import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from components.audio.settings import AudioSettings
 from components.common.errors import UserError
-from components.common.settings_errors import changed, similar
+from components.common.settings_errors import CONFIG, changed, similar
 from components.common.storage import is_remote
 from components.gate.settings import GateSettings
 from components.gtzan.genres import GENRES
@@ -18,15 +20,15 @@ from pipeline.beam_runners import BeamConfig
 
 SPLITS = ("stratified", "artist", "listed")
 INFRA_PLATFORMS = ("docker", "kubernetes")
-METADATA_FILE = "metadata.db"
 DEFAULT_COPIES = 2
 MOST_COPIES = 20
 DEFAULT_MODELS = ("cnn", "lstm", "musicnn", "ensemble")
 
+_Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 _Settings = TypeVar("_Settings")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class DataConfig:
     """Where the music is, and how it is split.
 
@@ -47,15 +49,26 @@ class DataConfig:
     synthetic: bool = False
     genres: tuple[str, ...] = GENRES
     split: str = "stratified"
-    split_seed: int = 0
+    split_seed: _Seed = 0
     split_lists: str = ""
     split_family: str = ""
     artists: str = ""
-    max_rejected: float = 0.05
+    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.05
     duplicates: Literal["warn", "drop"] = "warn"
 
+    def __post_init__(self) -> None:
+        for split, flag, value, is_needed in (
+            ("listed", "--split-lists", self.split_lists, True),
+            ("listed", "--split-family", self.split_family, False),
+            ("artist", "--artists", self.artists, True),
+        ):
+            if self.split == split and is_needed and not value:
+                raise UserError(f"--split {split} needs {flag}")
+            if self.split != split and value:
+                raise UserError(f"{flag} is only used with --split {split}")
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclass(frozen=True, config=CONFIG)
 class PipelineConfig:
     """Settings of a run.
 
@@ -81,7 +94,7 @@ class PipelineConfig:
       infra_validator: Where TFX's InfraValidator loads candidates in TF Serving, beside our own
         check: one of `INFRA_PLATFORMS`, or "" for nowhere.
       beam: The engine.
-      jobs: Most stages that run at a time on this machine; 0 for what it has room for.
+      jobs: Most stages that run at a time on this machine; None for what it has room for.
       mlflow_uri: MLflow server or store; "" for MLFLOW_TRACKING_URI or the output folder.
       metadata: SQLite file of the metadata store; "" for one in the output folder.
       cache_epoch: Any text; with another one no result of an earlier run is used again.
@@ -97,19 +110,19 @@ class PipelineConfig:
     data: DataConfig
     output: str = "output"
     models: tuple[str, ...] = DEFAULT_MODELS
-    epochs: int | None = None
-    seed: int = 0
+    epochs: Annotated[int | None, Field(ge=1)] = None
+    seed: _Seed = 0
     weights: str = ""
     fine_tune: bool = False
-    copies: int = DEFAULT_COPIES
-    trials: int = 0
+    copies: Annotated[int, Field(ge=0, le=MOST_COPIES)] = DEFAULT_COPIES
+    trials: Annotated[int, Field(ge=0)] = 0
     overrides: tuple[tuple[str, Any], ...] = ()
     audio: AudioSettings = AudioSettings()
     gate: GateSettings = GateSettings()
     replace_incompatible: bool = False
     infra_validator: str = ""
     beam: BeamConfig = BeamConfig()
-    jobs: int = 0
+    jobs: Annotated[int | None, Field(ge=1)] = None
     mlflow_uri: str = ""
     metadata: str = ""
     cache_epoch: str = ""
@@ -128,6 +141,10 @@ class PipelineConfig:
             raise UserError(
                 "--models: an ensemble needs at least two other models in the same run. "
                 f"Received: {', '.join(self.models)}"
+            )
+        if self.trials == 1:
+            raise UserError(
+                "--tune: a search needs 2 trials or more, as the first has the usual settings"
             )
 
     @property
@@ -160,19 +177,19 @@ class PipelineConfig:
     @property
     def metadata_file(self) -> Path:
         """The SQLite file of ML Metadata."""
-        return Path(self.metadata) if self.metadata else self.local_folder / METADATA_FILE
+        return Path(self.metadata) if self.metadata else self.local_folder / "metadata.db"
 
     def training(self, model: str) -> TrainingSettings:
         """Training settings of a model: its recommended ones, changed by those of the run."""
-        branch, model = model, model_of(model)
         # The largest seed is followed by 0.
-        changes: dict[str, Any] = {"seed": (self.seed + seed_offset(branch)) % (LARGEST_SEED + 1)}
+        changes: dict[str, Any] = {"seed": (self.seed + seed_offset(model)) % (LARGEST_SEED + 1)}
         if self.epochs is not None:
             changes["epochs"] = self.epochs
         if self.fine_tune:
             changes["model.fine_tune"] = True
         changes |= dict(self.overrides)
-        return replace_fields(recommended(model, self.weights), changes, option="training")
+        settings = recommended(model_of(model), self.weights)
+        return replace_fields(settings, changes, option="training")
 
 
 def replace_fields(tree: _Settings, changes: Mapping[str, Any], *, option: str) -> _Settings:

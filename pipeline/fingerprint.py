@@ -113,34 +113,24 @@ def source_files(modules: Iterable[str]) -> list[Path]:
     return sorted(files | templates)
 
 
-def file_fingerprint(uri: str) -> str:
-    """Hashes a file's content; a path, gs:// or s3://.
-
-    Returns:
-      16 hexadecimal digits; "" if there is no such file.
-    """
-    if not fileio.exists(uri) or fileio.isdir(uri):
-        return ""
-    digest = hashlib.sha256()
-    with fileio.open(uri, "rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()[:16]
-
-
-def weights_fingerprint(uri: str) -> str:
-    """Hashes a weights file, or every file in the folder of a SavedModel.
+def content_fingerprint(uri: str) -> str:
+    """Hashes a file, or the names and contents of all files in a folder; a path, gs:// or s3://.
 
     Returns:
       16 hexadecimal digits; "" if there is nothing of that name.
     """
-    if not fileio.exists(uri) or not fileio.isdir(uri):
-        return file_fingerprint(uri)
+    if not fileio.exists(uri):
+        return ""
     digest = hashlib.sha256()
-    for folder, _, files in sorted(fileio.walk(uri)):
-        for name in sorted(files):
-            place = f"{folder.rstrip('/')}/{name}"
-            digest.update(f"{place.removeprefix(uri)}\0{file_fingerprint(place)}\n".encode())
+    if fileio.isdir(uri):
+        for folder, _, files in sorted(fileio.walk(uri)):
+            for name in sorted(files):
+                path = f"{folder.rstrip('/')}/{name}"
+                digest.update(f"{path.removeprefix(uri)}\0{content_fingerprint(path)}\n".encode())
+    else:
+        with fileio.open(uri, "rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
     return digest.hexdigest()[:16]
 
 

@@ -101,13 +101,13 @@ def judging(
         if config.infra_validator
     }
     gate = Gate(
-        models=_outputs(trainers, "model"),
-        model_runs=_outputs(trainers, "model_run"),
-        evaluations=_outputs(evaluators, "evaluation"),
-        answers=_outputs(answers, "answers"),
-        serving_checks=_outputs(serving_checks, "report"),
-        infra_blessings=_outputs(serving_checks, "blessing"),
-        infra_validations=_outputs(infra_validators, "blessing"),
+        models=outputs(trainers, "model"),
+        model_runs=outputs(trainers, "model_run"),
+        evaluations=outputs(evaluators, "evaluation"),
+        answers=outputs(answers, "answers"),
+        serving_checks=outputs(serving_checks, "report"),
+        infra_blessings=outputs(serving_checks, "blessing"),
+        infra_validations=outputs(infra_validators, "blessing"),
         baseline_answers=baseline.outputs["answers"],
         ingest_report=example_gen.outputs["ingest_report"],
         examples=examples,
@@ -120,5 +120,6 @@ def judging(
     return Judging(deformed_examples, baseline, answers, serving_checks, infra_validators, gate)
 
 
-def _outputs(nodes: Mapping[str, BaseComponent], key: str) -> dict[str, Any]:
+def outputs(nodes: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The channel `key` of each node, by the nodes' names."""
     return {name: node.outputs[key] for name, node in nodes.items()}

@@ -38,7 +38,7 @@ from components.transform.component import Transform
 from pipeline import fingerprint
 from pipeline.beam_runners import JOB_ENDPOINT, BeamConfig
 from pipeline.config import PipelineConfig
-from pipeline.judging import BASELINE_FEATURE, judging
+from pipeline.judging import BASELINE_FEATURE, judging, outputs
 from pipeline.run_parameters import run_parameters
 
 
@@ -61,11 +61,17 @@ def create_pipeline(
       tracking_uri: MLflow's store; by default what the nodes' environment names
         (MLFLOW_TRACKING_URI).
     """
-    finder = None if data_fingerprint is not None else _finder(config, run_id)
-    fingerprint_of_data = (
-        data_fingerprint if finder is None else finder.outputs["fingerprint"].future()[0].value
-    )
-    example_gen = _example_gen(config, fingerprint_of_data)
+    ingest = {"input_base": config.data.folder, "settings": ingest_settings(config)}
+    tags = {"tfx.pipeline": config.name, "tfx.metadata": str(config.metadata_file)}
+    fingerprint_of_data: Any = data_fingerprint
+    nodes: list[BaseComponent] = []
+    if data_fingerprint is None:
+        retired = f"{config.output}/{RETIRED_FOLDER}"
+        finder = DataFingerprint(**ingest, retired=retired, run_id=run_id)
+        fingerprint_of_data = finder.outputs["fingerprint"].future()[0].value
+        nodes.append(finder)
+        del tags["tfx.metadata"]
+    example_gen = GtzanExampleGen(**ingest, data_fingerprint=fingerprint_of_data)
     schema_file = installed_file(SCHEMA_FILE)
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"], stats_options=statistics_options(schema_file)
@@ -74,7 +80,7 @@ def create_pipeline(
         schema_file=SCHEMA_FILE,
         genres=config.data.genres,
         limits=TrackLimits.of(config.audio),
-        fingerprint=fingerprint.file_fingerprint(str(schema_file)),
+        fingerprint=fingerprint.content_fingerprint(str(schema_file)),
     )
     validator = StrictExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema.outputs["schema"]
@@ -113,14 +119,14 @@ def create_pipeline(
     judges.deformed_examples.add_upstream_node(validator)
     judgement = judges.gate.outputs["judgement"]
     selector = ModelSelector(
-        models={name: node.outputs["model"] for name, node in trainers.items()},
+        models=outputs(trainers, "model"),
         blessings={name: judges.gate.outputs[f"blessing_{name}"] for name in trainers},
         judgement=judgement,
     )
     report = ReleaseReport(
         judgement=judgement,
         selection=selector.outputs["selection"],
-        answers={name: node.outputs["answers"] for name, node in judges.answers.items()},
+        answers=outputs(judges.answers, "answers"),
         examples=example_gen.outputs["examples"],
         ingest_report=example_gen.outputs["ingest_report"],
         facts=run_parameters(config),
@@ -139,17 +145,17 @@ def create_pipeline(
         run_id=run_id,
     )
     recorder = RunRecorder(
-        models={name: node.outputs["model"] for name, node in trainers.items()},
-        model_runs={name: node.outputs["model_run"] for name, node in trainers.items()},
-        evaluations={name: node.outputs["evaluation"] for name, node in evaluators.items()},
-        tuner_results={name: node.outputs["tuner_results"] for name, node in tuners.items()},
+        models=outputs(trainers, "model"),
+        model_runs=outputs(trainers, "model_run"),
+        evaluations=outputs(evaluators, "evaluation"),
+        tuner_results=outputs(tuners, "tuner_results"),
         selection=selector.outputs["selection"],
         judgement=judgement,
         pushed_model=pusher.outputs["pushed_model"],
         report=report.outputs["report"],
         genres=config.data.genres,
         parameters=run_parameters(config),
-        tags=_tags(config, local=finder is None),
+        tags=tags,
         experiment=config.name,
         tracking_uri=tracking_uri,
         data_fingerprint=fingerprint_of_data,
@@ -162,8 +168,7 @@ def create_pipeline(
         if name in tuners:
             branches.append(tuners[name])
         branches += [trainer, evaluators[name], *judges.of_model(name)]
-    nodes = [
-        *([finder] if finder else []),
+    nodes += [
         example_gen,
         statistics_gen,
         schema,
@@ -197,9 +202,6 @@ def beam_arguments(beam: BeamConfig) -> list[Any]:
 
     A job server's port differs from run to run. TFX's cache looks at the arguments, so they hold a
     placeholder of the environment variable with the address, which each stage resolves.
-
-    Args:
-      beam: The engine.
     """
     variable = f"${JOB_ENDPOINT}"
     return [
@@ -208,30 +210,6 @@ def beam_arguments(beam: BeamConfig) -> list[Any]:
         else argument
         for argument in beam.pipeline_args()
     ]
-
-
-def _finder(config: PipelineConfig, run_id: str) -> DataFingerprint:
-    return DataFingerprint(
-        input_base=config.data.folder,
-        settings=ingest_settings(config),
-        retired=f"{config.output}/{RETIRED_FOLDER}",
-        run_id=run_id,
-    )
-
-
-def _tags(config: PipelineConfig, *, local: bool) -> dict[str, str]:
-    tags = {"tfx.pipeline": config.name}
-    return {**tags, "tfx.metadata": str(config.metadata_file)} if local else tags
-
-
-def _example_gen(
-    config: PipelineConfig, data_fingerprint: str | placeholder.Placeholder
-) -> GtzanExampleGen:
-    return GtzanExampleGen(
-        input_base=config.data.folder,
-        settings=ingest_settings(config),
-        data_fingerprint=data_fingerprint,
-    )
 
 
 def _release(config: PipelineConfig) -> dict[str, Any]:
@@ -343,7 +321,7 @@ def _training_config(config: PipelineConfig, name: str) -> dict[str, Any]:
         "audio": dataclasses.asdict(config.audio),
         "training": dataclasses.asdict(training),
         "genres": list(config.data.genres),
-        "weights": fingerprint.weights_fingerprint(training.model.weights),
+        "weights": fingerprint.content_fingerprint(training.model.weights),
         "code": _code([name]),
     }
 
@@ -354,7 +332,7 @@ def _ensemble(
     transforms: dict[str, Transform],
 ) -> EnsembleTrainer:
     return EnsembleTrainer(
-        model_runs={name: node.outputs["model_run"] for name, node in trainers.items()},
+        model_runs=outputs(trainers, "model_run"),
         transform_graphs={
             name: transforms[name].outputs["transform_graph"]
             for name in feature_names(config.trained_models)

@@ -44,9 +44,7 @@ os.environ["PATH"] += os.pathsep + _programs.name
 _LONGEST = (
     "tests/kubeflow/test_walk.py",
     "tests/e2e/test_pipeline.py",
-    "tests/e2e/test_genres.py",
     "tests/e2e/test_real_tracks.py",
-    "tests/e2e/test_gate.py",
     "tests/pipeline/test_new_entries.py",
 )
 

@@ -22,10 +22,7 @@ def cache_folder() -> Path:
 
 
 def java(runner: str = "flink") -> str:
-    """Path of the `java` command: that of JAVA_HOME, else the one on the PATH.
-
-    Args:
-      runner: What needs it, for the error.
+    """Path of the `java` command that `runner` needs: that of JAVA_HOME, else that on the PATH.
 
     Raises:
       UserError: There is none.

@@ -21,17 +21,11 @@ EMBEDDED = "[local]"
 _SECONDS_TO_START = 180  # a JVM on a machine that is busy took over a minute
 _SECONDS_TO_END = 10
 _PR_SET_PDEATHSIG = 1
-_C_LIBRARY = ctypes.CDLL(
-    None
-)  # not in the child between fork and exec, where nothing may be loaded
+# Not in the child between fork and exec, where nothing may be loaded.
+_C_LIBRARY = ctypes.CDLL(None)
 # Flink's serializers look into these packages, which Java 17 closes.
-OPENED_PACKAGES = (
-    "java.lang",
-    "java.lang.reflect",
-    "java.util",
-    "java.util.concurrent",
-    "java.nio",
-)
+_UTIL = ("java.util", "java.util.concurrent")
+OPENED_PACKAGES = ("java.lang", "java.lang.reflect", *_UTIL, "java.nio")
 
 
 @contextlib.contextmanager

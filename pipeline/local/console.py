@@ -4,7 +4,6 @@ import contextlib
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -21,6 +20,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+_WIDE = 120  # columns
+
 
 @contextlib.contextmanager
 def screen_apart_from_log(log_file: Path) -> Iterator[TextIO]:
@@ -36,29 +37,27 @@ def screen_apart_from_log(log_file: Path) -> Iterator[TextIO]:
       The screen: the original standard output.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved_out, saved_err = os.dup(1), os.dup(2)
-    with log_file.open("a") as log, os.fdopen(os.dup(saved_out), "w") as screen:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    with (
+        log_file.open("a") as log,
+        os.fdopen(os.dup(1), "w") as screen,
+        os.fdopen(os.dup(2), "w") as errors,
+    ):
+        _redirect(log, log)
         try:
             yield screen
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(saved_out, 1)
-            os.dup2(saved_err, 2)
-            os.close(saved_out)
-            os.close(saved_err)
+            _redirect(screen, errors)
 
 
-_WIDE = 120  # columns
-_SECONDS_BETWEEN_LINES = 10
+def _redirect(output: TextIO, errors: TextIO) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(output.fileno(), 1)
+    os.dup2(errors.fileno(), 2)
 
 
 class StageDisplay:
-    """Shows running stages: a progress bar on terminals, elsewhere a line every ten seconds.
+    """Shows running stages: a progress bar on terminals, elsewhere a line at a stage's start.
 
     Stages may run at the same time, each in a thread of its own.
     """
@@ -88,12 +87,10 @@ class StageDisplay:
         )
 
     def __enter__(self) -> "StageDisplay":
-        """Starts the moving display."""
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends it; the lines of finished stages stay."""
         self._progress.stop()
 
     @contextlib.contextmanager
@@ -102,31 +99,15 @@ class StageDisplay:
         thread = threading.get_ident()
         with self._lock:
             task = self._tasks[thread] = self._progress.add_task(escape(label), total=None, note="")
-        ended = threading.Event()
         if not self._console.is_terminal:
-            threading.Thread(
-                target=self._print_lines, args=(label, task, ended), daemon=True
-            ).start()
+            with contextlib.suppress(OSError):  # whoever read the lines has gone
+                self._console.print(f"[dim]… {escape(label)}[/]", highlight=False)
         try:
             yield
         finally:
-            ended.set()
             with self._lock:
                 self._progress.remove_task(task)
                 del self._tasks[thread]
-
-    def _print_lines(self, label: str, task: TaskID, ended: threading.Event) -> None:
-        """Says every ten seconds how far a running stage is, for pipes and log files."""
-        started = time.monotonic()
-        while not ended.wait(_SECONDS_BETWEEN_LINES):
-            with self._lock:
-                notes = [one.fields["note"] for one in self._progress.tasks if one.id == task]
-            seconds = f"{time.monotonic() - started:.0f} s"
-            with contextlib.suppress(OSError):  # whoever read the lines has gone
-                self._console.print(
-                    f"… {escape(label)}  [dim]{', '.join(filter(None, (seconds, *notes)))}[/]",
-                    highlight=False,
-                )
 
     def report(self, activity: str, done: int, total: int | None) -> None:
         """Updates a running stage's bar (a `components.common.progress` listener).

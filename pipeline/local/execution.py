@@ -8,14 +8,16 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 
+import psutil
 from absl import logging
 from google.protobuf.message import Message
 from tfx.orchestration.portable.data_types import ExecutionInfo
 
 from components.common.errors import UserError
 from pipeline import beam_runners
+from pipeline.config import PipelineConfig
 from pipeline.flink import job_server
-from pipeline.local import capacity, tracking, tracking_store
+from pipeline.local import mlflow_store, tracking
 from pipeline.local.console import StageDisplay
 from pipeline.local.interruption import Interruption
 from pipeline.local.planning import Plan
@@ -23,6 +25,9 @@ from pipeline.local.stage_process import StageError, StageProcesses
 from pipeline.local.stages import Executed, Observer, StageResult, run_stages
 
 _SECONDS_TO_RECORD_A_FAILURE = 15
+# A stage takes up to 5 GiB (docs/running.md), and the rest of the machine some.
+_BYTES_FOR_TWO = 12 << 30
+_GPU = Path("/dev/nvidia0")
 
 # What each stage does, for people; ids with a model's name are looked up without it.
 _LABELS = {
@@ -68,7 +73,7 @@ def execute(
     Returns:
       Results by node id.
     """
-    os.environ["MLFLOW_TRACKING_URI"] = tracking_store.tracking_uri(plan.config)
+    os.environ["MLFLOW_TRACKING_URI"] = mlflow_store.tracking_uri(plan.config)
     with (
         _mlflow_run(plan, processes) as opening,
         _beam_engine(plan, display, log_file.with_suffix(".flink.log")),
@@ -76,17 +81,41 @@ def execute(
         if plan.store_is_new:
             with display.stage("opening the MLflow store"):
                 opening.result()
+
+        def execute(spec: Message, execution: ExecutionInfo) -> Executed:
+            opening.result()
+            return processes.execute(spec, execution)
+
+        def stop() -> None:
+            interruption.ignore()
+            processes.stop()
+
         results = run_stages(
             plan.dag,
-            executors=_Executors(processes, opening, interruption),
+            execute=execute,
+            stop=stop,
             observer=_Lines(plan, display, interruption),
             run_id=plan.run_id,
-            at_once=capacity.stages_at_once(plan.config),
+            at_once=stages_at_once(plan.config),
             check=interruption.check,
         )
     with contextlib.suppress(OSError):  # a full disk does not fail what has been pushed
         _save_stages(results, log_file.with_suffix(".json"))
     return results
+
+
+def stages_at_once(config: PipelineConfig) -> int:
+    """Most stages at a time: `config.jobs`, or what the machine has room for, one or two.
+
+    One where the machine has one core, less than 12 GiB of memory or a GPU, which TensorFlow takes
+    whole, and where Beam itself runs several processes.
+    """
+    if config.jobs:
+        return config.jobs
+    several_processes = config.beam.runner != "direct" or config.beam.workers > 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    enough = (cores or 1) > 1 and psutil.virtual_memory().total >= _BYTES_FOR_TWO
+    return 2 if enough and not several_processes and not _GPU.exists() else 1
 
 
 @contextlib.contextmanager
@@ -124,25 +153,6 @@ def _beam_engine(plan: Plan, display: StageDisplay, log_file: Path) -> Iterator[
         yield
 
 
-class _Executors:
-    """Executes stages in processes of their own, once MLflow's store is open."""
-
-    def __init__(
-        self, processes: StageProcesses, opening: "Future[None]", interruption: Interruption
-    ) -> None:
-        self._processes = processes
-        self._opening = opening
-        self._interruption = interruption
-
-    def execute(self, spec: Message, execution: ExecutionInfo) -> Executed:
-        self._opening.result()
-        return self._processes.execute(spec, execution)
-
-    def stop(self) -> None:
-        self._interruption.ignore()
-        self._processes.stop()
-
-
 class _Lines(Observer):
     """Shows each stage with its position, and how it ended."""
 
@@ -176,13 +186,7 @@ class _Lines(Observer):
 def _save_stages(results: dict[str, StageResult], file: Path) -> None:
     """Writes how long each stage took and how much memory it held, for `benchmarks.run`."""
     rows = [
-        {
-            "stage": stage,
-            "cached": result.cached,
-            "seconds": round(result.seconds, 2),
-            "processor_seconds": round(result.processor_seconds, 2),
-            "peak_bytes": result.peak_bytes,
-        }
-        for stage, result in results.items()
+        {name: value for name, value in vars(result).items() if name != "outputs"}
+        for result in results.values()
     ]
     file.write_text(json.dumps(rows, indent=2))

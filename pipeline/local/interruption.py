@@ -1,7 +1,6 @@
 """How a signal ends a run."""
 
 import signal
-from types import TracebackType
 
 
 class Interruption:
@@ -23,12 +22,7 @@ class Interruption:
         self._handlers = {number: signal.signal(number, self._interrupt) for number in numbers}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ignoring = True
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]

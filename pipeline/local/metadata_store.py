@@ -37,17 +37,13 @@ def identity(file: Path) -> str:
         file.parent.mkdir(parents=True, exist_ok=True)
         _check_lock(file)
         with metadata.Metadata(metadata.sqlite_metadata_connection_config(str(file))) as handle:
-            try:
-                contexts = handle.store.get_contexts_by_type(_CONTEXT_TYPE)
-            except errors.NotFoundError:
-                contexts = []
+            kind = metadata_store_pb2.ContextType(name=_CONTEXT_TYPE)
+            type_id = handle.store.put_context_type(kind)  # the same where it is there already
+            contexts = handle.store.get_contexts_by_type(_CONTEXT_TYPE)
             if contexts:
                 return str(contexts[0].name)
-            context_type = handle.store.put_context_type(
-                metadata_store_pb2.ContextType(name=_CONTEXT_TYPE)
-            )
             name = uuid.uuid4().hex[:12]
-            handle.store.put_contexts([metadata_store_pb2.Context(type_id=context_type, name=name)])
+            handle.store.put_contexts([metadata_store_pb2.Context(type_id=type_id, name=name)])
             return name
     except (OSError, RuntimeError, errors.StatusError) as error:
         reason = str(error).partition(" query:")[0].strip() or "no reason given"
@@ -61,9 +57,9 @@ def _check_lock(file: Path) -> None:
     """Refuses a store that another program has locked: ML Metadata would wait for minutes."""
     if not file.is_file():
         return
-    with contextlib.closing(
-        sqlite3.connect(file, timeout=_SECONDS_TO_WAIT, isolation_level=None)
-    ) as store:
+    store = sqlite3.connect(file, timeout=_SECONDS_TO_WAIT, isolation_level=None)
+    # What is no store: ML Metadata says what it is.
+    with contextlib.closing(store), contextlib.suppress(sqlite3.DatabaseError):
         try:
             store.execute("BEGIN IMMEDIATE")
             store.execute("ROLLBACK")
@@ -73,5 +69,3 @@ def _check_lock(file: Path) -> None:
                     f"--metadata: another program holds {file}: wait until it ends, or give "
                     "another file"
                 ) from error
-        except sqlite3.DatabaseError:  # no store: ML Metadata says what it is
-            return

@@ -1,22 +1,71 @@
-"""The MLflow store of an output folder, which may be moved or copied.
+"""Where a local run is tracked: MLflow's server or the output folder's store; imports no MLflow.
 
-MLflow stores absolute artifact paths in `mlflow.db`. `python -m pipeline.local.mlflow_store
-OUTPUT` points them at the `mlruns` folder beside the database.
+An output folder may be moved or copied, and MLflow stores absolute artifact paths in `mlflow.db`:
+`python -m pipeline.local.mlflow_store OUTPUT` points them at the `mlruns` folder beside it.
 """
 
+import http.client
+import os
 import sqlite3
 import sys
+import urllib.parse
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 
+from components.common.errors import UserError
 from components.common.tracking import ARTIFACT_FOLDER
+from pipeline.config import PipelineConfig
 
 DATABASE_FILE = "mlflow.db"
+_TIMEOUT_SECONDS = 5
+
+# What MLflow's URIs begin with; a database may name its driver behind a plus sign.
+_SERVERS = ("http", "https")
+_STORES = ("sqlite", "postgresql", "mysql", "mssql", "file", "databricks", "arn")
 
 
 def uri(output: Path) -> str:
     """MLflow's URI of an output folder's store."""
     return f"sqlite:///{(output / DATABASE_FILE).resolve()}"
+
+
+def tracking_uri(config: PipelineConfig) -> str:
+    """Where runs are tracked: `--mlflow-uri`, else MLFLOW_TRACKING_URI, else in the output."""
+    chosen = config.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    return chosen or uri(config.local_folder)
+
+
+def check_reachable(uri: str) -> None:
+    """Checks that a tracking server answers, before hours of work depend on it.
+
+    Raises:
+      UserError: The server does not answer, or MLflow cannot open such a URI.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0].lower()
+    try:
+        parts = urllib.parse.urlsplit(uri)
+        # Reading the port is what checks it.
+        malformed = scheme in _SERVERS and (not parts.hostname or parts.port == 0)
+    except ValueError:
+        malformed = True
+    if malformed or scheme not in (*_SERVERS, *_STORES):
+        raise UserError(
+            "--mlflow-uri (or MLFLOW_TRACKING_URI) must be a server, as http://localhost:5000 "
+            "(its port is from 1 to 65535), or a database, as sqlite:////folder/mlflow.db. "
+            f"Received: {uri}"
+        )
+    if scheme not in _SERVERS:
+        return
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_SECONDS):
+            return
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(
+            f"--mlflow-uri: the MLflow server at {uri} does not answer ({reason}). Start it, "
+            "name another, or leave it out to track in the output folder"
+        ) from error
 
 
 def create(output: Path) -> None:
@@ -36,7 +85,7 @@ def create(output: Path) -> None:
 
 
 def follow(output: Path) -> int:
-    """Points the artifact places of a store at its own output folder.
+    """Points the artifact paths of a store at its own output folder.
 
     Args:
       output: The folder that holds `mlflow.db` and `mlruns`.
@@ -51,26 +100,24 @@ def follow(output: Path) -> int:
     changed = 0
     with closing(sqlite3.connect(database)) as connection, connection:
         try:
-            places = connection.execute("SELECT artifact_location FROM experiments").fetchall()
+            rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
         except sqlite3.DatabaseError:  # a new file, or none of MLflow's: MLflow will say
             return 0
-        for (place,) in places:
-            if not _is_store_of_ours(place) or place == here:
+        for (folder,) in rows:
+            text = folder or ""
+            is_ours = text.startswith("file:") and text.endswith(f"/{ARTIFACT_FOLDER}")
+            if not is_ours or folder == here:
                 continue
             changed += connection.execute(
                 "UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?",
-                (here, place),
+                (here, folder),
             ).rowcount
             changed += connection.execute(
                 "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
                 "WHERE substr(artifact_uri, 1, ?) = ?",
-                (here, len(place) + 1, len(place) + 1, f"{place}/"),
+                (here, len(folder) + 1, len(folder) + 1, f"{folder}/"),
             ).rowcount
     return changed
-
-
-def _is_store_of_ours(place: str | None) -> bool:
-    return (place or "").startswith("file:") and (place or "").endswith(f"/{ARTIFACT_FOLDER}")
 
 
 if __name__ == "__main__":

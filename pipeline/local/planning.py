@@ -3,13 +3,16 @@
 import dataclasses
 import datetime
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.common import runtime, storage
+from components.common.errors import UserError
 from components.common.storage import is_remote
+from components.gtzan import layout
 from pipeline import beam_checks, genres
 from pipeline.config import PipelineConfig
-from pipeline.local import music, tracking_store
+from pipeline.local import mlflow_store
 from pipeline.local.console import StageDisplay
 
 if TYPE_CHECKING:  # it brings TensorFlow
@@ -49,7 +52,7 @@ def make(config: PipelineConfig, display: StageDisplay, *, download: bool = Fals
       UserError: The music cannot be used, or something else that the run needs is missing.
     """
     beam_checks.check_reachable(config.beam)
-    config = music.prepare(config, display=display, download=download)
+    config = prepare_music(config, display, download=download)
     with display.stage("starting TensorFlow, Beam and TFX"):
         with runtime.importing():
             from components.example_gen.component import fingerprint
@@ -68,6 +71,42 @@ def make(config: PipelineConfig, display: StageDisplay, *, download: bool = Fals
             data_fingerprint=data_fingerprint,
             run_id=run_id,
             pipeline_root=f"{config.pipeline_root}/{store}",
-            tracking_uri=tracking_store.tracking_uri(config),
+            tracking_uri=mlflow_store.tracking_uri(config),
         )
     return Plan(config, dag, run_id, data_fingerprint, store, store_is_new)
+
+
+def prepare_music(
+    config: PipelineConfig, display: StageDisplay, *, download: bool = False
+) -> PipelineConfig:
+    """Makes sure that the data folder holds music: composed, downloaded or the user's.
+
+    Args:
+      config: Settings of the run.
+      display: Shows the progress of composing or downloading.
+      download: Whether to fetch GTZAN to the data folder.
+
+    Returns:
+      The settings with the genres of the data folder, and whether its music is composed. For an
+      object store `genres.resolve_remote` adds them, once the store is open.
+
+    Raises:
+      UserError: The data cannot be read or downloaded.
+    """
+    folder = config.data.folder
+    if not layout.is_text(folder):
+        raise UserError(
+            "--data: the folder's path is not UTF-8; rename it. "
+            f"Received: {layout.printable(folder)}"
+        )
+    if download:
+        from components.gtzan.download import download_gtzan
+
+        with display.stage(f"downloading GTZAN to {folder}"):
+            download_gtzan(Path(folder))
+    elif config.data.synthetic:
+        from components.gtzan.synthetic import write_sample
+
+        with display.stage(f"composing the synthetic sample in {folder}"):
+            write_sample(folder, progress=lambda done, all: display.report("tracks", done, all))
+    return config if is_remote(folder) else genres.resolve_local(config)

@@ -15,7 +15,7 @@ from rich.console import Console
 from components.common import progress, runtime, storage
 from components.common.errors import UserError, user_error
 from pipeline.config import PipelineConfig
-from pipeline.local import tracking_store
+from pipeline.local import mlflow_store
 from pipeline.local.console import StageDisplay, screen_apart_from_log
 from pipeline.local.interruption import Interruption
 from pipeline.local.planning import Plan
@@ -49,18 +49,11 @@ def run(
     Raises:
       UserError: MLflow's server does not answer, or its URI is none. Nothing was written then.
     """
-    tracking_store.check_reachable(tracking_store.tracking_uri(config))
+    mlflow_store.check_reachable(mlflow_store.tracking_uri(config))
     started = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     log_file = config.local_folder / "logs" / f"{started}.log"
     try:
         with Interruption() as interruption, contextlib.ExitStack() as stack:
-            try:
-                log_file.parent.mkdir(parents=True, exist_ok=True)
-                log_file.touch()
-            except OSError as error:
-                raise UserError(
-                    f"--output: cannot write to {error.filename}: {error.strerror}"
-                ) from error
             for lock_file, message in _locks(config).items():
                 stack.enter_context(_held(lock_file, message))
             screen = stack.enter_context(screen_apart_from_log(log_file))
@@ -79,8 +72,11 @@ def run(
     except BrokenPipeError:
         # Whoever read the output has gone, as `| head` does.
         return FAILED
+    except OSError as error:  # of the log
+        print(f"local_runner.py: --output: cannot write: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
-        # It came before the screen was taken, or while it was given back.
+        # It came before the output was redirected, or while it was restored.
         print(_INTERRUPTED_TEXT)
         return INTERRUPTED
 
@@ -117,8 +113,8 @@ def _locks(config: PipelineConfig) -> dict[Path, str]:
     """Lock files of a run, and the error message if another run holds one."""
     locks = {config.local_folder / ".lock": f"--output: another run uses {config.local_folder}"}
     if config.metadata:
-        lock = config.metadata_file.with_name(f"{config.metadata_file.name}.lock")
-        locks[lock] = f"--metadata: another run uses {config.metadata_file}"
+        lock = Path(f"{config.metadata}.lock")
+        locks[lock] = f"--metadata: another run uses {config.metadata}"
     return locks
 
 
@@ -133,7 +129,8 @@ def _held(lock_file: Path, message: str) -> Iterator[None]:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         lock = lock_file.open("w")
     except OSError as error:
-        raise UserError(f"cannot write to {error.filename}: {error.strerror}") from error
+        flag = message.partition(":")[0]
+        raise UserError(f"{flag}: cannot write to {error.filename}: {error.strerror}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -156,10 +153,7 @@ def _report(
     traceback.print_exception(error)
     sys.stderr.flush()
     mistake = user_error(error) or storage.disk_full(error, config.output)
-    if isinstance(error, StageError) or mistake is not None:
-        text = str(mistake or error)
-    else:
-        text = one_line(error)
+    text = str(mistake or error) if mistake or isinstance(error, StageError) else one_line(error)
     console.print("[red]✗[/] ", end="")
     console.print(text, highlight=False, markup=False, soft_wrap=True)
     if mistake is None:

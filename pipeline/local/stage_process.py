@@ -73,11 +73,7 @@ class StageProcesses:
         _end([process for process, is_stage in list(self._running.items()) if is_stage])
 
     def execute(self, spec: "Message", execution: "ExecutionInfo") -> "Executed":
-        """Runs an executor and reports its progress to this process's listeners.
-
-        Args:
-          spec: Names the executor.
-          execution: Its inputs, outputs and parameters.
+        """Runs the executor that `spec` names, and reports its progress to listeners here.
 
         Raises:
           UserError: It ended with a user's mistake.
@@ -85,21 +81,15 @@ class StageProcesses:
         """
         from pipeline.local.stages import execute_invocation
 
-        executed: Executed = self._run(
-            execute_invocation, spec, execution.to_proto(), is_stage=True
-        )
+        invocation = execution.to_proto()
+        executed: Executed = self._run(execute_invocation, spec, invocation, is_stage=True)
         return executed
 
     def start(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
         """Runs a function and does not wait for it; `stop` does not end it.
 
-        Args:
-          function: Defined at the top of a module.
-          arguments: What can be pickled.
-
-        Returns:
-          The future of what it returns, which must be picklable, or of the error that `execute`
-          would raise.
+        The function stands at the top of a module; its arguments and result can be pickled. The
+        future has its result, or the error that `execute` would raise.
         """
         future: Future[Any] = Future()
 
@@ -147,10 +137,7 @@ class StageProcesses:
 
 
 def _end(processes: Collection[ForkServerProcess]) -> None:
-    """Ends processes, those that have ended already excepted.
-
-    Each is asked twice before it is killed: an interrupt that comes in a callback is lost.
-    """
+    """Ends processes; each is asked twice first, as an interrupt in a callback is lost."""
     for ask in (ForkServerProcess.terminate, ForkServerProcess.terminate, ForkServerProcess.kill):
         running = _wait(processes, 0)
         for process in running:
@@ -160,7 +147,7 @@ def _end(processes: Collection[ForkServerProcess]) -> None:
 
 
 def _wait(processes: Collection[ForkServerProcess], seconds: float) -> list[ForkServerProcess]:
-    """Waits until processes have ended; returns those that have not after so many seconds."""
+    """Waits until processes have ended; returns those that have not by then."""
     deadline = time.monotonic() + seconds
     running = {process.sentinel: process for process in processes}
     while running:

@@ -8,15 +8,15 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import resource
 import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
+import psutil
 from google.protobuf.message import Message
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
@@ -32,7 +32,6 @@ from tfx.orchestration.portable import (
 from tfx.proto.orchestration import execution_result_pb2
 from tfx.proto.orchestration.execution_invocation_pb2 import ExecutionInvocation
 
-from pipeline.local import capacity
 from pipeline.local.schedule import run_graph
 
 
@@ -80,28 +79,7 @@ class Executed:
     processor_seconds: float
 
 
-class Executors(Protocol):
-    """Runs executors, several at a time, each in a thread of its caller's."""
-
-    def execute(self, spec: Message, execution: data_types.ExecutionInfo) -> Executed:
-        """Runs the executor that `spec` names, given its inputs, outputs and parameters."""
-
-    def stop(self) -> None:
-        """Makes the executors that run end, and starts no other."""
-
-
-class Here:
-    """Runs executors in this process, where they cannot be stopped."""
-
-    def execute(self, spec: Message, execution: data_types.ExecutionInfo) -> Executed:
-        """Runs the executor that `spec` names, given its inputs, outputs and parameters."""
-        operator = launcher.DEFAULT_EXECUTOR_OPERATORS[type(spec)](executor_spec=spec)
-        before = _processor_seconds()
-        output = operator.run_executor(execution)
-        return Executed(output, _peak_bytes(), _processor_seconds() - before)
-
-    def stop(self) -> None:
-        """Does nothing."""
+Execute: TypeAlias = Callable[[Message, data_types.ExecutionInfo], Executed]
 
 
 class Observer:
@@ -118,7 +96,8 @@ class Observer:
 def run_stages(
     pipeline: tfx_pipeline.Pipeline,
     *,
-    executors: Executors | None = None,
+    execute: Execute | None = None,
+    stop: Callable[[], None] = lambda: None,
     observer: Observer | None = None,
     only: Collection[str] | None = None,
     run_id: str = "",
@@ -133,7 +112,8 @@ def run_stages(
 
     Args:
       pipeline: What to run.
-      executors: Runs the executors of stages that are not cached; in this process unless given.
+      execute: Runs the executor of a stage that is not cached; in this process unless given.
+      stop: Makes executors that run end.
       observer: Is told of each stage.
       only: Ids of the stages to run, which need no other; all unless given.
       run_id: Of the run; a new one unless given.
@@ -143,7 +123,7 @@ def run_stages(
     Returns:
       Results by node id, in order.
     """
-    executors, observer = executors or Here(), observer or Observer()
+    execute, observer = execute or execute_here, observer or Observer()
     compiled = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(
         compiled, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id or uuid.uuid4().hex}
@@ -164,7 +144,7 @@ def run_stages(
             started = time.monotonic()
             executed: list[Executed] = []
             spec = runner_utils.extract_executor_spec(deployment, stage)
-            operator = functools.partial(_Operator, execute=executors.execute, executed=executed)
+            operator = functools.partial(_Operator, execute=execute, executed=executed)
             with observer.running(stage):
                 execution = launcher.Launcher(
                     pipeline_node=nodes[stage],
@@ -184,20 +164,24 @@ def run_stages(
             needs,
             run,
             at_once=at_once,
-            alone=[stage for stage in needs if capacity.runs_alone(stage)],
+            # It measures how fast a model answers.
+            alone=[stage for stage in needs if stage.startswith("ServingCheck")],
             check=check,
-            stop=executors.stop,
+            stop=stop,
         )
 
 
-def execute_invocation(spec: Message, invocation: ExecutionInvocation) -> Executed:
-    """Runs an executor in this process, from what can be sent to another one.
+def execute_here(spec: Message, execution: data_types.ExecutionInfo) -> Executed:
+    """Runs the executor that `spec` names, given its inputs, outputs and parameters."""
+    operator = launcher.DEFAULT_EXECUTOR_OPERATORS[type(spec)](executor_spec=spec)
+    before = _processor_seconds()
+    output = operator.run_executor(execution)
+    return Executed(output, _peak_bytes(), _processor_seconds() - before)
 
-    Args:
-      spec: Names the executor.
-      invocation: Its inputs, outputs and parameters.
-    """
-    return Here().execute(spec, data_types.ExecutionInfo.from_proto(invocation))
+
+def execute_invocation(spec: Message, invocation: ExecutionInvocation) -> Executed:
+    """Does the same from what can be sent to another process."""
+    return execute_here(spec, data_types.ExecutionInfo.from_proto(invocation))
 
 
 class _SharedStore(metadata.Metadata):
@@ -237,10 +221,9 @@ class _Operator(base_executor_operator.BaseExecutorOperator):
         executor_spec: Message,
         platform_config: Message | None,
         *,
-        execute: Callable[[Message, data_types.ExecutionInfo], Executed],
+        execute: Execute,
         executed: list[Executed],
     ) -> None:
-        """Keeps the function, and the list that what it returns is added to."""
         super().__init__(executor_spec, platform_config)
         self._run = functools.partial(execute, executor_spec)
         self._executed = executed
@@ -267,8 +250,8 @@ def _peak_bytes() -> int:
 
 
 def _processor_seconds() -> float:
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    times = psutil.Process().cpu_times()
+    return sum((times.user, times.system, times.children_user, times.children_system))
 
 
 def _result(

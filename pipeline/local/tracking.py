@@ -7,7 +7,6 @@ from components.common.tracking import PipelineRuns
 from pipeline.config import PipelineConfig
 from pipeline.local import mlflow_store
 from pipeline.local.stages import StageResult
-from pipeline.local.tracking_store import tracking_uri
 from pipeline.run_parameters import run_parameters
 
 _STORE_TAG = "gatefold.metadata_store"
@@ -25,7 +24,7 @@ def open_run(config: PipelineConfig, data_fingerprint: str, run_id: str, store: 
       run_id: Of this run of the pipeline.
       store: Name of the metadata store, which no other run uses meanwhile.
     """
-    if tracking_uri(config) == mlflow_store.uri(config.local_folder):
+    if mlflow_store.tracking_uri(config) == mlflow_store.uri(config.local_folder):
         mlflow_store.create(config.local_folder)
         mlflow_store.follow(config.local_folder)
     runs = _runs(config, run_id)
@@ -37,12 +36,7 @@ def open_run(config: PipelineConfig, data_fingerprint: str, run_id: str, store: 
 
 
 def fail_run(config: PipelineConfig, run_id: str) -> None:
-    """Marks every MLflow run of a run that has not ended as failed, if the store is there.
-
-    Args:
-      config: The run.
-      run_id: Of this run of the pipeline.
-    """
+    """Marks every MLflow run of a run that has not ended as failed, if the store is there."""
     try:
         _runs(config, run_id).end("FAILED")
     except tracking.store_errors() as error:
@@ -50,15 +44,12 @@ def fail_run(config: PipelineConfig, run_id: str) -> None:
 
 
 def _runs(config: PipelineConfig, run_id: str) -> PipelineRuns:
-    return PipelineRuns(tracking_uri(config), experiment=config.name, run_id=run_id)
+    uri = mlflow_store.tracking_uri(config)
+    return PipelineRuns(uri, experiment=config.name, run_id=run_id)
 
 
 def shortcomings(recorder: StageResult) -> list[str]:
-    """Says in lines for people what MLflow lacks of a finished run.
-
-    Args:
-      recorder: RunRecorder's.
-    """
+    """Says in lines for people what MLflow lacks of a finished run, given RunRecorder's result."""
     (record,) = recorder.outputs["record"]
     lines = []
     if error := record.properties.get("error"):

@@ -1,14 +1,9 @@
-"""A small synthetic sample, and the pipeline as its users start it: a process of its own."""
+"""The pipeline as its users start it: a process of its own."""
 
-import contextlib
 import dataclasses
-import fcntl
-import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +18,6 @@ from tests.serving.one_answer import assert_one_answer
 from tests.serving.server_process import ServerProcess
 from tests.warm import WarmProcess
 
-TRACKS_PER_GENRE = 4
-
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -34,7 +27,7 @@ class Run:
     screen: str
 
     def stages(self) -> dict[str, str]:
-        """The note behind each finished stage: `cached`, or its time."""
+        """The note behind each finished stage: `cached` or `executed`."""
         notes = {}
         for line in self.screen.splitlines():
             if line.startswith("✓") and "/" in line.split()[1]:
@@ -42,30 +35,23 @@ class Run:
                 notes[words[2]] = "cached" if words[-1] == "cached" else "executed"
         return notes
 
-
-def start(*arguments: str) -> WarmProcess:
-    return WarmProcess("local_runner", arguments, cwd=ROOT, env=os.environ)
-
-
-def start_cold(*arguments: str, screen: int = subprocess.PIPE) -> subprocess.Popen:
-    """Starts it as a user's shell does, with all imports ahead."""
-    return subprocess.Popen(
-        [sys.executable, "local_runner.py", *arguments],
-        cwd=ROOT,
-        stdout=screen,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    def executed(self) -> set[str]:
+        return {stage for stage, note in self.stages().items() if note == "executed"}
 
 
-def run(*arguments: str, process: WarmProcess | subprocess.Popen | None = None) -> Run:
-    process = process or start(*arguments)
+def run(*arguments: str) -> Run:
+    process = WarmProcess("local_runner", arguments, cwd=ROOT, env=os.environ)
     screen, _ = process.communicate(timeout=900)
     return Run(process.returncode, screen)
 
 
-def output_of(arguments: list[str]) -> Path:
-    return Path(arguments[arguments.index("--output") + 1])
+def run_cold(*arguments: str) -> Run:
+    """Runs it as a user's shell does, with all imports ahead."""
+    command = [sys.executable, "local_runner.py", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return Run(done.returncode, done.stdout)
 
 
 def assert_served(models: Path, track: Path, folder: Path) -> None:
@@ -91,76 +77,8 @@ def assert_served(models: Path, track: Path, folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory) -> Path:
-    """A folder that all processes of this test session share."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    (folder / "e2e").mkdir(exist_ok=True)
-    return folder / "e2e"
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keeps the session's other processes out meanwhile."""
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@pytest.fixture(scope="session")
-def sample(shared) -> Path:
-    """Forty synthetic tracks, four a genre."""
-    from components.gtzan.synthetic import write_sample
-
-    with alone(shared):
-        return write_sample(shared / "sample", tracks_per_genre=TRACKS_PER_GENRE)
-
-
-@pytest.fixture(scope="session")
 def permissive(tmp_path_factory) -> str:
     """The file of a gate that any model passes."""
     file = tmp_path_factory.mktemp("gate") / "permissive.yaml"
     file.write_text(PERMISSIVE)
     return str(file)
-
-
-@pytest.fixture(scope="session")
-def arguments(sample, permissive, shared) -> list[str]:
-    """A quick run that the gate lets pass."""
-    return [
-        *("--data", str(sample), "--output", str(shared / "output"), "--epochs", "1"),
-        *("--gate", permissive, "--set", "audio.clip_seconds=4"),
-        *("--set", "training.windows_per_track=1", "--models", "cnn"),
-    ]
-
-
-@pytest.fixture(scope="session")
-def output(arguments) -> Path:
-    return output_of(arguments)
-
-
-@pytest.fixture(scope="session")
-def first_run(arguments, output, shared) -> Run:
-    """That run, as the first of its output folder; only once, whichever process needs it first."""
-    with alone(shared):
-        told = shared / "first_run.json"
-        if not told.is_file():
-            first = run(process=start_cold(*arguments))
-            # What the folder holds now, for those who run on while others change it.
-            shutil.copytree(output, shared / "first", ignore=shutil.ignore_patterns("pipeline"))
-            told.write_text(json.dumps(dataclasses.asdict(first)))
-        return Run(**json.loads(told.read_text()))
-
-
-@pytest.fixture
-def branched_off(first_run: Run, arguments, shared, tmp_path) -> list[str]:
-    """The first run's arguments, with an output folder of one's own as that run left its.
-
-    Its artifacts are those of the first run: everything is in the cache.
-    """
-    assert first_run.code == 0, first_run.screen
-    own = tmp_path / "output"
-    shutil.copytree(shared / "first", own)
-    place = arguments.index("--output") + 1
-    return [*arguments[:place], str(own), *arguments[place + 1 :]]

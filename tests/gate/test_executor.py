@@ -105,7 +105,7 @@ def test_what_was_not_judged_or_waived_is_not_called_passed(world, good, tmp_pat
     many = dataclasses.replace(GATE, min_tracks=1000)
     world.judge({"m": good}, gate=many, serving=tmp_path / "genre", replace_incompatible=True)
     ended = finish(world, {"m": good}, tmp_path / "genre", tmp_path / "run")
-    assert ended.summary.written
+    assert ended.summary.pushed["written"]
     for title, words in (
         ("Accuracy against production", "waived"),
         ("Log loss against production", "waived"),

@@ -124,27 +124,13 @@ def test_the_job_server_is_found_where_the_runs_are_told_to_look():
     assert service["spec"]["selector"] == labels
     (kustomization,) = documents("kustomization.yaml")
     address = f"{service['metadata']['name']}.{kustomization['namespace']}:8099"
-    text = (FOLDER / "flink.yaml").read_text()
-    assert f"--job-endpoint {address}" in text
-    flags = [
-        "--beam-runner",
-        "flink",
-        "--job-endpoint",
-        address,
-        "--beam-worker-pool",
-        "localhost:50000",
-    ]
+    assert f"--job-endpoint {address}" in (FOLDER / "flink.yaml").read_text()
     command = [
-        "compile",
-        "--image",
-        "i",
-        "--pipeline-root",
-        "s3://b/r",
-        "--data",
-        "s3://b/d",
-        *flags,
+        *("compile", "--image", "i", "--pipeline-root", "s3://b/r", "--data", "s3://b/d"),
+        *("--beam-runner", "flink", "--job-endpoint", address),
+        *("--beam-worker-pool", "localhost:50000"),
     ]
-    config, _ = options.compile_settings(options.parse(command).options)
+    config, _ = options.compile_settings(options.parse(command))
     arguments = config.beam.pipeline_args()
     assert f"--job_endpoint={address}" in arguments
     assert "--environment_config=localhost:50000" in arguments

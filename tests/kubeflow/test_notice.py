@@ -158,7 +158,7 @@ def test_a_run_that_failed_at_once_has_a_notice_too(folder):
     ("codes", "arrives"), [([503, 503], True), ([503] * 9, False), ([302] * 9, False)]
 )
 def test_a_post_is_repeated_and_the_address_never_printed(receiver, monkeypatch, codes, arrives):
-    monkeypatch.setattr(notice, "_PAUSES_SECONDS", (0, 0, 0))
+    monkeypatch.setattr(notice, "RETRIES", notice.RETRIES.new(backoff_factor=0))
     receiver.codes = list(codes)
     problem = notice.post(receiver.url, {"run": RUN})
     assert (not problem, len(receiver.lines)) == (arrives, int(arrives))

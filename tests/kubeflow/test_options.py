@@ -18,19 +18,13 @@ COMPILE = [
 
 
 def settings(*arguments: str):
-    return options.compile_settings(options.parse([*COMPILE, *arguments]).options)
+    return options.compile_settings(options.parse([*COMPILE, *arguments]))
 
 
 def test_settings_are_those_of_a_local_run_with_the_same_flags():
     shared = [
-        "--models",
-        "cnn,lstm",
-        "--epochs",
-        "3",
-        "--split-seed",
-        "4",
-        "--set",
-        "audio.top_db=70",
+        *("--models", "cnn,lstm", "--epochs", "3", "--split-seed", "4"),
+        *("--set", "audio.top_db=70"),
     ]
     config, deployment = settings(*shared)
     local, _ = local_options.parse(
@@ -57,7 +51,7 @@ def test_an_epoch_reaches_the_run_and_a_notices_secret_the_cluster():
 
 def test_a_store_that_needs_no_keys_gets_no_secret():
     arguments = ["compile", "--image", "i", "--pipeline-root", "gs://b/r", "--data", "gs://b/d"]
-    _, deployment = options.compile_settings(options.parse(arguments).options)
+    _, deployment = options.compile_settings(options.parse(arguments))
     assert deployment.object_store_secret == ""
     assert "AWS" not in str(deployment.environment())
 

@@ -124,13 +124,7 @@ class Cluster:
         programs: Path,
         secrets: Mapping[str, Mapping[str, str]],
     ) -> None:
-        """Makes a cluster without any run.
-
-        Args:
-          folder: For the containers' working folders and logs.
-          programs: The image: the folder in which containers find `python`.
-          secrets: Kubernetes secrets by name.
-        """
+        """Makes a cluster without any run; `programs` is the image, the folder of its `python`."""
         self._folder = folder
         self._programs = programs
         self._secrets = secrets

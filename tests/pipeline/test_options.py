@@ -33,6 +33,7 @@ def test_without_arguments_it_is_the_synthetic_sample():
     config = parse()
     assert config.data.synthetic
     assert config.data.folder == options.SAMPLE_FOLDER
+    assert (config.audio.clips_per_track, config.data.duplicates) == (1, "warn")
 
 
 def test_flags_reach_the_configuration(tmp_path):
@@ -40,26 +41,18 @@ def test_flags_reach_the_configuration(tmp_path):
     artists.write_text("track_id,artist\n")
     config = parse(
         "--data", str(tmp_path), "--split", "artist", "--artists", str(artists), "--seed", "7",
+        "--split-seed", "5", "--clips-per-track", "3", "--duplicates", "drop",
         "--models", "ensemble,cnn,lstm", "--epochs", "3", "--min-accuracy", "0.25",
-        "--beam-runner", "flink", "--flink-master", "host:8081",
+        "--beam-runner", "flink", "--flink-master", "host:8081", "--jobs", "3",
         "--set", "audio.mel_bins=96", "--set", "training.augmentation.mixup=0",
     )  # fmt: skip
     assert config.models == ("cnn", "lstm", "ensemble")
-    assert config.audio.mel_bins == 96
+    assert (config.data.split_seed, config.data.duplicates, config.jobs) == (5, "drop", 3)
+    assert (config.audio.mel_bins, config.audio.clips_per_track) == (96, 3)
     assert config.gate.min_accuracy == 0.25
     training = config.training("cnn")
     assert (training.epochs, training.seed, training.augmentation.mixup) == (3, 7, 0.0)
     assert (config.beam.runner, config.beam.flink_master) == ("flink", "host:8081")
-
-
-def test_clips_per_track_is_a_setting_of_the_sound():
-    assert parse().audio.clips_per_track == 1
-    assert parse("--clips-per-track", "3").audio.clips_per_track == 3
-
-
-def test_near_duplicates_are_listed_unless_they_are_to_be_dropped():
-    assert parse().data.duplicates == "warn"
-    assert parse("--duplicates", "drop").data.duplicates == "drop"
 
 
 def test_weights_reach_the_backbones_and_leave_the_others_alone():
@@ -104,123 +97,82 @@ def test_remote_folders_are_taken_as_they_are_and_metadata_stays_local():
     assert not str(config.local_folder).startswith("s3:")
 
 
+INCEPTION = ["--models", "inceptionv3", "--weights", "none"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--data", "/does/not/exist"], "--data"),
-        (["--output", "my [first] run"], "--output: TFX would take .* for patterns"),
-        (["--models", "cnn,vgg17"], r"Received: 'vgg17' \(did you mean vgg\d+\?\)$"),
-        (["--models", "cnn,tuba"], "Received: 'tuba'$"),
-        (["--models", "cnn,\x1b[31m"], r"Received: '\\x1b\[31m'"),
-        (["--models", ","], "--models"),
-        (["--jobs", "0"], "--jobs must be 1 or more. Received: 0"),
-        (["--jobs", "-1"], "--jobs must be 1 or more. Received: -1"),
-        (["--models", "cnn,ensemble"], "ensemble"),
-        (["--min-accuracy", "1.5"], "--min-accuracy"),
-        (["--epochs", "0"], "--epochs"),
-        (["--clips-per-track", "0"], "--clips-per-track must be from 1 to 20"),
-        (["--clips-per-track", "21"], "Received: 21"),
-        (["--set", "audio.clips_per_track=99"], "clips_per_track must be from 1 to 20"),
-        (["--split", "artist"], "--artists"),
-        (["--split", "listed"], "--split-lists"),
-        (["--artists", "a.csv"], "--split artist"),
-        (["--set", "audio.mel_bands=3"], "mel_bins"),
-        (["--set", "audio.mel_bnis=3"], r"no such setting \(did you mean mel_bins\?\). There are"),
-        (["--set", "audio.mel_bins=many"], "audio.mel_bins must be a valid integer"),
-        (["--set", "training.learning_rate=abc"], "training.learning_rate must be a valid number"),
-        (["--set", "audio.mel_bins=1"], "Received: mfcc_coefficients 20, mel_bins 1"),
-        (["--set", "training.model.width"], "training.NAME=VALUE"),
-        (["--set", "training.epochs=0"], "epochs"),
-        (["--data", "x", "--download"], "--download"),
-        (["--models", "vgg16", "--weights", "/no/such/file.h5"], "/no/such/file.h5"),
-        (["--models", "cnn", "--weights", "none"], "--weights is for vgg16"),
-        (["--models", "vgg16", "--weights", "."], "--weights is for embedding"),
-        (["--models", "embedding"], "--weights FOLDER"),
-        (
-            [*("--models", "inceptionv3", "--weights", "none"), "--set", "training.model.shrink=2"],
-            "shrink leaves too small a picture for inceptionv3: 64 bands of 64 frames",
-        ),
-        (
-            [*("--models", "cnn,vgg16", "--weights", "none"), "--set", "training.model.shrink=5"],
-            "where it needs 32 of 32. Received: 5",
-        ),
-        (["--models", "embedding", "--weights", "docs"], "holds no SavedModel"),
-        (["--models", "embedding", "--fine-tune"], "--fine-tune is for musicnn"),
-        (["--models", "cnn", "--fine-tune"], "--fine-tune is for musicnn"),
-        (["--split-family", "filtered"], "--split listed"),
-        (["--tune", "1"], "--tune"),
-        (["--seed", "-1"], "--seed"),
-        (["--seed", "4294967296"], "--seed must be from 0 to 4294967295"),
-        (["--split-seed", "-1"], "--split-seed must be from 0"),
-        (["--set", "training.seed=1"], "--set training.seed: use --seed"),
-        (["--epochs", "3", "--set", "training.epochs=4"], "--set training.epochs: use --epochs"),
+        # Files and folders.
+        (["--data", "/does/not/exist"], "--data: there is no folder"),
         (["--data", ""], "--data is empty"),
         (["--output", " "], "--output is empty"),
         (["--data", "/"], "--data must be a folder of its own"),
-        (["--output", "/"], "--output must be a folder of its own"),
         (["--output", "/tmp/.."], "--output must be a folder of its own"),
+        (["--output", "my [first] run"], "--output: TFX would take .* for patterns"),
         (["--data", "s3://"], "--data: a place in an object store is"),
         (["--output", "s3:///genre"], "--output: a place in an object store is"),
         (["--output", "http://host/genre"], "--output: a place in an object store is"),
         (["--metadata", "s3://bucket/m.db"], "--metadata must be on this machine's disk"),
-        (["--set", "audio.mel_bins=100000"], "mel_bins must be at most 512"),
-        (
-            ["--set", "training.batch_size=1000000"],
-            "batch_size must be less than or equal to 10000",
-        ),
-        (
-            ["--set", "training.learning_rate=1e30"],
-            "learning_rate must be less than or equal to 10",
-        ),
-        (["--set", "audio.clip_seconds=60"], "clip_seconds must be at most 30"),
+        (["--data", "x", "--download"], "--download"),
+        (["--split", "artist"], "--split artist needs --artists"),
+        (["--split", "listed"], "--split listed needs --split-lists"),
+        (["--artists", "README.md"], "--artists is only used with --split artist"),
+        (["--split-family", "filtered"], "--split-family is only used with --split listed"),
+        # Numbers.
+        (["--jobs", "0"], "--jobs must be .* 1. Received: 0"),
+        (["--min-accuracy", "1.5"], "--min-accuracy must be .* 1. Received: 1.5"),
+        (["--max-rejected", "-1"], "--max-rejected must be .* 0. Received: -1"),
+        (["--epochs", "0"], "--epochs must be .* 1. Received: 0"),
+        (["--clips-per-track", "0"], "--clips-per-track must be"),
+        (["--tune", "1"], "--tune: a search needs 2 trials"),
+        (["--tune", "-2"], "--tune must be"),
+        (["--seed", "-1"], "--seed must be"),
+        (["--seed", "4294967296"], "--seed must be .* 4294967295"),
+        (["--split-seed", "-1"], "--split-seed must be"),
+        # Models and their weights.
+        (["--models", "cnn,vgg17"], r"Received: 'vgg17' \(did you mean vgg\d+\?\)$"),
+        (["--models", "cnn,\x1b[31m"], r"Received: '\\x1b\[31m'"),
+        (["--models", ","], "--models"),
+        (["--models", "cnn,ensemble"], "an ensemble needs at least two other models"),
+        (["--models", "vgg16", "--weights", "/no/such/file.h5"], "/no/such/file.h5"),
+        (["--models", "cnn", "--weights", "none"], "--weights is for vgg16"),
+        (["--models", "vgg16", "--weights", "."], "--weights is for embedding"),
+        (["--models", "embedding"], "--weights FOLDER"),
+        (["--models", "embedding", "--weights", "docs"], "holds no SavedModel"),
+        (["--models", "embedding", "--fine-tune"], "--fine-tune is for musicnn"),
+        # Settings.
+        (["--set", "training.model.width"], "training.NAME=VALUE"),
+        (["--set", "audio.mel_bnis=3"], r"no such setting \(did you mean mel_bins\?\). There are"),
+        (["--set", "audio.mel_bins=many"], "audio.mel_bins must be a valid integer"),
+        (["--set", "audio.mel_bins=0"], "mel_bins must be"),
+        (["--set", "audio.mel_bins=100000"], "mel_bins must be"),
+        (["--set", "audio.mel_bins=1"], "mel_bins 1"),
+        (["--set", "audio.top_db=nan"], "top_db must be a finite number"),
+        (["--set", "audio.window_seconds=40"], "window_seconds"),
         (["--set", "audio.hop_length=4096"], "hop_length must be at most fft_length"),
         (
             ["--set", "audio.sample_rate_hz=16000", "--models", "cnn"],
             "sample_rate_hz must be 22050",
         ),
-        (
-            ["--models", "ann", "--set", "audio.mfcc_coefficients=13"],
-            "audio.mfcc_coefficients must be 20 for ann",
-        ),
-        (
-            ["--models", "ann", "--set", "audio.hop_length=500"],
-            "audio.fft_length must be a multiple of audio.hop_length for ann",
-        ),
-        (["--set", "training.epochs.x=3"], "training.epochs has no settings"),
         (["--set", "audio.mel_bins.x=3"], "audio.mel_bins has no settings"),
-        (["--set", "training.model.width.x=3"], "training.model.width has no settings"),
         (["--set", "training.learning_rate=nan"], "learning_rate must be a finite number"),
-        (["--set", "training.weight_decay=nan"], "weight_decay must be a finite number"),
-        (["--set", "training.model.width=inf"], "width must be a finite number"),
-        (["--set", "training.augmentation.noise=nan"], "noise must be a finite number"),
-        (["--set", "audio.top_db=nan"], "top_db must be a finite number"),
-        (["--set", "audio.window_seconds=inf"], "window_seconds must be a finite number"),
-        (
-            ["--models", "inceptionv3", "--weights", "none", "--set", "audio.mel_bins=64"],
-            "audio.mel_bins must be at least 75 for inceptionv3",
-        ),
-        (
-            ["--models", "inceptionv3", "--weights", "none", "--set", "audio.window_seconds=1.5"],
-            "at least 75 frames.*Received: 1.5 .64 frames",
-        ),
-        (
-            ["--models", "musicvgg", "--set", "audio.window_seconds=2"],
-            "audio.window_seconds must be at least 2.99 for musicvgg",
-        ),
-        (["--set", "audio.mel_bins=0"], "mel_bins must be over 0"),
-        (["--set", "audio.window_seconds=40"], "window_seconds"),
         (["--set", "training.learning_rate=-1"], "learning_rate must be greater than 0"),
         (["--set", "training.model.dropout=2"], "dropout must be less than or equal to 0.95"),
-        (["--set", "training.augmentation.mixup=-3"], "mixup must be greater than or equal to 0"),
+        (["--set", "training.seed=1"], "--set training.seed: use --seed"),
+        (["--epochs", "3", "--set", "training.epochs=4"], "--set training.epochs: use --epochs"),
+        # Sound that a model cannot work with.
+        (["--models", "ann", "--set", "audio.mfcc_coefficients=13"], "must be 20 for ann"),
+        (["--models", "ann", "--set", "audio.hop_length=500"], "a multiple of audio.hop_length"),
+        (["--models", "musicvgg", "--set", "audio.window_seconds=2"], "2.99 for musicvgg"),
+        ([*INCEPTION, "--set", "training.model.shrink=2"], "too small a picture for inceptionv3"),
+        ([*INCEPTION, "--set", "audio.mel_bins=64"], "at least 75 for inceptionv3"),
+        ([*INCEPTION, "--set", "audio.window_seconds=1.5"], "at least 75 frames.*Received: 1.5"),
     ],
 )
 def test_a_mistake_is_named(arguments, named):
-    with pytest.raises(UserError, match=named.replace("|", r"\|")):
+    with pytest.raises(UserError, match=named):
         options.parse(arguments)
-
-
-def test_the_largest_seed_is_numpys():
-    assert parse("--seed", "4294967295").training("cnn").seed == 4_294_967_295
 
 
 def test_settings_that_bound_each_other_are_judged_together_in_any_order():
@@ -228,12 +180,6 @@ def test_settings_that_bound_each_other_are_judged_together_in_any_order():
     for order in (pairs, [*pairs[2:], *pairs[:2]]):
         audio = parse("--models", "cnn", *order).audio
         assert (audio.hop_length, audio.fft_length) == (256, 256)
-
-
-def test_training_seed_and_split_seed_are_two():
-    config = parse("--seed", "3", "--split-seed", "5")
-    assert (config.training("cnn").seed, config.data.split_seed) == (3, 5)
-    assert parse("--seed", "3").data.split_seed == 0
 
 
 def test_a_tilde_is_the_home_folder_wherever_a_place_is_named(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from components.evaluator.judgement import eval_config
 from components.gtzan.genres import GENRES
 from components.run_recorder.record import Branch
 from components.trainer import validation
-from pipeline.local import tracking_store
+from pipeline.local import mlflow_store
 
 HISTORY = {
     "best_epoch": 1,
@@ -168,7 +168,7 @@ def mlflow_server(folder, port: int) -> Iterator[str]:
         deadline = time.monotonic() + 240
         while True:
             try:
-                tracking_store.check_reachable(uri)
+                mlflow_store.check_reachable(uri)
                 break
             except UserError:
                 assert time.monotonic() < deadline and server.poll() is None

@@ -111,7 +111,9 @@ def stages(config, endpoint) -> dict[str, StageResult]:
     ):
         patch.setenv(JOB_ENDPOINT, endpoint)
         stages = [node.id for node in dag.components]
-        return run_stages(dag, executors=processes, only=stages[: stages.index(TRANSFORM) + 1])
+        return run_stages(
+            dag, execute=processes.execute, only=stages[: stages.index(TRANSFORM) + 1]
+        )
 
 
 def uri(results: dict[str, StageResult], stage: str, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Each metadata store has an identity, and so an artifact folder, of its own."""
+"""Each metadata store has an identity of its own, and one that cannot be used is named."""
 
 import subprocess
 import sys
@@ -15,10 +15,6 @@ def test_a_store_keeps_its_name_and_a_new_one_has_another(tmp_path):
     assert identity(file) == first
     file.unlink()
     assert identity(file) != first
-
-
-def test_what_is_no_store_is_named(tmp_path):
-    file = tmp_path / "metadata.db"
     file.write_bytes(b"this is no database" * 100)
     with pytest.raises(UserError, match=f"--metadata: {file} cannot be used"):
         identity(file)

@@ -11,12 +11,13 @@ import mlflow
 import psutil
 import pytest
 
+from pipeline.local.interruption import Interruption
 from tests.pipeline.local.conftest import StubRuns, wait_until
 
 
 def stages(screen: str) -> dict[str, str]:
     """How each stage ended, by the line that it left: `cached`, `executed` or `failed`."""
-    lines = re.findall(r"^. +[123]/3 (\w+) .* (\S+)$", screen, re.MULTILINE)
+    lines = re.findall(r"^[✓✗] +[123]/3 (\w+) .* (\S+)$", screen, re.MULTILINE)
     return {stage: note if note in ("cached", "failed") else "executed" for stage, note in lines}
 
 
@@ -148,6 +149,17 @@ def test_a_terminal_shows_stages_and_no_library(stub_runs):
     assert "Finish" in screen
     for noise in ("WARNING", "absl", "UserWarning", "Traceback"):
         assert noise not in screen
+
+
+def test_behind_nohup_ctrl_c_stays_without_effect():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+            assert not interruption.requested
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_who_reads_the_screen_may_go(stub_runs):

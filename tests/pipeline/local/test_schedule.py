@@ -10,53 +10,38 @@ from pipeline.local.schedule import run_graph
 DIAMOND = {"first": [], "left": ["first"], "right": ["first"], "last": ["left", "right"]}
 
 
-class Watched:
-    """Runs nodes that note what runs beside them; those of `meeting` wait for each other."""
+def test_nodes_that_may_run_beside_each_other_do():
+    meeting = threading.Barrier(2, timeout=60)
 
-    def __init__(self, meeting: int = 1) -> None:
-        self._lock = threading.Lock()
-        self._barrier = threading.Barrier(meeting, timeout=60)
-        self.running: set[str] = set()
-        self.beside: dict[str, set[str]] = {}
-        self.ended: list[str] = []
-
-    def run(self, node: str, *, meets: bool = False) -> str:
-        with self._lock:
-            self.running.add(node)
-        if meets:
-            self._barrier.wait()
-        with self._lock:
-            self.beside[node] = self.running - {node}
-        if meets:
-            self._barrier.wait()
-        with self._lock:
-            self.running.remove(node)
-            self.ended.append(node)
+    def run(node: str) -> str:
+        if node in ("left", "right"):
+            meeting.wait()
         return node.upper()
 
-
-def test_nodes_that_may_run_beside_each_other_do():
-    watched = Watched(meeting=2)
-    results = run_graph(
-        DIAMOND, lambda node: watched.run(node, meets=node in ("left", "right")), at_once=2
-    )
+    results = run_graph(DIAMOND, run, at_once=2)
     assert list(results.items()) == [(node, node.upper()) for node in DIAMOND]
-    assert watched.beside == {"first": set(), "left": {"right"}, "right": {"left"}, "last": set()}
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_a_node_waits_for_all_that_it_needs_and_none_is_beside_one_that_runs_alone(at_once):
-    watched = Watched()
+    lock, running, beside, ended = threading.Lock(), set(), {}, []
     needs = {f"{number}": [f"{number - 3}"] if number > 3 else [] for number in range(1, 13)}
-    run_graph(needs, watched.run, at_once=at_once, alone=("4", "5"))
+
+    def run(node: str) -> None:
+        with lock:
+            running.add(node)
+            beside[node] = running - {node}
+        with lock:
+            running.remove(node)
+            ended.append(node)
+
+    run_graph(needs, run, at_once=at_once, alone=("4", "5"))
     assert all(
-        watched.ended.index(other) < watched.ended.index(one)
-        for one in needs
-        for other in needs[one]
+        ended.index(other) < ended.index(node) for node, others in needs.items() for other in others
     )
-    assert not watched.beside["4"] and not watched.beside["5"]
-    assert not any({"4", "5"} & others for others in watched.beside.values())
-    assert at_once > 1 or not any(watched.beside.values())
+    assert not beside["4"] and not beside["5"]
+    assert not any({"4", "5"} & others for others in beside.values())
+    assert at_once > 1 or not any(beside.values())
 
 
 def test_what_runs_beside_a_failed_node_ends_well_and_nothing_starts_after_it():
