@@ -276,7 +276,9 @@ def add_options(parser: Any, options: Iterable[Option]) -> None:
     """Adds options to a parser or to a group of one."""
     for option in options:
         flag, _, metavar = option.flag.partition(" ")
-        default, text, kind = option.default, option.help, type(option.default)
+        text = option.help
+        default: Any = option.default
+        kind: Any = type(default)
         if default is False:
             parser.add_argument(flag, action="store_true", help=text)
         elif default == ():

@@ -61,7 +61,10 @@ def create_pipeline(
       tracking_uri: MLflow's store; by default what the nodes' environment names
         (MLFLOW_TRACKING_URI).
     """
-    ingest = {"input_base": config.data.folder, "settings": ingest_settings(config)}
+    ingest: dict[str, Any] = {
+        "input_base": config.data.folder,
+        "settings": ingest_settings(config),
+    }
     tags = {"tfx.pipeline": config.name, "tfx.metadata": str(config.metadata_file)}
     fingerprint_of_data: Any = data_fingerprint
     nodes: list[BaseComponent] = []

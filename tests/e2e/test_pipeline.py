@@ -39,7 +39,8 @@ BRANCH = ("Trainer", "Evaluator", "Predictions", "ServingCheck")
 ALWAYS = {"Gate", "ModelSelector", "ReleaseReport", "Pusher", "RunRecorder"}
 DATA = {
     *("GtzanExampleGen", "SchemaImport", "StatisticsGen", "StrictExampleValidator"),
-    *("DeformedExamples", "Transform-descriptors", "Transform-log-mel", "Baseline"),
+    *("DeformedExamples", "TrainingCopies"),
+    *("Transform-descriptors", "Transform-log-mel", "Baseline"),
 }
 # Weights grow a hundredfold a step, beyond what a float holds, before the first epoch ends.
 DIVERGES = [
