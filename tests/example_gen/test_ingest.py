@@ -178,7 +178,7 @@ def test_the_job_that_an_engine_is_sent_does_not_grow_with_the_music(tmp_path):
             folder=found.folder, listing=listing, total=count, settings=world.few_settings()
         )
         sizes.append(pipeline.to_runner_api().ByteSize())
-    assert sizes[1] - sizes[0] < 50  # the number of files is in it
+    assert sizes[1] - sizes[0] < 1000  # two bytes a file: their names are not in it
 
 
 def change(path: Path) -> None:
