@@ -166,7 +166,7 @@ def _robustness(uri: str, deformation: str, clean: TrackAnswers) -> paired.Robus
         raise ValueError("other tracks were deformed than the model is judged on")
     if not np.array_equal(deformed.labels, clean.labels):
         raise ValueError("the deformed tracks have other genres")
-    return paired.robustness(clean.predictions, deformed.predictions, clean.labels)
+    return paired.robustness(clean.probabilities, deformed.probabilities, clean.labels)
 
 
 def _slices(evaluation: str) -> list[Slice]:

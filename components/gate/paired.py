@@ -54,6 +54,9 @@ class Robustness:
       drop_chance: Probability of so large a drop if the deformation did no harm.
       changed: Share of tracks whose most probable genre is another one.
       changed_tracks: Their number.
+      log_loss: On the deformed tracks, in nats; one that could not be answered counts as a guess.
+      log_loss_increase: How much higher that is than on the tracks as they are.
+      log_loss_chance: Share of the bootstrap's draws in which it is not higher.
       tracks: Number of tracks.
     """
 
@@ -62,6 +65,9 @@ class Robustness:
     drop_chance: float
     changed: Figure
     changed_tracks: int
+    log_loss: float
+    log_loss_increase: Figure
+    log_loss_chance: float
     tracks: int
 
 
@@ -81,8 +87,9 @@ def compare(
     only_candidate = int((right & ~reference_right).sum())
     only_reference = int((reference_right & ~right).sum())
     reference_losses = metrics.log_losses(reference, labels)
-    increases = metrics.log_losses(candidate, labels) - reference_losses
-    drawn = statistics.bootstrap_counts(len(labels), seed) @ increases / len(labels)
+    increase, increase_chance = _increase(
+        metrics.log_losses(candidate, labels) - reference_losses, seed
+    )
     return Comparison(
         tracks=len(labels),
         only_candidate=only_candidate,
@@ -90,32 +97,46 @@ def compare(
         accuracy_difference=_difference(only_candidate, only_reference, len(labels)),
         mcnemar_p=_mcnemar(only_candidate, only_reference, "two-sided"),
         accuracy_chance=_mcnemar(only_candidate, only_reference, "less"),
-        log_loss_difference=Figure(float(increases.mean()), statistics.interval(drawn)),
-        log_loss_chance=float((drawn <= 0).mean()),
+        log_loss_difference=increase,
+        log_loss_chance=increase_chance,
         reference_accuracy=float(reference_right.mean()),
         reference_log_loss=float(reference_losses.mean()),
     )
 
 
-def robustness(clean: np.ndarray, deformed: np.ndarray, labels: np.ndarray) -> Robustness:
-    """Compares predictions for deformed tracks with those for the tracks as they are.
+def robustness(
+    clean: np.ndarray, deformed: np.ndarray, labels: np.ndarray, *, seed: int = 0
+) -> Robustness:
+    """Compares a model's probabilities for deformed tracks with those for the tracks as they are.
 
     Args:
-      clean: Most probable genre of each track, int [tracks]; at least one track.
-      deformed: The same of the deformed tracks; -1 for one that could not be answered.
+      clean: float [tracks, genres], of at least one track; NaN for one without an answer.
+      deformed: The same of the deformed tracks.
       labels: int [tracks].
+      seed: Of the bootstrap.
     """
-    tracks = len(labels)
-    right, deformed_right = clean == labels, deformed == labels
+    tracks, genres = clean.shape
+    (answers, losses), (deformed_answers, deformed_losses) = (
+        (
+            np.where(answered, rows.argmax(axis=1), -1),
+            np.where(answered, metrics.log_losses(np.nan_to_num(rows), labels), math.log(genres)),
+        )
+        for rows, answered in ((rows, np.isfinite(rows).all(axis=1)) for rows in (clean, deformed))
+    )
+    right, deformed_right = answers == labels, deformed_answers == labels
     only_clean = int((right & ~deformed_right).sum())
     only_deformed = int((deformed_right & ~right).sum())
-    changed = int((clean != deformed).sum())
+    changed = int((answers != deformed_answers).sum())
+    increase, increase_chance = _increase(deformed_losses - losses, seed)
     return Robustness(
         accuracy=statistics.share(int(deformed_right.sum()), tracks),
         drop=_difference(only_clean, only_deformed, tracks),
         drop_chance=_mcnemar(only_deformed, only_clean, "less"),
         changed=statistics.share(changed, tracks),
         changed_tracks=changed,
+        log_loss=float(deformed_losses.mean()),
+        log_loss_increase=increase,
+        log_loss_chance=increase_chance,
         tracks=tracks,
     )
 
@@ -125,6 +146,13 @@ def chance(
 ) -> float:
     """Probability of so many hits, or so few, where each track is one with probability `share`."""
     return float(stats.binomtest(hits, tracks, share, alternative=alternative).pvalue)
+
+
+def _increase(increases: np.ndarray, seed: int) -> tuple[Figure, float]:
+    """The mean over tracks with its interval, and the share of draws in which it is not over 0."""
+    drawn = statistics.bootstrap_counts(len(increases), seed) @ increases / len(increases)
+    figure = Figure(float(increases.mean()), statistics.interval(drawn))
+    return figure, float((drawn <= 0).mean())
 
 
 def _mcnemar(only_first: int, only_second: int, alternative: Literal["less", "two-sided"]) -> float:

@@ -99,6 +99,8 @@ def _model(evidence: Evidence, rows: Sequence[GateRow], least_tracks: int) -> di
                 "interval": measured.accuracy.interval,
                 "drop": measured.drop.value,
                 "changed": measured.changed.value,
+                "log_loss": measured.log_loss,
+                "log_loss_increase": measured.log_loss_increase.value,
             }
             for name, measured in evidence.robustness.items()
         ],

@@ -240,20 +240,25 @@ def test_a_signal_ends_the_hashing(tmp_path, monkeypatch):
     (tmp_path / "jazz").mkdir()
     for number in range(500):
         (tmp_path / "jazz" / f"{number}.wav").touch()
-    monkeypatch.setattr(files, "_digest", lambda *_: time.sleep(0.2))  # 100 s, in all threads
+    hashed = []
+
+    def digest(*_):
+        time.sleep(0.2)
+        hashed.append(1)
+
+    monkeypatch.setattr(files, "_digest", digest)
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.5)
-    start = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
             fingerprint(str(tmp_path), world.few_settings())
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert time.monotonic() - start < 5
+    assert len(hashed) < 500
 
 
 def test_the_real_tracks_are_seventy_different_recordings_and_all_accepted(real_music, tmp_path):

@@ -8,7 +8,12 @@ import pytest
 
 from components.gate import judge, paired, statistics
 from components.gate.evidence import Against, Evidence, Slice
-from components.gate.settings import DEFORMATIONS, GateSettings, RobustnessSettings
+from components.gate.settings import (
+    DEFORMATIONS,
+    Deformation,
+    GateSettings,
+    RobustnessSettings,
+)
 from components.gate.statistics import Figure
 
 GENRES = 4
@@ -23,7 +28,6 @@ def answers(right: int, *, confidence: float = 0.8) -> np.ndarray:
 
 
 def evidence_of(probabilities: np.ndarray, **changes) -> Evidence:
-    predicted = probabilities.argmax(axis=1)
     figures = statistics.overall(probabilities, LABELS)
     part = Figure(figures["accuracy"].value, (0.5, 1.0))
     evidence = Evidence(
@@ -36,7 +40,9 @@ def evidence_of(probabilities: np.ndarray, **changes) -> Evidence:
         baseline=statistics.overall(answers(20), LABELS),
         evaluated_accuracy=figures["accuracy"].value,
         evaluated_tracks=40,
-        robustness={name: paired.robustness(predicted, predicted, LABELS) for name in DEFORMATIONS},
+        robustness={
+            name: paired.robustness(probabilities, probabilities, LABELS) for name in DEFORMATIONS
+        },
         serving_check={
             "checks": [{"name": "answers", "passed": True}],
             "latency_ms": {"p95": 100.0},
@@ -74,7 +80,7 @@ def test_a_good_model_passes_every_gate_and_every_gate_judged_it():
     rows = judge.judge(evidence_of(GOOD), SETTINGS)
     assert judge.is_blessed(rows)
     assert all(one.judged for one in rows)
-    assert len({one.gate for one in rows}) == len(rows) == 27
+    assert len({one.gate for one in rows}) == len(rows) == 33
 
 
 def slice_deficit(**changes) -> dict:
@@ -82,10 +88,9 @@ def slice_deficit(**changes) -> dict:
     return {"slices": [quiet, Slice("loudness", "loud", 20, Figure(1.0, (0.8, 1.0)))], **changes}
 
 
-def robust(deformed_right: int) -> dict:
-    deformed = answers(deformed_right).argmax(axis=1)
-    measured = paired.robustness(GOOD.argmax(axis=1), deformed, LABELS)
-    return {"robustness": {**evidence_of(GOOD).robustness, "mp3_64k": measured}}
+def deformed(right: int, name: str = "mp3_64k", confidence: float = 0.8) -> dict:
+    measured = paired.robustness(GOOD, answers(right, confidence=confidence), LABELS)
+    return {"robustness": {**evidence_of(GOOD).robustness, name: measured}}
 
 
 def served(**changes) -> dict:
@@ -102,8 +107,22 @@ def served(**changes) -> dict:
         ({"baseline"}, evidence_of(GOOD, baseline=statistics.overall(answers(32), LABELS))),
         ({"calibration"}, evidence_of(answers(32, confidence=0.999), against=NONE_YET)),
         ({"slices"}, evidence_of(GOOD, **slice_deficit())),
-        ({"drop_mp3_64k", "changed_mp3_64k"}, evidence_of(GOOD, **robust(8))),
-        ({"drop_mp3_64k"}, evidence_of(GOOD, **robust(24))),
+        (
+            {"drop_mp3_64k", "changed_mp3_64k", "loss_mp3_64k"},
+            evidence_of(GOOD, **deformed(8)),
+        ),
+        (
+            {"drop_quieter_12db", "loss_quieter_12db"},
+            evidence_of(GOOD, **deformed(29, "quieter_12db")),
+        ),
+        ({"loss_mp3_64k"}, evidence_of(GOOD, **deformed(32, confidence=0.4))),
+        # The shares of 70 real tracks that musicnn has right over a telephone: without copies 0.43,
+        # with two 0.69 (as they are 0.87 and 0.86; docs/models.md).
+        (
+            {"drop_telephone_8k"},
+            evidence_of(GOOD, **deformed(round(40 * (0.8 - 0.44)), "telephone_8k", 0.5)),
+        ),
+        (set(), evidence_of(GOOD, **deformed(round(40 * (0.8 - 0.17)), "telephone_8k", 0.5))),
         ({"latency_ratio"}, evidence_of(GOOD, **served(ratio_p95=9.0))),
         ({"latency"}, evidence_of(GOOD, **served(latency_ms={"p95": 19000.0}))),
         ({"memory"}, evidence_of(GOOD, **served(memory_bytes=1 << 40))),
@@ -152,7 +171,7 @@ def test_one_that_forgets_a_genre_fails_by_that_genre():
         ("baseline", 1),
         ("evaluated_accuracy", 1),
         ("calibration_by_chance", 1),
-        ("robustness", 12),
+        ("robustness", 18),
         ("serving_check", 4),
         ("against", 2),
     ],
@@ -194,10 +213,7 @@ OFF = {
     for field in dataclasses.fields(GateSettings)
     if field.name.startswith(("min_", "max_")) and field.name not in ("min_tracks", "max_chance")
 }
-NO_DEFORMATIONS = RobustnessSettings(
-    **{name: dataclasses.replace(SETTINGS.robustness.mp3_64k, max_drop=None, max_changed=None)
-       for name in DEFORMATIONS}
-)  # fmt: skip
+NO_DEFORMATIONS = RobustnessSettings(**dict.fromkeys(DEFORMATIONS, Deformation(None, None, None)))
 
 
 def test_an_empty_gate_refuses():

@@ -1,12 +1,13 @@
 """The gate's thresholds: ranges, types, and dictionaries that name the key at fault."""
 
+import dataclasses
 import json
 
 import pytest
 
 from components.audio.deformations import TITLES
 from components.gate import settings
-from components.gate.settings import Deformation, GateSettings
+from components.gate.settings import GateSettings
 
 
 def test_settings_survive_json():
@@ -18,8 +19,8 @@ def test_what_is_left_out_stays_as_in_the_base():
     base = GateSettings(min_accuracy=0.7)
     changed = settings.from_dict({"robustness": {"mp3_64k": {"max_drop": 0.5}}}, base=base)
     assert changed.min_accuracy == 0.7
-    assert changed.robustness.mp3_64k == Deformation(
-        0.5, GateSettings().robustness.mp3_64k.max_changed
+    assert changed.robustness.mp3_64k == dataclasses.replace(
+        GateSettings().robustness.mp3_64k, max_drop=0.5
     )
     assert changed.robustness.noise_20db == base.robustness.noise_20db
 
@@ -70,6 +71,6 @@ def test_a_threshold_that_lets_more_pass_is_listed_with_its_default(change, loos
 def test_a_deformation_s_limit_is_held_against_its_own_default():
     opened = settings.from_dict({"robustness": {"noise_20db": {"max_drop": 0.6}}})
     assert settings.loosened(opened) == [
-        {"gate": "robustness.noise_20db.max_drop", "value": 0.6, "default": 0.5}
+        {"gate": "robustness.noise_20db.max_drop", "value": 0.6, "default": 0.15}
     ]
     assert settings.loosened(GateSettings()) == []

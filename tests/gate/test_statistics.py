@@ -144,7 +144,10 @@ def test_the_same_answers_are_no_worse_and_their_interval_is_no_point():
 
 def test_a_track_without_an_answer_is_wrong_and_changed():
     labels = np.array([0, 1, 2, 0])
-    result = paired.robustness(labels, np.array([0, 1, -1, 0]), labels)
+    clean = 0.2 + 0.4 * np.eye(3)[labels]
+    deformed = np.where(labels[:, np.newaxis] == 2, np.nan, clean)
+    result = paired.robustness(clean, deformed, labels)
     assert result.accuracy.value == 0.75
     assert result.drop.value == result.changed.value == 0.25
     assert result.drop_chance == 0.5
+    assert result.log_loss_increase.value == pytest.approx((np.log(3) + np.log(0.6)) / 4)

@@ -143,13 +143,13 @@ def test_a_gate_that_was_not_judged_or_waived_is_not_called_passed():
 def test_a_gate_that_was_opened_says_so():
     loosened = [
         {"gate": "min_accuracy", "value": 0.0, "default": 0.5},
-        {"gate": "robustness.mp3_64k.max_drop", "value": 1.0, "default": 0.1},
+        {"gate": "robustness.mp3_64k.max_drop", "value": 1.0, "default": 0.05},
     ]
     evidence = Evidence(judge({}, loosened=loosened), "cnn")
     text = page.render(evidence, audio=AUDIO)
     assert (
         "<b>Gate loosened:</b> min_accuracy is 0 (default 0.5); "
-        "robustness.mp3_64k.max_drop is 1 (default 0.1)."
+        "robustness.mp3_64k.max_drop is 1 (default 0.05)."
     ) in text.partition("<main>")[0]
     card = model_card.render(evidence, audio=AUDIO)
     assert r"**Looser than the default**: min\_accuracy is 0 \(default 0.5\)" in card

@@ -147,7 +147,7 @@ def _evidence(name: str, seed: int) -> Evidence:
         slices=[loudness, Slice("source_sample_rate", "44100 Hz", TRACKS, figures["accuracy"])],
         robustness={
             deformation: paired.robustness(
-                clean.predictions, np.roll(clean.predictions, index % 3), clean.labels
+                clean.probabilities, np.roll(clean.probabilities, index % 3, axis=0), clean.labels
             )
             for index, deformation in enumerate(TITLES)
         },

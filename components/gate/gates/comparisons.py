@@ -85,7 +85,7 @@ def _log_loss(
 
 
 def robustness(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
-    """No deformation may cost more accuracy, or change more answers, than its limits.
+    """No deformation may cost more accuracy, change more answers or raise the loss over its limits.
 
     Proof (`prove_not_worse`) is asked for against production alone.
     """
@@ -96,6 +96,8 @@ def robustness(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
             rows.append(_drop(name, limits.max_drop, evidence, settings.max_chance))
         if limits.max_changed is not None:
             rows.append(_changed(name, limits.max_changed, evidence, settings.max_chance))
+        if limits.max_log_loss_increase is not None:
+            rows.append(_rise(name, limits.max_log_loss_increase, evidence, settings.max_chance))
     return rows
 
 
@@ -128,4 +130,20 @@ def _changed(name: str, limit: float, evidence: Evidence, max_chance: float) -> 
         passed=passed,
         interval=share.interval,
         detail=f"{measured.changed_tracks} of {measured.tracks} tracks have another genre{why}",
+    )
+
+
+def _rise(name: str, limit: float, evidence: Evidence, max_chance: float) -> GateRow:
+    question = Question(f"loss_{name}", limit)
+    measured = evidence.robustness.get(name)
+    if measured is None:
+        return question.missing(evidence, name)
+    rise = measured.log_loss_increase
+    passed, why = not_worse(rise, limit, measured.log_loss_chance, max_chance=max_chance)
+    return question.row(
+        rise.value,
+        passed=passed,
+        interval=rise.interval,
+        reference=evidence.figures.get("log_loss", MISSING).value,
+        detail=f"log loss {measured.log_loss:.3f} on the {measured.tracks} tracks{why}",
     )

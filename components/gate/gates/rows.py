@@ -26,6 +26,7 @@ GATES = {
     "production_log_loss": ("Log loss against production", AT_MOST),
     **{f"drop_{name}": (f"Drop in accuracy: {title}", AT_MOST) for name, title in TITLES.items()},
     **{f"changed_{name}": (f"Changed answers: {title}", AT_MOST) for name, title in TITLES.items()},
+    **{f"loss_{name}": (f"Rise in log loss: {title}", AT_MOST) for name, title in TITLES.items()},
     "latency_ratio": ("Served 95th percentile, as a multiple of the bare call", AT_MOST),
     "latency": ("Served 95th percentile, in seconds", AT_MOST),
     "memory": ("The server's memory, in MiB", AT_MOST),
