@@ -9,7 +9,7 @@ import yaml
 from pipeline import options
 from tests.conftest import ROOT
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]+))?\)")
 _FILE = re.compile(r"`((?:tests|benchmarks|components|pipeline|serving|kubeflow)/[\w./-]+)`")
 _RUN = re.compile(r"^make run\b([^#\n]*)", re.MULTILINE)
@@ -31,7 +31,7 @@ def test_links_lead_to_files_and_headings(page):
             assert anchor in _anchors(file.read_text()), f"{page.name} links to {target}#{anchor}"
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_named_in_the_docs_exist(page):
     named = set(_FILE.findall(page.read_text()))
     assert {name for name in named if not (ROOT / name).exists()} == set()

@@ -35,7 +35,7 @@ ADDED = 10
 MLFLOW_SECRET = {"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": ""}
 # A Beam stage, one that trains, and one that TensorFlow has no part in.
 COLD = ("gtzanexamplegen", "trainer-ann", "pusher")
-MODELS = ("ann", "lstm", "ensemble")
+MODELS = ("ann", "ann-2", "ensemble")
 # TFMA has no thresholds, so it blesses nothing: the gate judges.
 UNWRITTEN = {(f"evaluator-{model}", "blessing") for model in MODELS}
 
