@@ -14,6 +14,7 @@ from components.common.settings_errors import CONFIG, changed, similar
 from components.common.storage import is_remote
 from components.gate.settings import GateSettings
 from components.gtzan.genres import GENRES
+from components.pusher.worth import BETTER
 from components.trainer.catalog import CATALOG, is_branch, model_of, recommended, seed_offset
 from components.trainer.settings import LARGEST_SEED, TrainingSettings
 from pipeline.beam_runners import BeamConfig
@@ -91,6 +92,7 @@ class PipelineConfig:
       gate: The thresholds for a model to be pushed.
       replace_incompatible: Whether a model in production that the new one cannot be compared with
         may be replaced; a waiver, which the report keeps.
+      release: Which candidates replace production, of `components.pusher.worth.RULES`.
       infra_validator: Where TFX's InfraValidator loads candidates in TF Serving, beside our own
         check: one of `INFRA_PLATFORMS`, or "" for nowhere.
       beam: The engine.
@@ -120,6 +122,7 @@ class PipelineConfig:
     audio: AudioSettings = AudioSettings()
     gate: GateSettings = GateSettings()
     replace_incompatible: bool = False
+    release: str = BETTER
     infra_validator: str = ""
     beam: BeamConfig = BeamConfig()
     jobs: Annotated[int | None, Field(ge=1)] = None

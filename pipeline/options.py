@@ -17,6 +17,7 @@ from components.common.storage import is_remote
 from components.example_gen.settings import DUPLICATES
 from components.gate.settings import GateSettings
 from components.gtzan.genres import GENRES
+from components.pusher.worth import BETTER, RULES
 from components.trainer.catalog import CATALOG, model_of
 from components.trainer.checks import check_audio, check_weights
 from pipeline import beam_checks, beam_runners, gate_file
@@ -163,6 +164,13 @@ _GATE = (
         False,
         "let a model replace production though the two cannot be compared (other genres or "
         "signatures, a version that cannot be read); the report keeps this waiver",
+    ),
+    Option(
+        "--release",
+        BETTER,
+        "what replaces production: a model that is better on the same tracks, or not worse and of "
+        "other data or code (better); or any that is not worse",
+        RULES,
     ),
     Option(
         "--infra-validator",

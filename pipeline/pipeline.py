@@ -1,7 +1,7 @@
 """The DAG: the nodes, and the artifacts that pass between them."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tfx.dsl.components.base.base_component import BaseComponent
@@ -145,6 +145,10 @@ def create_pipeline(
         statistics=statistics_gen.outputs["statistics"],
         base_directory=config.serving_folder,
         release=_release(config),
+        code={
+            name: _released_code(name, trainer, transforms) for name, trainer in trainers.items()
+        },
+        rule=config.release,
         run_id=run_id,
     )
     recorder = RunRecorder(
@@ -215,9 +219,18 @@ def beam_arguments(beam: BeamConfig) -> list[Any]:
     ]
 
 
+def _released_code(name: str, trainer: BaseComponent, transforms: Mapping[str, Transform]) -> str:
+    """Fingerprint of the code that a model's features, training and release come from."""
+    read = transforms if name == "ensemble" else feature_names([name])
+    nodes = [trainer, *(transforms[feature] for feature in read)]
+    modules = sorted({module for node in nodes for module in fingerprint.entry_modules(node)})
+    return fingerprint.code_fingerprint(modules, fingerprint.library_versions())
+
+
 def _release(config: PipelineConfig) -> dict[str, Any]:
     """Facts about the training data for `release.json`."""
     return {
+        "copies": config.copies,
         "data": config.data.folder,
         "synthetic": config.data.synthetic,
         "genres": list(config.data.genres),

@@ -18,6 +18,8 @@ class PusherSpec(ComponentSpec):
     PARAMETERS = {
         "base_directory": ExecutionParameter(type=str),
         "release": ExecutionParameter(type=str),
+        "code": ExecutionParameter(type=str),
+        "rule": ExecutionParameter(type=str),
         "run_id": ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -42,7 +44,7 @@ class Pusher(base_component.BaseComponent):
 
     Output `pushed_model`, with the custom properties `pushed` (1 if the model is in production),
     `written` (1 if this run wrote it), `pushed_destination` and `pushed_version`; `reason` if a
-    blessed model was not pushed.
+    blessed model was not pushed, and `kept` (1) if it is no better than production.
     """
 
     SPEC_CLASS = PusherSpec
@@ -59,6 +61,8 @@ class Pusher(base_component.BaseComponent):
         statistics: BaseChannel,
         base_directory: str,
         release: Mapping[str, Any],
+        code: Mapping[str, str],
+        rule: str,
         run_id: str,
     ):
         """Creates the node.
@@ -73,6 +77,8 @@ class Pusher(base_component.BaseComponent):
             with which `python -m serving.monitor` compares what is served.
           base_directory: The serving folder; a path, gs:// or s3://.
           release: Facts about the data for `release.json`.
+          code: Fingerprint of each model's code, by the model's name.
+          rule: Of `worth.RULES`: whether a candidate that is as good as production replaces it.
           run_id: Id of this run of the pipeline.
         """
         super().__init__(
@@ -85,6 +91,8 @@ class Pusher(base_component.BaseComponent):
                 statistics=statistics,
                 base_directory=base_directory,
                 release=json.dumps(release, sort_keys=True),
+                code=json.dumps(code, sort_keys=True),
+                rule=rule,
                 run_id=run_id,
                 pushed_model=Channel(type=standard_artifacts.PushedModel),
             )

@@ -10,6 +10,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.common import files, runtime
 from components.common.releases import JudgedAgainst, ReleaseStore
+from components.pusher.worth import BETTER, not_worth
 
 SPLITS = ("train", "validation", "test")
 EVIDENCE = ("model_card.md", "report.json", "index.html")
@@ -27,7 +28,7 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes the model, unless production is no longer the one that it was judged against.
+        """Pushes the model, unless it is not worth it, or production is no longer the judged one.
 
         Inputs and parameters are those of `component.Pusher`; the folder of `pushed_model` holds
         `push.json`, the outcome.
@@ -40,26 +41,18 @@ class Executor(base_executor.BaseExecutor):
         blessing = artifact_utils.get_single_instance(input_dict["model_blessing"])
         outcome: dict[str, Any] = {"pushed": 0, "written": 0}
         if model_utils.is_model_blessed(blessing):
-            model = artifact_utils.get_single_instance(input_dict["model"])
-            done = ReleaseStore(exec_properties["base_directory"]).push(
-                path_utils.serving_model_path(model.uri),
-                release={
-                    **json.loads(exec_properties["release"]),
-                    **_figures(input_dict),
-                    "run_id": exec_properties["run_id"],
-                },
-                evidence=_evidence(input_dict),
-                judged_against=_judged_against(input_dict),
-            )
-            if done.refusal:
-                outcome |= {"reason": done.refusal}
-            else:
-                outcome |= {
-                    "pushed": 1,
-                    "written": int(done.written),
-                    "pushed_destination": done.path,
-                    "pushed_version": str(done.version),
-                }
+            store = ReleaseStore(exec_properties["base_directory"])
+            release = {
+                **json.loads(exec_properties["release"]),
+                **_figures(input_dict),
+                "run_id": exec_properties["run_id"],
+            }
+            release["code"] = json.loads(exec_properties["code"])[release["model"]]
+            kept = ""
+            if exec_properties["rule"] == BETTER:
+                changed = _changed(input_dict, release, store)
+                kept = not_worth(_against(input_dict), changed=changed)
+            outcome |= {"kept": 1, "reason": kept} if kept else _push(input_dict, release, store)
         for name, value in outcome.items():
             if isinstance(value, int):
                 pushed_model.set_int_custom_property(name, value)
@@ -68,13 +61,33 @@ class Executor(base_executor.BaseExecutor):
         io_utils.write_string_file(f"{pushed_model.uri}/push.json", json.dumps(outcome, indent=2))
 
 
+def _push(
+    input_dict: dict[str, list[Artifact]], release: dict[str, Any], store: ReleaseStore
+) -> dict[str, Any]:
+    """Pushes the model; what came of it, as properties of the artifact."""
+    done = store.push(
+        path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])),
+        release=release,
+        evidence=_evidence(input_dict),
+        judged_against=_judged_against(input_dict),
+    )
+    if done.refusal:
+        return {"reason": done.refusal}
+    return {
+        "pushed": 1,
+        "written": int(done.written),
+        "pushed_destination": done.path,
+        "pushed_version": str(done.version),
+    }
+
+
 def _evidence(input_dict: dict[str, list[Artifact]]) -> dict[str, str]:
     """Where the version's evidence is, by its path in the version."""
     ingest, statistics, report = (
         artifact_utils.get_single_uri(input_dict[name])
         for name in ("ingest_report", "statistics", "report")
     )
-    tracks = [name for name in files.names(ingest) if name.startswith(TRAINING_TRACKS)]
+    tracks = _track_lists(ingest)
     sources = {
         **{name: f"{ingest}/{name}" for name in tracks},
         TRAINING_STATISTICS: f"{statistics}/{_STATISTICS_FILE}",
@@ -83,11 +96,54 @@ def _evidence(input_dict: dict[str, list[Artifact]]) -> dict[str, str]:
     return {f"assets.extra/{name}": source for name, source in sources.items()}
 
 
+def _track_lists(folder: str) -> list[str]:
+    names = files.names(folder) if files.exists(folder) else []
+    return [name for name in names if name.startswith(TRAINING_TRACKS)]
+
+
+def _report(input_dict: dict[str, list[Artifact]]) -> dict[str, Any]:
+    uri = artifact_utils.get_single_uri(input_dict["report"])
+    report: dict[str, Any] = json.loads(io_utils.read_string_file(f"{uri}/report.json"))
+    return report
+
+
 def _judged_against(input_dict: dict[str, list[Artifact]]) -> JudgedAgainst:
     """What the release report says was in production."""
-    report_uri = artifact_utils.get_single_uri(input_dict["report"])
-    production = json.loads(io_utils.read_string_file(f"{report_uri}/report.json"))["production"]
+    production = _report(input_dict)["production"]
     return JudgedAgainst(production["version"], production["checksum"])
+
+
+def _against(input_dict: dict[str, list[Artifact]]) -> dict[str, Any] | None:
+    """The chosen model beside production, as the gate's report has it."""
+    report = _report(input_dict)
+    against: dict[str, Any] | None = report["models"][report["chosen"]]["against_production"]
+    return against
+
+
+def _changed(
+    input_dict: dict[str, list[Artifact]], release: dict[str, Any], store: ReleaseStore
+) -> str:
+    """What of data and code is not as it was for production; "" if all is."""
+    version = store.newest()
+    if version is None:
+        return ""
+    folders = (
+        artifact_utils.get_single_uri(input_dict["ingest_report"]),
+        f"{store.folder(version)}/assets.extra",
+    )
+    ours, theirs = (
+        {
+            track
+            for name in _track_lists(folder)
+            for track in io_utils.read_string_file(f"{folder}/{name}").split()
+        }
+        for folder in folders
+    )
+    before = store.release(version)
+    if ours != theirs or release["copies"] != before.fields.get("copies"):
+        return "its training data are others"
+    same_code = release["code"] == before.fields.get("code")
+    return "" if same_code or before.network != release["model"] else "its code is another"
 
 
 def _figures(input_dict: dict[str, list[Artifact]]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def show_run(results: "dict[str, StageResult]", config: PipelineConfig, console:
       console: Where to print.
 
     Returns:
-      Whether production has the model that the run chose.
+      Whether production has the model that the run chose, or one that is as good.
     """
     from pipeline.local import tracking
 
@@ -66,7 +66,7 @@ def show_run(results: "dict[str, StageResult]", config: PipelineConfig, console:
         console.print()
         for line in shortcomings:
             _print(console, f"[yellow]![/] {escape(line)}")
-    return bool(summary.pushed_to)
+    return bool(summary.pushed_to or summary.pushed.get("kept"))
 
 
 def gather(results: "dict[str, StageResult]") -> Summary:
@@ -184,6 +184,9 @@ def _verdict(summary: Summary) -> str:
         return f"[green]Pushed[/] {version}: {model}"
     if summary.pushed_to:
         return f"[green]Already in production[/]: {version}: {model}"
+    if summary.pushed.get("kept"):
+        chosen, reason = summary.selection["chosen"], summary.pushed["reason"]
+        return f"[green]Kept[/]: {escape(f'{chosen} is {reason}')} (--release not-worse pushes it)"
     if reason := summary.pushed.get("reason"):
         return f"[red]Not pushed[/]: {escape(str(reason))}"
     return "[red]Not pushed[/]: no model passed the gate. What was in production stays there."

@@ -12,6 +12,7 @@ from components.common.artifacts import Report
 from components.common.releases import ReleaseStore
 from components.gate import production
 from components.pusher.executor import Executor
+from components.pusher.worth import BETTER, NOT_WORSE
 from tests.common.test_releases import write_model
 
 
@@ -24,8 +25,9 @@ def artifact(kind, uri: Path):
 class Run:
     """A run that has chosen the model `name`, up to its Pusher."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, gained: int = 0) -> None:
         self.folder, self.name = folder / f"run-{name}", name
+        self.gained, self.rule, self.copies, self.code = gained, NOT_WORSE, 2, "abc"
         self.base = folder / "genre"
         write_model(self.folder / "model" / "Format-Serving", name.encode())
         write(self.folder / "selection" / "selection.json", selection(name))
@@ -41,7 +43,16 @@ class Run:
         """Writes the report as the gate makes it now: against what is in production."""
         current = production.newest(str(self.base)) or production.Production()
         against = {"version": current.version, "checksum": current.checksum, "problem": ""}
-        report = {"model": self.name, "production": against}
+        compared = {
+            "tracks": 12,
+            "only_candidate": self.gained,
+            "only_production": 0,
+            "mcnemar_p": 0.5 ** (self.gained - 1) if self.gained else 1.0,
+            "log_loss_difference": [0.035, -0.1, 0.2],
+            "same_model": False,
+        }
+        models = {self.name: {"against_production": compared if current.version else None}}
+        report = {"chosen": self.name, "production": against, "models": models}
         write(self.folder / "report" / "report.json", json.dumps(report))
 
     def push(self) -> dict[str, object]:
@@ -66,7 +77,13 @@ class Run:
         executor.Do(
             inputs,
             {"pushed_model": [pushed]},
-            {"base_directory": str(self.base), "release": "{}", "run_id": f"id-{self.name}"},
+            {
+                "base_directory": str(self.base),
+                "release": json.dumps({"copies": self.copies}),
+                "code": json.dumps({self.name: self.code}),
+                "rule": self.rule,
+                "run_id": f"id-{self.name}",
+            },
         )
         outcome = json.loads((self.folder / "pushed" / "push.json").read_text())
         for name, value in outcome.items():
@@ -173,3 +190,47 @@ def test_a_baseline_that_cannot_be_read_does_not_stop_a_push(tmp_path):
     (two.base / str(newest) / releases.RELEASE_FILE).write_bytes(b"\xff\xfe[")
     two.judge()
     assert two.push()["written"] == 1
+
+
+def other(run: Run, **changes) -> Run:
+    """A later run with another network for the same music, by the rule `better`."""
+    later = Run(run.folder.parent, "lstm", gained=changes.pop("gained", 0))
+    later.rule = BETTER
+    for name, value in changes.items():
+        setattr(later, name, value)
+    return later
+
+
+@pytest.mark.parametrize(
+    ("changes", "pushed"),
+    [
+        ({}, 0),
+        ({"gained": 3}, 0),  # p = 0.125 of 12 tracks
+        ({"gained": 4}, 1),
+        ({"rule": NOT_WORSE}, 1),
+        ({"copies": 3}, 1),
+        ({"code": "another"}, 0),  # of another network, so that it says nothing
+    ],
+)
+def test_a_model_that_is_as_good_does_not_replace_production(run, changes, pushed):
+    run.push()
+    outcome = other(run, **changes).push()
+    assert outcome["pushed"] == pushed
+    assert len(ReleaseStore(str(run.base)).versions()) == 1 + pushed
+    if not pushed:
+        assert outcome["kept"] == 1
+        assert str(outcome["reason"]).startswith("as good as production: of 12 tracks")
+
+
+def test_other_training_tracks_or_other_code_of_the_same_network_replace_production(run):
+    run.push()
+    later = other(run)
+    write(later.folder / "ingest" / "training_tracks-00000-of-00002.txt", "cc\n")
+    later.judge()
+    assert later.push()["pushed"] == 1
+    again = Run(run.folder.parent / "again", "lstm")
+    again.base, again.rule, again.code = run.base, BETTER, "another"
+    again.folder.joinpath("model/Format-Serving/saved_model.pb").write_bytes(b"retrained")
+    write(again.folder / "ingest" / "training_tracks-00000-of-00002.txt", "cc\n")
+    again.judge()
+    assert again.push()["pushed"] == 1
