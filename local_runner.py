@@ -1,4 +1,4 @@
-"""Runs the pipeline on this machine: `python local_runner.py --help`."""
+"""Runs the pipeline on this machine: `gatefold run --help`."""
 
 import functools
 import sys
@@ -16,7 +16,7 @@ def main() -> int:
         plan = functools.partial(planning.make, download=download)
         return runner.run(config, plan=plan, show=summary.show_run)
     except UserError as error:
-        print(f"local_runner.py: {error}", file=sys.stderr)
+        print(f"gatefold run: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted before the first stage.", file=sys.stderr)

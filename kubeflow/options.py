@@ -1,10 +1,11 @@
-"""Parses the command line of `kubeflow.runner`, without importing TensorFlow."""
+"""Parses the command line of `gatefold kubeflow`, without importing TensorFlow."""
 
 import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.common.command_line import VerdictParser
 from components.common.errors import UserError
 from components.common.storage import is_remote
 from kubeflow.deployment import Deployment, Resources
@@ -16,11 +17,11 @@ HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
 
 _EPILOG = """\
 examples:
-  python -m kubeflow.runner compile --image registry/gatefold@sha256:… \\
+  gatefold kubeflow compile --image registry/gatefold:1.0 \\
       --pipeline-root s3://bucket/gatefold --data s3://bucket/genres --output genre.yaml
-  python -m kubeflow.runner run genre.yaml --host http://localhost:8888
-  python -m kubeflow.runner schedule genre.yaml --cron "0 3 * * 1" --host http://localhost:8888
-  python -m kubeflow.runner clean --pipeline-root s3://bucket/gatefold --keep-runs 4 --dry-run
+  gatefold kubeflow run genre.yaml --host http://localhost:8888
+  gatefold kubeflow schedule genre.yaml --cron "0 3 * * 1" --host http://localhost:8888
+  gatefold kubeflow clean --pipeline-root s3://bucket/gatefold --keep-runs 4 --dry-run
 """
 
 
@@ -96,8 +97,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
       SystemExit: Help was requested, or argparse refused an argument (with status 1).
     """
-    parser = pipeline_options.Parser(
-        prog="kubeflow.runner",
+    parser = VerdictParser(
+        prog="gatefold kubeflow",
         description="Gatefold on Kubeflow Pipelines.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

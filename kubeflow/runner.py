@@ -1,4 +1,4 @@
-"""Compiles and runs the pipeline on Kubeflow Pipelines: `python -m kubeflow.runner --help`."""
+"""Compiles and runs the pipeline on Kubeflow Pipelines: `gatefold kubeflow --help`."""
 
 import sys
 
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(line)
         return 0
     except UserError as error:
-        print(f"kubeflow.runner: {error}", file=sys.stderr)
+        print(f"gatefold kubeflow: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -10,11 +10,18 @@ from pydantic.dataclasses import dataclass
 
 from components.audio.settings import AudioSettings
 from components.common.errors import UserError
-from components.common.settings_errors import CONFIG, changed, similar
+from components.common.settings_errors import CONFIG, changed
 from components.common.storage import is_remote
 from components.gate.settings import GateSettings
 from components.gtzan.genres import GENRES
-from components.trainer.catalog import CATALOG, is_branch, model_of, recommended, seed_offset
+from components.trainer.catalog import (
+    CATALOG,
+    is_branch,
+    model_of,
+    recommended,
+    seed_offset,
+    unknown_model,
+)
 from components.trainer.settings import LARGEST_SEED, TrainingSettings
 from pipeline.beam_runners import BeamConfig
 
@@ -130,12 +137,11 @@ class PipelineConfig:
     serving_name: str = "genre"
 
     def __post_init__(self) -> None:
-        unknown = [model for model in self.models if not is_branch(model)]
+        unknown = [unknown_model(model) for model in self.models if not is_branch(model)]
         if unknown or not self.models:
-            received = [f"{model!r}{similar(model, CATALOG)}" for model in unknown]
             raise UserError(
-                f"--models: known models are {', '.join(CATALOG)}, and a trained one's name with "
-                f"-2 to -99 for another seed. Received: {', '.join(received) or 'none'}"
+                f"--models: {', '.join(unknown) or 'at least one is needed'}\nThere are "
+                f"{', '.join(CATALOG)}, and a trained one's name with -2 to -99 for another seed."
             )
         if "ensemble" in self.models and len(self.models) < 3:
             raise UserError(

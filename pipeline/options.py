@@ -3,14 +3,14 @@
 import argparse
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from components.audio.settings import AudioSettings
+from components.common.command_line import VerdictParser
 from components.common.errors import UserError
 from components.common.settings_errors import sentence
 from components.common.storage import is_remote
@@ -43,12 +43,13 @@ exit codes: 0 a model is pushed; 2 no model passed the gate; 1 the run failed;
             130 it was interrupted
 
 examples:
-  local_runner.py                                            the built-in synthetic sample
-  local_runner.py --data genres_original --models cnn,lstm   your music
-  local_runner.py --data genres_original --split artist --artists artists.csv
-  local_runner.py --data genres_original --beam-runner flink --beam-workers 4
+  gatefold run                                            the built-in synthetic sample
+  gatefold run --data genres_original --models cnn,lstm   your music
+  gatefold run --data genres_original --split artist --artists artists.csv
+  gatefold run --data genres_original --beam-runner flink --beam-workers 4
 """
 
+_ON_A_SAVED_MODEL = {name for name, entry in CATALOG.items() if entry.needs_saved_model}
 _FROZEN_BY_DEFAULT = [name for name, entry in CATALOG.items() if entry.frozen_by_default]
 
 
@@ -198,8 +199,8 @@ def parse(arguments: Sequence[str]) -> tuple[PipelineConfig, bool]:
       SystemExit: Help was requested, or argparse refused an argument (with status 1 instead of
         argparse's 2, which means "not blessed" here).
     """
-    parser = Parser(
-        prog="local_runner.py",
+    parser = VerdictParser(
+        prog="gatefold run",
         description="Gatefold: from a folder of music to a pushed, servable genre model.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -261,15 +262,6 @@ def shared_config(
     config = _made(PipelineConfig, **_fields(PipelineConfig, options) | parts)
     beam_checks.check(config.beam, data=config.data.folder, output=config.output)
     return _with_settings(config, options.set)
-
-
-class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` that exits with 1 on errors, because 2 means "not blessed" here."""
-
-    def error(self, message: str) -> NoReturn:
-        """Prints the usage and the message, and exits with 1."""
-        self.print_usage(sys.stderr)
-        self.exit(1, f"{self.prog}: {message}\n")
 
 
 def add_options(parser: Any, options: Iterable[Option]) -> None:
@@ -406,12 +398,19 @@ def _check_files(options: argparse.Namespace) -> None:
 
 def _check_models(options: argparse.Namespace, models: Iterable[str]) -> None:
     """Refuses options that have no effect on any chosen model."""
+    chosen = {*map(model_of, models)}
     backbones = [name for name, entry in CATALOG.items() if entry.takes(options.weights)]
     for name, applicable in (("weights", backbones), ("fine_tune", _FROZEN_BY_DEFAULT)):
-        if getattr(options, name) and not {*applicable} & {*map(model_of, models)}:
+        if not getattr(options, name) or {*applicable} & chosen:
+            continue
+        if name == "weights" and chosen & _ON_A_SAVED_MODEL:
             raise UserError(
-                f"{_flag(name)} is for {', '.join(applicable)}. Received: --models {options.models}"
+                f"--weights: there is no folder {options.weights}; for embedding name the folder "
+                "of a SavedModel"
             )
+        raise UserError(
+            f"{_flag(name)} is for {', '.join(applicable)}. Received: --models {options.models}"
+        )
 
 
 def _genres(text: str) -> tuple[str, ...]:

@@ -18,10 +18,11 @@ _MOST_UPLOAD_MIB = 512
 
 
 def _parser() -> argparse.ArgumentParser:
+    from components.common.command_line import Parser
     from serving.client.cli import add_server_flags
 
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.app",
+    parser = Parser(
+        prog="gatefold app",
         description="A page that asks a served model what genre songs are.",
     )
     parser.add_argument(

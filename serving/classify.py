@@ -10,6 +10,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from components.common.command_line import Parser
 from components.common.releases import ReleaseStore
 from serving.client import output, songs
 from serving.client.genre_client import stream_files
@@ -21,8 +22,8 @@ _AT_A_TIME = 2
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the flags."""
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.classify",
+    parser = Parser(
+        prog="gatefold classify",
         description="Say what genre songs are, with the model that was pushed last.",
         epilog=output.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -67,13 +67,13 @@ def run(
                 interruption.ignore()
                 return _report(error, interruption.requested, config, console, log_file)
     except UserError as error:
-        print(f"local_runner.py: {error}", file=sys.stderr)
+        print(f"gatefold run: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         # Whoever read the output has gone, as `| head` does.
         return FAILED
     except OSError as error:  # of the log
-        print(f"local_runner.py: --output: cannot write: {error}", file=sys.stderr)
+        print(f"gatefold run: --output: cannot write: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         # It came before the output was redirected, or while it was restored.
