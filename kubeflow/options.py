@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from pipeline import options as pipeline_options
 from pipeline.config import PipelineConfig
 from pipeline.options import Option, add_options
 
+# A registry and a path, then a tag, a digest, or both.
+_IMAGE = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
 HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
 
 _EPILOG = """\
@@ -60,6 +63,7 @@ _CLUSTER = (
         "Kubernetes secret with the URL to which a line about the end of each run is posted "
         "(default: none; needs Kubeflow Pipelines 2.14)",
     ),
+    Option("--no-cluster", False, "allow paths of this disk, to walk the file without a cluster"),
     Option("--cache-epoch TEXT", "", "with another text, nothing is taken from the cache"),
 )
 _FILE = (
@@ -142,7 +146,17 @@ def compile_settings(options: argparse.Namespace) -> tuple[PipelineConfig, Deplo
     """
     pipeline_options.check_places(options)
     root = pipeline_root(options)
-    if is_remote(root):
+    if not _IMAGE.fullmatch(options.image):
+        raise UserError(
+            "--image must be NAME:TAG or NAME@sha256: with the 64 digits that the registry shows. "
+            f"Received: {options.image}"
+        )
+    if not is_remote(root) and not options.no_cluster:
+        raise UserError(
+            "--pipeline-root must be s3://BUCKET/FOLDER or gs://BUCKET/FOLDER, as containers do "
+            f"not see this disk. Received: {root}"
+        )
+    if not options.no_cluster:
         for name in ("data", "split_lists", "artists"):
             place = getattr(options, name)
             if place and not is_remote(place):

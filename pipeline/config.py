@@ -48,7 +48,8 @@ class DataConfig:
       split_lists: Folder of the lists for `listed`.
       split_family: Which lists of that folder to use: `filtered` for `train_filtered.txt`.
       artists: CSV file with `track_id,artist` for `artist`.
-      max_rejected: Share of rejected files, in [0, 1], above which the run stops.
+      max_rejected: Share of faulty files, in [0, 1], above which the run stops; None for the larger
+        of 5 % and 3 files.
       duplicates: What becomes of near-duplicates: `warn` lists them, `drop` keeps one of each.
     """
 
@@ -60,7 +61,7 @@ class DataConfig:
     split_lists: str = ""
     split_family: str = ""
     artists: str = ""
-    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.05
+    max_rejected: Annotated[float | None, Field(ge=0, le=1)] = None
     duplicates: Literal["warn", "drop"] = "warn"
 
     def __post_init__(self) -> None:

@@ -112,7 +112,11 @@ _DATA = (
     Option("--split-lists DIR", "", "for listed: folder of the text files"),
     Option("--split-family NAME", "", "for listed: which lists of several, as in train_NAME.txt"),
     Option("--artists FILE", "", "for artist: CSV with track_id,artist"),
-    Option("--max-rejected SHARE", 0.05, "share of broken files above which the run stops"),
+    Option(
+        "--max-rejected SHARE",
+        float,
+        "share of broken files above which the run stops (default: 0.05, and at least 3 files)",
+    ),
     Option(
         "--duplicates",
         "warn",
