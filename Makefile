@@ -71,7 +71,10 @@ classify: $(VENV)/.runtime ## Say what genre a SONG (or a folder of them) is, wi
 serve: $(VENV)/.runtime ## Serve what was pushed over TF Serving's gRPC and REST
 	@$(PYTHON) -m gatefold serve --model-base-path "$$OUTPUT/serving/genre" $(ARGS) $(QUIETLY)
 
-app: $(VENV)/.runtime ## Open the page (needs `make serve` in another terminal)
+demo: $(VENV)/.runtime ## Run the pipeline if nothing is pushed, serve, and open the page
+	@$(PYTHON) -m gatefold demo --output "$$OUTPUT" $(ARGS) $(QUIETLY)
+
+app: $(VENV)/.runtime ## Start the page, and a server where none answers
 	@$(PYTHON) -m gatefold app --releases "$$OUTPUT/serving/genre" $(ARGS) $(QUIETLY)
 
 mlflow: $(VENV)/.runtime ## Open MLflow's UI on the runs of OUTPUT

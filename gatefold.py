@@ -12,6 +12,7 @@ WORDS = {
     "serve": ("serving.server", "serve what was pushed over TF Serving's gRPC and REST"),
     "client": ("serving.client", "ask a served model what genre songs are"),
     "app": ("serving.app", "open the page that asks a served model"),
+    "demo": ("serving.demo", "run the pipeline if nothing is pushed, serve, and open the page"),
     "release": ("serving.release", "see what was in production when, go back, verify"),
     "monitor": ("serving.monitor", "compare sampled requests with the training data"),
     "kubeflow": ("kubeflow.runner", "compile, run and schedule on Kubeflow Pipelines"),
