@@ -104,7 +104,7 @@ image: ## Build the container image of Kubeflow's nodes, of Beam workers and of 
 	@docker build --file kubeflow/Dockerfile --build-arg UV_VERSION=$(UV_VERSION) --tag "$(IMAGE)" .
 
 # What runs make in their output folder, except pushed releases, and what benchmarks make there.
-MADE := .lock metadata.db mlflow.db mlruns logs pipeline report ingest.html remote results.csv
+MADE := .lock metadata.db mlflow.db mlruns logs pipeline report ingest.html gatefold.yaml remote results.csv
 clean: ## Remove what runs made in OUTPUT; RELEASES=yes removes pushed releases, too
 	@test ! -e "$$OUTPUT/pyproject.toml" || { echo "OUTPUT=$$OUTPUT is a checkout." >&2; exit 1; }
 	@test ! -d "$$OUTPUT" || { cd "$$OUTPUT" && rm -rf $(MADE) $(if $(filter yes,$(RELEASES)),serving); }

@@ -11,10 +11,11 @@ def main() -> int:
     """Parses the command line, runs, and returns the exit code."""
     try:
         config, download = options.parse(sys.argv[1:])
+        flags = options.effective(sys.argv[1:])
         from pipeline.local import planning, runner, summary
 
         plan = functools.partial(planning.make, download=download)
-        return runner.run(config, plan=plan, show=summary.show_run)
+        return runner.run(config, plan=plan, show=summary.show_run, flags=flags)
     except UserError as error:
         print(f"gatefold run: {error}", file=sys.stderr)
         return 1

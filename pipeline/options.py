@@ -19,7 +19,7 @@ from components.gate.settings import GateSettings
 from components.gtzan.genres import GENRES
 from components.trainer.catalog import CATALOG, model_of
 from components.trainer.checks import check_audio, check_weights
-from pipeline import beam_checks, beam_runners, gate_file
+from pipeline import beam_checks, beam_runners, config_file, gate_file
 from pipeline.beam_runners import BeamConfig
 from pipeline.config import (
     DEFAULT_COPIES,
@@ -73,6 +73,12 @@ class Option(NamedTuple):
 
 
 _HERE = (
+    Option(
+        "--config FILE",
+        "",
+        "YAML file of flags, as `epochs: 3`; other flags win. A run writes all of its flags to "
+        f"{config_file.FILE} in the output folder",
+    ),
     Option("--data DIR", str, "folder of genre folders (path, gs:// or s3://); else a sample"),
     Option("--download", False, f"fetch GTZAN (1.2 GB) to {DOWNLOAD_FOLDER} and use it"),
     Option("--output DIR", "output", "everything that a run makes (path, gs:// or s3://)"),
@@ -203,6 +209,22 @@ def parse(arguments: Sequence[str]) -> tuple[PipelineConfig, bool]:
       SystemExit: Help was requested, or argparse refused an argument (with status 1 instead of
         argparse's 2, which means "not blessed" here).
     """
+    options = _parsed(arguments)
+    check_places(options)
+    if options.data is not None and options.download:
+        raise UserError("--download brings its own --data: give one of them")
+    folder = options.data or (DOWNLOAD_FOLDER if options.download else SAMPLE_FOLDER)
+    is_sample = options.data is None and not options.download
+    return shared_config(options, folder=folder, synthetic=is_sample), options.download
+
+
+def effective(arguments: Sequence[str]) -> str:
+    """All flags of a command line with their values, as a file for `--config`."""
+    values = vars(_parsed(arguments))
+    return config_file.text({_flag(name)[2:]: value for name, value in values.items()})
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = VerdictParser(
         prog="gatefold run",
         description="Gatefold: from a folder of music to a pushed, servable genre model.",
@@ -211,13 +233,7 @@ def parse(arguments: Sequence[str]) -> tuple[PipelineConfig, bool]:
     )
     add_options(parser.add_argument_group("this machine"), _HERE)
     add_shared_options(parser)
-    options = parser.parse_args(arguments)
-    check_places(options)
-    if options.data is not None and options.download:
-        raise UserError("--download brings its own --data: give one of them")
-    folder = options.data or (DOWNLOAD_FOLDER if options.download else SAMPLE_FOLDER)
-    is_sample = options.data is None and not options.download
-    return shared_config(options, folder=folder, synthetic=is_sample), options.download
+    return parser.parse_args(config_file.expanded(arguments))
 
 
 def shared_config(

@@ -63,3 +63,4 @@ def test_after_ctrl_c_make_has_nothing_to_add(tmp_path):
     assert process.returncode == -signal.SIGINT
     assert "Interrupted" in screen + errors
     assert "***" not in errors
+    assert f"output: {tmp_path / 'out'}" in (tmp_path / "out" / "gatefold.yaml").read_text()

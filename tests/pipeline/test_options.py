@@ -5,10 +5,12 @@ import sys
 
 import pytest
 
+from components.audio.settings import AudioSettings
 from components.common.errors import UserError
 from components.trainer import models
+from components.trainer.catalog import recommended
 from components.trainer.settings import ModelSettings
-from pipeline import options
+from pipeline import options, settings_table
 from pipeline.config import PipelineConfig
 from tests.conftest import ROOT
 
@@ -52,6 +54,34 @@ def test_flags_reach_the_configuration(tmp_path):
     training = config.training("cnn")
     assert (training.epochs, training.seed, training.augmentation.mixup) == (3, 7, 0.0)
     assert (config.beam.runner, config.beam.flink_master) == ("flink", "host:8081")
+
+
+def test_a_run_s_own_file_runs_it_again_and_flags_win_over_it(tmp_path):
+    arguments = [
+        *("--data", "s3://music/genres", "--copies", "0", "--tune", "3", "--models", "cnn,lstm"),
+        *("--set", "audio.mel_bins=96", "--set", "training.augmentation.mixup=0"),
+        *("--max-rejected", "0", "--fine-tune", "--models", "musicnn"),
+    ]
+    file = tmp_path / "gatefold.yaml"
+    file.write_text(options.effective(arguments))
+    assert parse("--config", str(file)) == parse(*arguments)
+    assert parse("--copies", "1", "--config", str(file)).copies == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("set: {audio: {mel_bins: 3, mel_bnis: 3}}", "did you mean mel_bins"),
+        ("data: {folder: x}", "data takes no settings"),
+        ("- data", "expected lines of `key: value`"),
+        ("", "holds no setting"),
+    ],
+)
+def test_a_file_of_flags_is_judged_as_they_are(tmp_path, content, message):
+    file = tmp_path / "gatefold.yaml"
+    file.write_text(content)
+    with pytest.raises(UserError, match=message):
+        parse("--config", str(file))
 
 
 def test_weights_reach_the_backbones_and_leave_the_others_alone():
@@ -196,6 +226,16 @@ def test_a_tilde_is_the_home_folder_wherever_a_place_is_named(tmp_path, monkeypa
     assert config.data.folder == str(tmp_path / "music")
     assert config.output == str(tmp_path / "out")
     assert config.metadata_file == tmp_path / "m.db"
+
+
+def test_the_table_of_settings_lists_what_set_takes(capsys):
+    assert settings_table.main([]) == 0
+    assert "training.augmentation.mixup" in capsys.readouterr().out
+    for tree, prefix in ((AudioSettings(), "audio"), (recommended("cnn"), "training")):
+        for setting in settings_table.settings(tree, prefix):
+            assert setting.meaning.endswith(".")
+            if setting.key != "training.seed":  # which has a flag
+                parse("--models", "cnn", "--set", f"{setting.key}={setting.default}")
 
 
 def test_a_search_has_ten_trials_unless_told_otherwise():
