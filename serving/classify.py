@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from components.common.command_line import Parser
+from components.common.errors import UserError
 from components.common.releases import ReleaseStore
 from serving.client import output, songs
 from serving.client.genre_client import stream_files
@@ -46,6 +47,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", type=int, metavar="N", help="use this version (default: the newest)"
     )
+    parser.add_argument(
+        "--tags",
+        action="store_true",
+        help="say instead what a published network hears that was trained to tag music with 50 "
+        "words; it needs no model of yours",
+    )
     output.add_output_flags(parser)
     return parser
 
@@ -56,6 +63,8 @@ def run(parsed: argparse.Namespace) -> int:
     Raises:
       UserError: Nothing can be classified.
     """
+    if parsed.tags:
+        raise UserError("--tags is for the command `gatefold classify --tags SONG`")
     paths = list(songs.find_songs(parsed.songs))
     store = ReleaseStore(str(parsed.releases or parsed.output / "serving" / "genre"))
     model = LocalModel(store, store.require(parsed.version))
