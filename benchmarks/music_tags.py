@@ -40,9 +40,8 @@ def main() -> None:
     everything = [answer for answers in right.values() for answer in answers]
     low, high = share_interval(sum(everything), len(everything))
     share = sum(everything) / len(everything)
-    print(
-        f"{'all':10} {sum(everything):3} of {len(everything)}: {share:.2f} ({low:.2f}-{high:.2f})"
-    )
+    counted = f"{sum(everything)} of {len(everything)}"
+    print(f"all: {counted}, {share:.2f} ({low:.2f}-{high:.2f})")
 
 
 if __name__ == "__main__":
