@@ -8,6 +8,7 @@ from components.common.settings_errors import similar
 
 WORDS = {
     "run": ("local_runner", "run the pipeline on this machine: from a folder of music to a model"),
+    "dag": ("pipeline.local.dag", "show what a run with these flags would do, and what is cached"),
     "settings": ("pipeline.settings_table", "list every key of `run --set`, with its default"),
     "classify": ("serving.classify", "say what genre songs are, with the model pushed last"),
     "serve": ("serving.server", "serve what was pushed over TF Serving's gRPC and REST"),

@@ -5,9 +5,7 @@ What a run makes of it (signals, mistakes, the cache) is in test_runner.py.
 
 import os
 import signal
-import threading
 import time
-import weakref
 from pathlib import Path
 
 import psutil
@@ -35,15 +33,6 @@ def write_and_wait(mine: str, others: str, deaf: bool = False) -> str:
     while not Path(others).exists():
         time.sleep(0.01)
     return mine
-
-
-def wait_in_a_weakref_callback(mine: str) -> None:
-    """Waits where Python prints an exception and goes on, and then again where it passes."""
-    thing = threading.Event()
-    reference = weakref.ref(thing, lambda _: write_and_wait(mine, "never"))
-    del thing
-    assert reference() is None
-    time.sleep(60)
 
 
 def started(file: Path) -> psutil.Process:
@@ -102,16 +91,6 @@ def test_a_process_that_hears_no_signal_is_killed_with_its_runner_s_end(tmp_path
     with pytest.raises(StageError, match="was killed"):
         future.result(60)
     assert not process.is_running()
-
-
-def test_an_interrupt_that_a_weakref_callback_swallows_is_sent_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(stage_process, "_SECONDS_TO_OBEY", 1)
-    file = tmp_path / "pid"
-    with StageProcesses() as processes:
-        future = processes.start(wait_in_a_weakref_callback, str(file))
-        started(file)
-    with pytest.raises(StageError, match="KeyboardInterrupt"):  # and no word of a kill
-        future.result(60)
 
 
 def test_stop_and_ctrl_c_spare_what_is_no_stage(processes, tmp_path):

@@ -2,7 +2,10 @@
 
 import logging
 
+from tfx.orchestration.pipeline import Pipeline
+
 from pipeline.config import DataConfig, PipelineConfig
+from pipeline.local.dag import cached_nodes
 from pipeline.local.stages import run_stages
 from tests.pipeline.local import stub_nodes
 
@@ -26,3 +29,18 @@ def test_stages_report_what_they_took_and_log_no_false_alarm(tmp_path):
     assert again["Work"].outputs == first["Work"].outputs
     assert again["Work"].peak_bytes == again["Work"].processor_seconds == 0
     assert not any("ArtifactQuery" in text for text in records)
+
+
+def test_a_look_at_the_dag_finds_what_is_cached_and_executes_nothing(tmp_path):
+    (tmp_path / "orders").mkdir()
+    config = PipelineConfig(DataConfig("music"), output=str(tmp_path))
+
+    def dag(setting: str) -> Pipeline:
+        return stub_nodes.create_pipeline(config, orders=str(tmp_path / "orders"), setting=setting)
+
+    assert cached_nodes(dag("")) == set()
+    run_stages(dag(""))
+    assert cached_nodes(dag("")) == {"Import", "Work", "Finish"}
+    assert cached_nodes(dag(" louder")) == {"Import"}
+    for name in stub_nodes.NAMES:
+        assert len((tmp_path / "orders" / f"{name}.executed").read_text().splitlines()) == 1
