@@ -233,7 +233,10 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add_options(parser.add_argument_group("this machine"), _HERE)
     add_shared_options(parser)
-    return parser.parse_args(config_file.expanded(arguments))
+    options = parser.parse_args(config_file.expanded(arguments))
+    if options.config:  # in a file, or shortened
+        parser.error("--config is for the command line, in full letters")
+    return options
 
 
 def shared_config(
