@@ -89,6 +89,7 @@ def compile_file(
         check=False,
     )
     assert process.returncode == 0, process.stderr
+    assert (process.stdout + process.stderr).count("\n") == 1  # and nothing of TensorFlow's
     return file
 
 
