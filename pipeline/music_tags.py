@@ -8,6 +8,7 @@ of those networks: no release, and no gate has judged it.
 import argparse
 import ast
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -50,8 +51,12 @@ class Tagger:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
         runtime.quieten()
         import keras
+        import tensorflow as tf
 
+        from components.audio import extraction
         from components.trainer.models import musicnn
+
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
         checkpoint = published_checkpoint(network)
         labels = (checkpoint.parent / "configuration.py").read_text()  # code of TensorFlow 1
@@ -62,7 +67,15 @@ class Tagger:
         layer = keras.layers.Dense(len(self.tags), "sigmoid", name="dense_1")
         below_the_tags = body.get_layer("batch_normalization_10").output
         self.model = keras.Model(body.input, published.linear(layer, "dense_1")(below_the_tags))
-        self.variables = published.load(checkpoint)
+        published.load(checkpoint)
+
+        def windows(clip: tf.Tensor) -> tf.Tensor:
+            matrices, _ = extraction.extract([self.feature.name], clip, _SETTINGS)
+            matrix = matrices[self.feature.name]
+            return extraction.cut_windows(matrix, self.feature.window_frames)[0]
+
+        signature = [tf.TensorSpec([1, None], tf.float32)]
+        self._windows = tf.function(windows, input_signature=signature, autograph=False)
 
     def hear(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Probabilities of the tags over time.
@@ -73,18 +86,12 @@ class Tagger:
         Returns:
           float32 [windows, 50], a window for each three seconds.
         """
-        import tensorflow as tf
-
-        from components.audio import extraction
-
         heard = []
         for start in range(0, len(samples), _SETTINGS.clip_samples):
             clip = samples[start : start + _SETTINGS.clip_samples]
             if len(clip) < _SETTINGS.minimum_samples:
                 break
-            matrices, _ = extraction.extract(["music_mel"], tf.constant(clip[None]), _SETTINGS)
-            windows = extraction.cut_windows(matrices["music_mel"], self.feature.window_frames)
-            heard.append(self.model.predict_on_batch(windows[0]))
+            heard.append(self.model.predict_on_batch(self._windows(clip[None])))
         return np.concatenate(heard)
 
 
