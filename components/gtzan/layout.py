@@ -131,9 +131,11 @@ def _about_missing(missing: list[str], genres: Sequence[str], folders: list[str]
     if misspelt:
         questions = (f"{printable(name)!r}: did you mean {misspelt[name]}?" for name in misspelt)
         return f"--data: no genre has the name of the folder {', '.join(questions)} Rename it"
+    if not folders:
+        return "--data: there is no folder with audio files in it; each genre needs one"
     return (
         f"--genres: no folder with audio files for {', '.join(missing)}; `--genres auto` takes the "
-        f"folders that are there ({', '.join(map(printable, folders)) or 'none'}) as the genres"
+        f"folders that are there ({', '.join(map(printable, folders))}) as the genres"
     )
 
 

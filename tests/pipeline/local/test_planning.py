@@ -75,6 +75,7 @@ def test_auto_resolves_to_the_folders_that_are_there(tmp_path):
     [
         (("shoegaze",), GENRES, "for blues, .*--genres auto"),
         ((*GENRES[:8], "regae", GENRES[9]), GENRES, "'regae': did you mean reggae"),
+        ((), GENRES, "--data: there is no folder with audio files"),
         (("rock",), AUTO, "at least 2 genres"),
         (("rock", "Rock", "pop"), AUTO, "'Rock' and 'rock' differ in spelling only"),
         (("rock", "pop"), ("rock", "polka"), "no folder with audio files for polka"),
