@@ -32,7 +32,7 @@ _WIDE = 200  # of output that is no terminal: nothing is folded there
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     folder = shared.add_mutually_exclusive_group()
     folder.add_argument(
         "--output",

@@ -25,7 +25,9 @@ class Parser(argparse.ArgumentParser):
 
     mistake_status = 2
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         """As argparse's, and refuses unknown arguments where the parser of a subcommand sees them.
 
         Raises:
