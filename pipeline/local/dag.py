@@ -4,6 +4,8 @@ Looks into a copy of the metadata store, so that nothing of it is left in a run'
 """
 
 import dataclasses
+import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from components.common import runtime
 from components.common.errors import UserError
 from pipeline import options
 from pipeline.config import PipelineConfig
@@ -71,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = list(sys.argv[1:] if arguments is None else arguments)
     try:
         config, _ = options.parse([flag for flag in flags if flag != _MERMAID])
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+        runtime.quieten()
+        logging.disable()  # TFX logs each node that is not executed as a failure
         with tempfile.TemporaryDirectory() as folder:
             dag = _dag(config, Path(folder))
             cached = cached_nodes(dag)

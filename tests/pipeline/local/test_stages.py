@@ -1,5 +1,6 @@
 """Stages in this process: what they report, and what is logged."""
 
+import dataclasses
 import logging
 
 from tfx.orchestration.pipeline import Pipeline
@@ -34,12 +35,16 @@ def test_stages_report_what_they_took_and_log_no_false_alarm(tmp_path):
 def test_a_look_at_the_dag_finds_what_is_cached_and_executes_nothing(tmp_path):
     (tmp_path / "orders").mkdir()
     config = PipelineConfig(DataConfig("music"), output=str(tmp_path))
+    # The look writes elsewhere.
+    look = dataclasses.replace(
+        config, output=str(tmp_path / "look"), metadata=str(config.metadata_file)
+    )
 
-    def dag(setting: str) -> Pipeline:
+    def dag(setting: str, config: PipelineConfig = look) -> Pipeline:
         return stub_nodes.create_pipeline(config, orders=str(tmp_path / "orders"), setting=setting)
 
     assert cached_nodes(dag("")) == set()
-    run_stages(dag(""))
+    run_stages(dag("", config))
     assert cached_nodes(dag("")) == {"Import", "Work", "Finish"}
     assert cached_nodes(dag(" louder")) == {"Import"}
     for name in stub_nodes.NAMES:
