@@ -20,7 +20,8 @@ HEY_VERSION := v0.1.5
 UV     := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 OUTPUT ?= output
 # A misspelt variable must not run something else.
-VARIABLES := DATA OUTPUT MODELS SONG ARGS RELEASES IMAGE VENV PYTHON UV TF_CPP_MIN_LOG_LEVEL
+VARIABLES := DATA OUTPUT MODELS SONG ARGS RELEASES IMAGE VENV PYTHON UV SHELL TF_CPP_MIN_LOG_LEVEL \
+  UV_VERSION FLINK_VERSION GHZ_VERSION HEY_VERSION
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(firstword $(filter-out $(VARIABLES),$(GIVEN)))
 ifneq ($(UNKNOWN),)
