@@ -224,7 +224,8 @@ def effective(arguments: Sequence[str]) -> str:
     return config_file.text({_flag(name)[2:]: value for name, value in values.items()})
 
 
-def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+def build_parser() -> VerdictParser:
+    """The parser of `gatefold run`."""
     parser = VerdictParser(
         prog="gatefold run",
         description="Gatefold: from a folder of music to a pushed, servable genre model.",
@@ -233,6 +234,11 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add_options(parser.add_argument_group("this machine"), _HERE)
     add_shared_options(parser)
+    return parser
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = build_parser()
     options = parser.parse_args(config_file.expanded(arguments))
     if options.config:  # in a file, or shortened
         parser.error("--config is for the command line, in full letters")
