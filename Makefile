@@ -3,10 +3,13 @@
 #   make run  [DATA=folder] [OUTPUT=folder] [MODELS=cnn,lstm] [ARGS="--epochs 5 …"]
 #   make test [ARGS="tests/pipeline -k cache"]
 #   make classify SONG=song.mp3 [ARGS="--csv"]
+#   make clean [OUTPUT=folder] [RELEASES=yes]
+#
+# Set-up also installs the command `gatefold` (.venv/bin/gatefold), which has the same words.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test test-scale lint format lock classify serve app mlflow bench load results image clean
+.PHONY: help run test test-scale lint format lock classify serve app demo mlflow bench load results image clean
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
@@ -16,6 +19,18 @@ GHZ_VERSION := v0.93.0
 HEY_VERSION := v0.1.5
 UV     := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 OUTPUT ?= output
+# A misspelt variable must not run something else.
+VARIABLES := DATA OUTPUT MODELS SONG ARGS RELEASES IMAGE VENV PYTHON UV SHELL TF_CPP_MIN_LOG_LEVEL \
+  UV_VERSION FLINK_VERSION GHZ_VERSION HEY_VERSION
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(firstword $(filter-out $(VARIABLES),$(GIVEN)))
+ifneq ($(UNKNOWN),)
+$(error there is no variable $(UNKNOWN)$(shell python3 -c \
+  "import difflib, sys; near = difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1); \
+  print(''.join(f' (did you mean {name}?)' for name in near))" $(UNKNOWN) $(VARIABLES)))
+endif
+# Ctrl-C ends make, too, without a line about an error.
+QUIETLY = || { code=$$?; test $$code = 130 || exit $$code; kill -INT $$PPID; }
 IMAGE  ?= gatefold:0.1.0
 # Names of folders reach the shell as variables, so that quotes and dollar signs in them do no harm.
 ifneq ($(origin DATA),undefined)
@@ -32,8 +47,8 @@ help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 run: $(VENV)/.runtime ## Run the pipeline (without DATA on the built-in synthetic sample)
-	@$(PYTHON) local_runner.py $(if $(filter undefined,$(origin DATA)),,--data "$$DATA") \
-	  --output "$$OUTPUT" $(if $(MODELS),--models "$(MODELS)") $(ARGS)
+	@$(PYTHON) -m gatefold run $(if $(filter undefined,$(origin DATA)),,--data "$$DATA") \
+	  --output "$$OUTPUT" $(if $(MODELS),--models "$(MODELS)") $(ARGS) $(QUIETLY)
 
 test: $(VENV)/.dev ## Run every test
 	@$(PYTHON) -m pytest $(ARGS)
@@ -52,19 +67,21 @@ format: $(VENV)/.dev ## Put the code into shape
 	@$(VENV)/bin/ruff format .
 
 classify: $(VENV)/.runtime ## Say what genre a SONG (or a folder of them) is, with the model pushed last
-	@$(PYTHON) -m serving.classify --output "$(OUTPUT)" $(if $(SONG),"$$SONG") $(ARGS)
+	@$(PYTHON) -m gatefold classify --output "$$OUTPUT" $(if $(SONG),"$$SONG") $(ARGS) $(QUIETLY)
 
 serve: $(VENV)/.runtime ## Serve what was pushed over TF Serving's gRPC and REST
-	@$(PYTHON) -m serving.server --model-base-path "$$OUTPUT/serving/genre" --port 8500 --rest-port 8501 $(ARGS)
+	@$(PYTHON) -m gatefold serve --model-base-path "$$OUTPUT/serving/genre" $(ARGS) $(QUIETLY)
 
-app: $(VENV)/.runtime ## Open the page (needs `make serve` in another terminal)
-	@$(PYTHON) -m serving.app --releases "$(OUTPUT)/serving/genre" $(ARGS)
+demo: $(VENV)/.runtime ## Run the pipeline if nothing is pushed, serve, and open the page
+	@$(PYTHON) -m gatefold demo --output "$$OUTPUT" $(ARGS) $(QUIETLY)
+
+app: $(VENV)/.runtime ## Start the page, and a server where none answers
+	@$(PYTHON) -m gatefold app --releases "$$OUTPUT/serving/genre" $(ARGS) $(QUIETLY)
 
 mlflow: $(VENV)/.runtime ## Open MLflow's UI on the runs of OUTPUT
 	@test -f "$$OUTPUT/mlflow.db" || { echo "There is no $$OUTPUT/mlflow.db: 'make run' makes it, OUTPUT names the folder." >&2; exit 1; }
 	@$(PYTHON) -m pipeline.local.mlflow_store "$$OUTPUT"
-	@echo "MLflow's page opens at http://127.0.0.1:5000, or at the --host and --port in ARGS. Ctrl-C ends it."
-	@PYTHONWARNINGS=ignore MLFLOW_LOGGING_LEVEL=ERROR $(VENV)/bin/mlflow ui --workers 1 --uvicorn-opts "--log-level warning" --backend-store-uri "sqlite:///$$OUTPUT/mlflow.db" $(ARGS)
+	@PYTHONWARNINGS=ignore MLFLOW_LOGGING_LEVEL=ERROR MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --workers 1 --uvicorn-opts "--log-level warning" --backend-store-uri "sqlite:///$$OUTPUT/mlflow.db" $(ARGS) $(QUIETLY)
 
 bench: $(VENV)/.dev ## Measure features and ingest against their peers
 	@$(PYTHON) -m benchmarks.features
@@ -86,17 +103,23 @@ image: ## Build the container image of Kubeflow's nodes, of Beam workers and of 
 	@command -v docker >/dev/null || { echo "make image needs docker (or an alias of it, as podman): install one." >&2; exit 1; }
 	@docker build --file kubeflow/Dockerfile --build-arg UV_VERSION=$(UV_VERSION) --tag "$(IMAGE)" .
 
-clean: ## Remove what runs have made, but neither your data nor the environment
-	@rm -rf output
+# What runs make in their output folder, except pushed releases, and what benchmarks make there.
+MADE := .lock metadata.db mlflow.db mlruns logs pipeline report ingest.html gatefold.yaml remote results.csv
+clean: ## Remove what runs made in OUTPUT; RELEASES=yes removes pushed releases, too
+	@test ! -e "$$OUTPUT/pyproject.toml" || { echo "OUTPUT=$$OUTPUT is a checkout." >&2; exit 1; }
+	@test ! -d "$$OUTPUT" || { cd "$$OUTPUT" && rm -rf $(MADE) $(if $(filter yes,$(RELEASES)),serving); }
+	@test ! -d "$$OUTPUT/serving" || echo "Kept $$OUTPUT/serving, the pushed releases: RELEASES=yes removes them, too."
+	@rmdir "$$OUTPUT" 2>/dev/null || true
 
 # The environment. Locks hold every dependency, so none is resolved (--no-deps).
 INSTALL = $(UV) pip install -q --python $(PYTHON) --no-deps --require-hashes -r
 
-$(VENV)/.runtime: requirements.txt .python-version | $(UV)
+$(VENV)/.runtime: requirements.txt pyproject.toml .python-version | $(UV)
 	@echo "Setting up Python 3.10 and TFX (about a minute) …"
 	@test -x $(PYTHON) || $(UV) venv -q --python 3.10 $(VENV) || { \
 	  echo "Gatefold needs Python 3.10 (docs/environment.md says why): 'pyenv install 3.10' or 'uv python install 3.10' gets it." >&2; exit 1; }
 	@$(INSTALL) requirements.txt
+	@$(UV) pip install -q --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime

@@ -1,4 +1,4 @@
-"""Runs the pipeline on this machine: `python local_runner.py --help`."""
+"""Runs the pipeline on this machine: `gatefold run --help`."""
 
 import functools
 import sys
@@ -11,12 +11,13 @@ def main() -> int:
     """Parses the command line, runs, and returns the exit code."""
     try:
         config, download = options.parse(sys.argv[1:])
+        flags = options.effective(sys.argv[1:])
         from pipeline.local import planning, runner, summary
 
         plan = functools.partial(planning.make, download=download)
-        return runner.run(config, plan=plan, show=summary.show_run)
+        return runner.run(config, plan=plan, show=summary.show_run, flags=flags)
     except UserError as error:
-        print(f"local_runner.py: {error}", file=sys.stderr)
+        print(f"gatefold run: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted before the first stage.", file=sys.stderr)

@@ -271,7 +271,7 @@ def _specification(file: str) -> dict[str, Any]:
         raise UserError(f"{file} cannot be read ({str(error).splitlines()[0]})") from error
     # Kubeflow takes the pipeline root from the run, not from the file.
     if not isinstance(spec, dict) or not spec.get("defaultPipelineRoot"):
-        raise UserError(f"{file} is no file that kubeflow.runner compile wrote")
+        raise UserError(f"{file} is no file that `gatefold kubeflow compile` wrote")
     return spec
 
 

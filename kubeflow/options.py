@@ -1,10 +1,12 @@
-"""Parses the command line of `kubeflow.runner`, without importing TensorFlow."""
+"""Parses the command line of `gatefold kubeflow`, without importing TensorFlow."""
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.common.command_line import VerdictParser
 from components.common.errors import UserError
 from components.common.storage import is_remote
 from kubeflow.deployment import Deployment, Resources
@@ -12,15 +14,17 @@ from pipeline import options as pipeline_options
 from pipeline.config import PipelineConfig
 from pipeline.options import Option, add_options
 
+# A registry and a path, then a tag, a digest, or both.
+_IMAGE = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
 HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
 
 _EPILOG = """\
 examples:
-  python -m kubeflow.runner compile --image registry/gatefold@sha256:… \\
+  gatefold kubeflow compile --image registry/gatefold:1.0 \\
       --pipeline-root s3://bucket/gatefold --data s3://bucket/genres --output genre.yaml
-  python -m kubeflow.runner run genre.yaml --host http://localhost:8888
-  python -m kubeflow.runner schedule genre.yaml --cron "0 3 * * 1" --host http://localhost:8888
-  python -m kubeflow.runner clean --pipeline-root s3://bucket/gatefold --keep-runs 4 --dry-run
+  gatefold kubeflow run genre.yaml --host http://localhost:8888
+  gatefold kubeflow schedule genre.yaml --cron "0 3 * * 1" --host http://localhost:8888
+  gatefold kubeflow clean --pipeline-root s3://bucket/gatefold --keep-runs 4 --dry-run
 """
 
 
@@ -59,6 +63,7 @@ _CLUSTER = (
         "Kubernetes secret with the URL to which a line about the end of each run is posted "
         "(default: none; needs Kubeflow Pipelines 2.14)",
     ),
+    Option("--no-cluster", False, "allow paths of this disk, to walk the file without a cluster"),
     Option("--cache-epoch TEXT", "", "with another text, nothing is taken from the cache"),
 )
 _FILE = (
@@ -96,8 +101,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
       SystemExit: Help was requested, or argparse refused an argument (with status 1).
     """
-    parser = pipeline_options.Parser(
-        prog="kubeflow.runner",
+    parser = VerdictParser(
+        prog="gatefold kubeflow",
         description="Gatefold on Kubeflow Pipelines.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -141,7 +146,17 @@ def compile_settings(options: argparse.Namespace) -> tuple[PipelineConfig, Deplo
     """
     pipeline_options.check_places(options)
     root = pipeline_root(options)
-    if is_remote(root):
+    if not _IMAGE.fullmatch(options.image):
+        raise UserError(
+            "--image must be NAME:TAG or NAME@sha256: with the 64 digits that the registry shows. "
+            f"Received: {options.image}"
+        )
+    if not is_remote(root) and not options.no_cluster:
+        raise UserError(
+            "--pipeline-root must be s3://BUCKET/FOLDER or gs://BUCKET/FOLDER, as containers do "
+            f"not see this disk. Received: {root}"
+        )
+    if not options.no_cluster:
         for name in ("data", "split_lists", "artists"):
             place = getattr(options, name)
             if place and not is_remote(place):

@@ -1,7 +1,9 @@
-"""Compiles and runs the pipeline on Kubeflow Pipelines: `python -m kubeflow.runner --help`."""
+"""Compiles and runs the pipeline on Kubeflow Pipelines: `gatefold kubeflow --help`."""
 
+import os
 import sys
 
+from components.common import runtime
 from components.common.errors import UserError
 from kubeflow import options
 
@@ -11,10 +13,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         parsed = options.parse(sys.argv[1:] if arguments is None else arguments)
         if parsed.command == "compile":
-            # Only now, because it brings TensorFlow and TFX, which take half a minute to start.
-            from kubeflow import compiling
-
             config, deployment = options.compile_settings(parsed)
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+            runtime.quieten()
+            # Only now, because it brings TensorFlow and TFX, which take half a minute to start.
+            with runtime.importing():
+                from kubeflow import compiling
+
             print(compiling.compile_to(parsed.file, config, deployment))
             return 0
         from kubeflow import client
@@ -23,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(line)
         return 0
     except UserError as error:
-        print(f"kubeflow.runner: {error}", file=sys.stderr)
+        print(f"gatefold kubeflow: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -10,12 +10,19 @@ from pydantic.dataclasses import dataclass
 
 from components.audio.settings import AudioSettings
 from components.common.errors import UserError
-from components.common.settings_errors import CONFIG, changed, similar
+from components.common.settings_errors import CONFIG, changed
 from components.common.storage import is_remote
 from components.gate.settings import GateSettings
 from components.gtzan.genres import GENRES
 from components.pusher.worth import BETTER
-from components.trainer.catalog import CATALOG, is_branch, model_of, recommended, seed_offset
+from components.trainer.catalog import (
+    CATALOG,
+    is_branch,
+    model_of,
+    recommended,
+    seed_offset,
+    unknown_model,
+)
 from components.trainer.settings import LARGEST_SEED, TrainingSettings
 from pipeline.beam_runners import BeamConfig
 
@@ -42,7 +49,8 @@ class DataConfig:
       split_lists: Folder of the lists for `listed`.
       split_family: Which lists of that folder to use: `filtered` for `train_filtered.txt`.
       artists: CSV file with `track_id,artist` for `artist`.
-      max_rejected: Share of rejected files, in [0, 1], above which the run stops.
+      max_rejected: Share of faulty files, in [0, 1], above which the run stops; None for the larger
+        of 5 % and 3 files.
       duplicates: What becomes of near-duplicates: `warn` lists them, `drop` keeps one of each.
     """
 
@@ -54,7 +62,7 @@ class DataConfig:
     split_lists: str = ""
     split_family: str = ""
     artists: str = ""
-    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.05
+    max_rejected: Annotated[float | None, Field(ge=0, le=1)] = None
     duplicates: Literal["warn", "drop"] = "warn"
 
     def __post_init__(self) -> None:
@@ -133,12 +141,11 @@ class PipelineConfig:
     serving_name: str = "genre"
 
     def __post_init__(self) -> None:
-        unknown = [model for model in self.models if not is_branch(model)]
+        unknown = [unknown_model(model) for model in self.models if not is_branch(model)]
         if unknown or not self.models:
-            received = [f"{model!r}{similar(model, CATALOG)}" for model in unknown]
             raise UserError(
-                f"--models: known models are {', '.join(CATALOG)}, and a trained one's name with "
-                f"-2 to -99 for another seed. Received: {', '.join(received) or 'none'}"
+                f"--models: {', '.join(unknown) or 'at least one is needed'}\nThere are "
+                f"{', '.join(CATALOG)}, and a trained one's name with -2 to -99 for another seed."
             )
         if "ensemble" in self.models and len(self.models) < 3:
             raise UserError(

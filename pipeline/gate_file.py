@@ -1,4 +1,4 @@
-"""Reads the gate's thresholds from a YAML file (`--gate`), and names what is wrong in it."""
+"""Reads settings from YAML files (`--gate`, `--config`), and names what is wrong in them."""
 
 import reprlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from components.gate import settings
 from components.gate.settings import GateSettings
 
 _MOST_BYTES = 64 << 10
-_LONGEST_VALUE = 100  # characters
+_LONGEST_VALUE = 1000  # characters
 
 
 def read(path: str) -> GateSettings:
@@ -25,33 +25,47 @@ def read(path: str) -> GateSettings:
         wrong type or out of range; the text names the file and the key.
     """
     try:
+        return settings.from_dict(mapping(path, flag="--gate", example="gate.example.yaml"))
+    except ValueError as error:
+        raise UserError(f"--gate {path}: {error}") from error
+
+
+def mapping(path: str, *, flag: str, example: str) -> dict[str, Any]:
+    """Reads lines of `key: value` from a YAML file.
+
+    Args:
+      path: A local file.
+      flag: What named it, for errors.
+      example: A file to begin with, for errors.
+
+    Raises:
+      UserError: The file cannot be read or holds something else; the text names the file.
+    """
+    try:
         with Path(path).open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
-            raise UserError(f"--gate {path}: thresholds take less than {_MOST_BYTES} bytes")
+            raise UserError(f"{flag} {path}: settings take less than {_MOST_BYTES} bytes")
         values = yaml.load(content.decode("utf-8"), Loader=_Loader)
     except OSError as error:
-        raise UserError(f"--gate {path}: cannot be read: {error.strerror}") from error
+        raise UserError(f"{flag} {path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"--gate {path}: cannot be read: it is not UTF-8 text") from error
+        raise UserError(f"{flag} {path}: cannot be read: it is not UTF-8 text") from error
     except RecursionError as error:
-        raise UserError(f"--gate {path}: it is nested too deeply") from error
+        raise UserError(f"{flag} {path}: it is nested too deeply") from error
     # PyYAML's constructors let errors of Python's own pass: 2001-99-99 is no date.
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"--gate {path}: {_in_one_line(error)}") from error
+        raise UserError(f"{flag} {path}: {_in_one_line(error)}") from error
     if values is None or values == {}:
         raise UserError(
-            f"--gate {path}: the file holds no setting; leave --gate out for the defaults, or take "
-            "gate.example.yaml to begin with"
+            f"{flag} {path}: the file holds no setting; leave {flag} out for the defaults, or take "
+            f"{example} to begin with"
         )
     if not isinstance(values, dict):
         raise UserError(
-            f"--gate {path}: expected lines of `key: value`. Received: {reprlib.repr(values)}"
+            f"{flag} {path}: expected lines of `key: value`. Received: {reprlib.repr(values)}"
         )
-    try:
-        return settings.from_dict(values)
-    except ValueError as error:
-        raise UserError(f"--gate {path}: {error}") from error
+    return values
 
 
 class _Loader(yaml.SafeLoader):

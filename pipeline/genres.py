@@ -6,7 +6,7 @@ from pathlib import Path
 from components.common.errors import UserError
 from components.common.storage import is_remote
 from components.gtzan import layout, listing
-from pipeline.config import DataConfig, PipelineConfig
+from pipeline.config import PipelineConfig
 
 
 def resolve_local(config: PipelineConfig) -> PipelineConfig:
@@ -54,15 +54,7 @@ def _with_genres(config: PipelineConfig, paths: list[str], *, composed: bool) ->
     """Derives the genres from the audio files, or checks the given ones against them."""
     data = config.data
     genres = data.genres or layout.genres_in(paths)
-    if genres == DataConfig.genres:  # the default, GTZAN's
-        # Ingest reports missing and small genres, with a table of all genres.
-        if layout.find_root(paths, genres) is None:
-            raise UserError(
-                f"--data: {data.folder} has none of the folders {', '.join(genres)}; give a folder "
-                "of genre folders, or --genres auto to take those that are there as the genres"
-            )
-    elif data.genres:
-        layout.check_genres(paths, genres)
+    layout.check_genres(paths, genres)
     return dataclasses.replace(
         config,
         data=dataclasses.replace(data, genres=genres, synthetic=data.synthetic or composed),

@@ -3,14 +3,14 @@
 import argparse
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from components.audio.settings import AudioSettings
+from components.common.command_line import VerdictParser
 from components.common.errors import UserError
 from components.common.settings_errors import sentence
 from components.common.storage import is_remote
@@ -20,7 +20,7 @@ from components.gtzan.genres import GENRES
 from components.pusher.worth import BETTER, RULES
 from components.trainer.catalog import CATALOG, model_of
 from components.trainer.checks import check_audio, check_weights
-from pipeline import beam_checks, beam_runners, gate_file
+from pipeline import beam_checks, beam_runners, config_file, gate_file
 from pipeline.beam_runners import BeamConfig
 from pipeline.config import (
     DEFAULT_COPIES,
@@ -44,12 +44,13 @@ exit codes: 0 a model is pushed; 2 no model passed the gate; 1 the run failed;
             130 it was interrupted
 
 examples:
-  local_runner.py                                            the built-in synthetic sample
-  local_runner.py --data genres_original --models cnn,lstm   your music
-  local_runner.py --data genres_original --split artist --artists artists.csv
-  local_runner.py --data genres_original --beam-runner flink --beam-workers 4
+  gatefold run                                            the built-in synthetic sample
+  gatefold run --data genres_original --models cnn,lstm   your music
+  gatefold run --data genres_original --split artist --artists artists.csv
+  gatefold run --data genres_original --beam-runner flink --beam-workers 4
 """
 
+_ON_A_SAVED_MODEL = {name for name, entry in CATALOG.items() if entry.needs_saved_model}
 _FROZEN_BY_DEFAULT = [name for name, entry in CATALOG.items() if entry.frozen_by_default]
 
 
@@ -73,6 +74,12 @@ class Option(NamedTuple):
 
 
 _HERE = (
+    Option(
+        "--config FILE",
+        "",
+        "YAML file of flags, as `epochs: 3`; other flags win. A run writes all of its flags to "
+        f"{config_file.FILE} in the output folder",
+    ),
     Option("--data DIR", str, "folder of genre folders (path, gs:// or s3://); else a sample"),
     Option("--download", False, f"fetch GTZAN (1.2 GB) to {DOWNLOAD_FOLDER} and use it"),
     Option("--output DIR", "output", "everything that a run makes (path, gs:// or s3://)"),
@@ -112,7 +119,11 @@ _DATA = (
     Option("--split-lists DIR", "", "for listed: folder of the text files"),
     Option("--split-family NAME", "", "for listed: which lists of several, as in train_NAME.txt"),
     Option("--artists FILE", "", "for artist: CSV with track_id,artist"),
-    Option("--max-rejected SHARE", 0.05, "share of broken files above which the run stops"),
+    Option(
+        "--max-rejected SHARE",
+        float,
+        "share of broken files above which the run stops (default: 0.05, and at least 3 files)",
+    ),
     Option(
         "--duplicates",
         "warn",
@@ -206,21 +217,40 @@ def parse(arguments: Sequence[str]) -> tuple[PipelineConfig, bool]:
       SystemExit: Help was requested, or argparse refused an argument (with status 1 instead of
         argparse's 2, which means "not blessed" here).
     """
-    parser = Parser(
-        prog="local_runner.py",
-        description="Gatefold: from a folder of music to a pushed, servable genre model.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_options(parser.add_argument_group("this machine"), _HERE)
-    add_shared_options(parser)
-    options = parser.parse_args(arguments)
+    options = _parsed(arguments)
     check_places(options)
     if options.data is not None and options.download:
         raise UserError("--download brings its own --data: give one of them")
     folder = options.data or (DOWNLOAD_FOLDER if options.download else SAMPLE_FOLDER)
     is_sample = options.data is None and not options.download
     return shared_config(options, folder=folder, synthetic=is_sample), options.download
+
+
+def effective(arguments: Sequence[str]) -> str:
+    """All flags of a command line with their values, as a file for `--config`."""
+    values = vars(_parsed(arguments))
+    return config_file.text({_flag(name)[2:]: value for name, value in values.items()})
+
+
+def build_parser() -> VerdictParser:
+    """The parser of `gatefold run`."""
+    parser = VerdictParser(
+        prog="gatefold run",
+        description="Gatefold: from a folder of music to a pushed, servable genre model.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_options(parser.add_argument_group("this machine"), _HERE)
+    add_shared_options(parser)
+    return parser
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = build_parser()
+    options = parser.parse_args(config_file.expanded(arguments))
+    if options.config:  # in a file, or shortened
+        parser.error("--config is for the command line, in full letters")
+    return options
 
 
 def shared_config(
@@ -269,15 +299,6 @@ def shared_config(
     config = _made(PipelineConfig, **_fields(PipelineConfig, options) | parts)
     beam_checks.check(config.beam, data=config.data.folder, output=config.output)
     return _with_settings(config, options.set)
-
-
-class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` that exits with 1 on errors, because 2 means "not blessed" here."""
-
-    def error(self, message: str) -> NoReturn:
-        """Prints the usage and the message, and exits with 1."""
-        self.print_usage(sys.stderr)
-        self.exit(1, f"{self.prog}: {message}\n")
 
 
 def add_options(parser: Any, options: Iterable[Option]) -> None:
@@ -414,12 +435,19 @@ def _check_files(options: argparse.Namespace) -> None:
 
 def _check_models(options: argparse.Namespace, models: Iterable[str]) -> None:
     """Refuses options that have no effect on any chosen model."""
+    chosen = {*map(model_of, models)}
     backbones = [name for name, entry in CATALOG.items() if entry.takes(options.weights)]
     for name, applicable in (("weights", backbones), ("fine_tune", _FROZEN_BY_DEFAULT)):
-        if getattr(options, name) and not {*applicable} & {*map(model_of, models)}:
+        if not getattr(options, name) or {*applicable} & chosen:
+            continue
+        if name == "weights" and chosen & _ON_A_SAVED_MODEL:
             raise UserError(
-                f"{_flag(name)} is for {', '.join(applicable)}. Received: --models {options.models}"
+                f"--weights: there is no folder {options.weights}; for embedding name the folder "
+                "of a SavedModel"
             )
+        raise UserError(
+            f"{_flag(name)} is for {', '.join(applicable)}. Received: --models {options.models}"
+        )
 
 
 def _genres(text: str) -> tuple[str, ...]:

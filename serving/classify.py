@@ -10,6 +10,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from components.common.command_line import Parser
+from components.common.errors import UserError
 from components.common.releases import ReleaseStore
 from serving.client import output, songs
 from serving.client.genre_client import stream_files
@@ -21,8 +23,8 @@ _AT_A_TIME = 2
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the flags."""
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.classify",
+    parser = Parser(
+        prog="gatefold classify",
         description="Say what genre songs are, with the model that was pushed last.",
         epilog=output.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,6 +47,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", type=int, metavar="N", help="use this version (default: the newest)"
     )
+    parser.add_argument(
+        "--tags",
+        action="store_true",
+        help="say instead what a published network hears that was trained to tag music with 50 "
+        "words; it needs no model of yours",
+    )
     output.add_output_flags(parser)
     return parser
 
@@ -55,6 +63,8 @@ def run(parsed: argparse.Namespace) -> int:
     Raises:
       UserError: Nothing can be classified.
     """
+    if parsed.tags:
+        raise UserError("--tags is for the command `gatefold classify --tags SONG`")
     paths = list(songs.find_songs(parsed.songs))
     store = ReleaseStore(str(parsed.releases or parsed.output / "serving" / "genre"))
     model = LocalModel(store, store.require(parsed.version))

@@ -14,9 +14,10 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from components.common import runtime
+from components.common.command_line import VerdictParser
 from components.common.errors import UserError
 from components.common.releases import ReleaseStore
 from components.common.storage import is_remote, open_object_stores
@@ -37,13 +38,6 @@ _THRESHOLDS = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Exits with 1: argparse's own 2 stands for drift here."""
-        self.print_usage(sys.stderr)
-        self.exit(1, f"error: {message}\n")
-
-
 def _from_zero(text: str) -> float:
     try:
         value = float(text)
@@ -56,8 +50,8 @@ def _from_zero(text: str) -> float:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = _Parser(
-        prog="python -m serving.monitor",
+    parser = VerdictParser(
+        prog="gatefold monitor",
         description="Compare sampled requests with the released model's training statistics.",
         epilog=_EPILOG,
     )

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.common import runtime
+from components.common.command_line import Parser
 from components.common.errors import UserError
 from components.common.releases import Push, ReleaseStore, Row
 from components.common.storage import is_remote, open_object_stores
@@ -31,7 +32,7 @@ _WIDE = 200  # of output that is no terminal: nothing is folded there
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     folder = shared.add_mutually_exclusive_group()
     folder.add_argument(
         "--output",
@@ -43,8 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--base", metavar="DIR", help="the folder of version folders (local, gs:// or s3://)"
     )
     shared.add_argument("--json", action="store_true", help="print JSON")
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.release",
+    parser = Parser(
+        prog="gatefold release",
         description="See what was in production when, go back, and check that nothing was altered.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

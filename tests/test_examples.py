@@ -11,11 +11,13 @@ MODULES = (
     "components.audio.loudness",
     "components.audio.settings",
     "components.common.bands",
+    "components.common.command_line",
     "components.common.settings_errors",
     "components.example_gen.settings",
     "components.gtzan.splits",
     "components.trainer.models",
     "pipeline.config",
+    "pipeline.settings_table",
 )
 
 

@@ -22,7 +22,7 @@ _STORE_URI = re.compile(r"\b(?:s3|gs|hdfs)://[^\s\"',\\]+")
 
 
 def quieten() -> None:
-    """Silences start-up messages of TensorFlow and of Google's packages.
+    """Silences start-up messages of TensorFlow and of Google's packages, and MLflow's telemetry.
 
     TensorFlow reads its settings when it is imported, so whoever starts a process calls this first
     where it can.
@@ -30,6 +30,7 @@ def quieten() -> None:
     # The log file is for what goes wrong, not for how TensorFlow was compiled.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Google's packages announce the end of Python 3.10; docs/environment.md says why it is used.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\..*")
     warnings.filterwarnings("ignore", category=DeprecationWarning)

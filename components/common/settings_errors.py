@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -109,10 +109,11 @@ def sentence(error: ValidationError) -> str:
     return f"{name} {expected}. Received: {reprlib.repr(fault['input'])}"
 
 
-def similar(name: str, known: Mapping[str, Any]) -> str:
+def similar(name: str, known: Iterable[str]) -> str:
     """A question in brackets for the known name nearest to `name`; empty if none is near."""
-    nearest = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {nearest[0]}?)" if nearest else ""
+    spelled = {other.lower(): other for other in known}
+    nearest = difflib.get_close_matches(name.lower(), spelled, n=1)
+    return f" (did you mean {spelled[nearest[0]]}?)" if nearest else ""
 
 
 def _require_known(name: str, known: Mapping[str, Any], dotted_name: str) -> None:

@@ -90,10 +90,11 @@ def Count(  # noqa: N802 - a PTransform is named as a class
 def failure(counts: Counts, settings: IngestSettings) -> str:
     """Why nothing may be written, or "": too many faulty files, or a split that lacks a genre."""
     reasons = []
-    if counts.faulty > settings.max_rejected * counts.files:
+    most = settings.most_faulty(counts.files)
+    if counts.faulty > most:
         reasons.append(
-            f"{counts.faulty} of {counts.files} files are faulty: "
-            f"at most {settings.max_rejected:.0%} may be"
+            f"{counts.faulty} of {counts.files} files are faulty, {most} may be: mend or remove "
+            "them, or allow a larger share with --max-rejected"
         )
     holes: dict[str, list[str]] = collections.defaultdict(list)
     for genre, split in splits.absent(counts.tracks, settings.genres):

@@ -198,9 +198,11 @@ def fingerprint(input_base: str, settings: IngestSettings) -> str:
 
     Raises:
       IngestError: There is no music there, or a file is missing.
+      GenreError: A genre has no folder, or too few files in it.
     """
     open_file_systems()
     music = find_tracks(input_base, settings.genres)
+    layout.check_genres([file.path for file in music.files], settings.genres)
     split = settings.split
     others = {"listed": split.lists, "artist": split.artists}.get(split.method)
     files = [(file.path, f"{music.folder}/{file.path}", file) for file in music.files]

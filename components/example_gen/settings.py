@@ -15,6 +15,7 @@ from components.gtzan import splits
 WARN: Literal["warn"] = "warn"
 DROP: Literal["drop"] = "drop"
 DUPLICATES = (WARN, DROP)
+_USUAL_FAULTY_SHARE, _USUAL_FAULTY_FILES = 0.05, 3
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -58,8 +59,8 @@ class IngestSettings:
       genres: Genres in label order; each has a folder of that name.
       audio: Rate and length of a clip.
       split: How tracks are assigned to splits.
-      max_rejected: Largest share of the audio files that may be faulty, 0 to 1. Duplicates and
-        tracks on no list are left out but do not count as faults.
+      max_rejected: Largest share of the audio files that may be faulty, 0 to 1; None for the larger
+        of 5 % and 3 files. Duplicates and tracks on no list are left out but are no faults.
       tracks_per_shard: Most tracks in one TFRecord file (1.3 MB each).
       duplicates: What becomes of near-duplicates (the same recording re-encoded, shifted or a
         little faster): `warn` lists them, `drop` keeps the first by path and leaves out the others.
@@ -73,9 +74,21 @@ class IngestSettings:
     genres: Annotated[tuple[str, ...], Field(min_length=1)]
     audio: AudioSettings = AudioSettings()
     split: SplitSettings = SplitSettings()
-    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.05
+    max_rejected: Annotated[float | None, Field(ge=0, le=1)] = None
     tracks_per_shard: Annotated[int, Field(ge=1)] = 32
     duplicates: Literal["warn", "drop"] = WARN
+
+    def most_faulty(self, files: int) -> int:
+        """How many of so many files may be faulty.
+
+        Example:
+          >>> settings = IngestSettings(genres=("blues", "jazz"))
+          >>> settings.most_faulty(32), settings.most_faulty(1000)
+          (3, 50)
+        """
+        if self.max_rejected is None:
+            return max(_USUAL_FAULTY_FILES, int(_USUAL_FAULTY_SHARE * files))
+        return int(self.max_rejected * files)
 
     def to_json(self) -> str:
         """Serialises the settings; equal settings give equal text, which TFX's cache relies on."""

@@ -88,7 +88,7 @@ def _to_report(
         "files": counts.files,
         "accepted": counts.accepted,
         "faulty": counts.faulty,
-        "max_rejected": settings.max_rejected,
+        "most_faulty": settings.most_faulty(counts.files),
         "failure": counts.failure,
         "split_method": settings.split.method,
         "split_seed": settings.split.seed,

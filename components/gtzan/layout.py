@@ -5,6 +5,7 @@ lists the files. Paths are relative to the data folder, with forward slashes.
 """
 
 import collections
+import difflib
 import functools
 import posixpath
 import unicodedata
@@ -116,11 +117,26 @@ def check_genres(paths: Sequence[str], genres: Sequence[str]) -> None:
         counts[genre_of_folder(folder, genres) or ""] += number
     missing = [genre for genre in genres if not counts[genre]]
     if missing:
-        raise GenreError(
-            f"--genres: no folder with audio files for {', '.join(missing)}. "
-            f"There are: {', '.join(map(printable, sorted(folders))) or 'none'}"
-        )
+        raise GenreError(_about_missing(missing, genres, sorted(folders)))
     _check_sizes(counts, genres)
+
+
+def _about_missing(missing: list[str], genres: Sequence[str], folders: list[str]) -> str:
+    others = {_key(folder): folder for folder in folders if not genre_of_folder(folder, genres)}
+    misspelt = {
+        others[near[0]]: genre
+        for genre in missing
+        if (near := difflib.get_close_matches(_key(genre), others, n=1, cutoff=0.75))
+    }
+    if misspelt:
+        questions = (f"{printable(name)!r}: did you mean {misspelt[name]}?" for name in misspelt)
+        return f"--data: no genre has the name of the folder {', '.join(questions)} Rename it"
+    if not folders:
+        return "--data: there is no folder with audio files in it; each genre needs one"
+    return (
+        f"--genres: no folder with audio files for {', '.join(missing)}; `--genres auto` takes the "
+        f"folders that are there ({', '.join(map(printable, folders))}) as the genres"
+    )
 
 
 def genres_in(paths: Sequence[str]) -> tuple[str, ...]:

@@ -8,9 +8,11 @@ are `crnn`, `crnn-2`, `crnn-3`.
 """
 
 import dataclasses
+import importlib.util
 import re
 from collections.abc import Iterable
 
+from components.common.settings_errors import similar
 from components.trainer.model_entry import ModelEntry
 from components.trainer.models import entry
 from components.trainer.settings import NO_WEIGHTS, TrainingSettings
@@ -34,6 +36,7 @@ _NAMES = (
 
 CATALOG: dict[str, ModelEntry] = {name: entry(name) for name in _NAMES}
 
+_FILE = "components/trainer/catalog.py"
 _ANOTHER_SEED = re.compile(r"(.+)-([2-9]|[1-9]\d)")
 
 
@@ -52,6 +55,14 @@ def is_branch(name: str) -> bool:
     """Whether a run can have a branch of that name. There is one ensemble at most."""
     model = model_of(name)
     return name in CATALOG or (model in CATALOG and CATALOG[model].recommended is not None)
+
+
+def unknown_model(name: str) -> str:
+    """What to tell somebody who names a model that is not in the catalog."""
+    folder = "components/trainer/models"
+    if name.isidentifier() and importlib.util.find_spec(f"{folder.replace('/', '.')}.{name}"):
+        return f"{folder}/{name}.py is not in the catalog: add {name!r} to _NAMES in {_FILE}"
+    return f"there is no model {name!r}{similar(name, CATALOG)}"
 
 
 def feature_names(branches: Iterable[str]) -> tuple[str, ...]:

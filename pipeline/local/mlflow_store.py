@@ -120,5 +120,22 @@ def follow(output: Path) -> int:
     return changed
 
 
+def page_of_runs(output: Path, experiment: str = "gatefold") -> str:
+    """The part of an address behind MLflow's own that shows the training runs of a store.
+
+    MLflow's start page is for language models; an experiment's page opens on traces.
+    """
+    database = (output / DATABASE_FILE).resolve()
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(
+            "SELECT experiment_id FROM experiments WHERE name = ?", (experiment,)
+        ).fetchall()
+    return f"/#/experiments/{rows[0][0]}/runs" if rows else ""
+
+
 if __name__ == "__main__":
     follow(Path(sys.argv[1]))
+    print(
+        f"The training runs: http://127.0.0.1:5000{page_of_runs(Path(sys.argv[1]))} (or at the "
+        "--host and --port in ARGS). Ctrl-C ends it."
+    )

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from components.common import progress, runtime, storage
 from components.common.errors import UserError, user_error
+from pipeline import config_file
 from pipeline.config import PipelineConfig
 from pipeline.local import mlflow_store
 from pipeline.local.console import StageDisplay, screen_apart_from_log
@@ -35,6 +36,7 @@ def run(
     *,
     plan: Callable[[PipelineConfig, StageDisplay], Plan],
     show: Callable[["dict[str, StageResult]", PipelineConfig, Console], bool],
+    flags: str = "",
 ) -> int:
     """Runs a pipeline and shows its progress.
 
@@ -42,6 +44,7 @@ def run(
       config: Settings of the run.
       plan: Says what is to be run; it may take a while, as it imports TensorFlow.
       show: Prints what came out of a run, and tells whether a model is pushed.
+      flags: Content of the file in the output folder that says with which flags it ran.
 
     Returns:
       The exit code: `PUSHED`, `NOT_BLESSED`, `FAILED` or `INTERRUPTED`.
@@ -56,6 +59,8 @@ def run(
         with Interruption() as interruption, contextlib.ExitStack() as stack:
             for lock_file, message in _locks(config).items():
                 stack.enter_context(_held(lock_file, message))
+            if flags:
+                (config.local_folder / config_file.FILE).write_text(flags)
             screen = stack.enter_context(screen_apart_from_log(log_file))
             # In a pipe or CI, lines must not break at 80 columns.
             console = Console(file=screen, width=None if screen.isatty() else _PLAIN_WIDTH)
@@ -67,13 +72,13 @@ def run(
                 interruption.ignore()
                 return _report(error, interruption.requested, config, console, log_file)
     except UserError as error:
-        print(f"local_runner.py: {error}", file=sys.stderr)
+        print(f"gatefold run: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         # Whoever read the output has gone, as `| head` does.
         return FAILED
     except OSError as error:  # of the log
-        print(f"local_runner.py: --output: cannot write: {error}", file=sys.stderr)
+        print(f"gatefold run: --output: cannot write: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         # It came before the output was redirected, or while it was restored.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -193,17 +194,24 @@ def _verdict(summary: Summary) -> str:
 
 
 def _show_next_commands(summary: Summary, config: PipelineConfig, console: Console) -> None:
-    output = "" if config.output == "output" else f" OUTPUT={shlex.quote(config.output)}"
     console.print("\nEvery gate with its evidence, on one page:")
     _print(console, f"  {escape(config.report_folder)}/index.html")
     console.print("\nHow the ingest went, with pictures:")
     _print(console, f"  {escape(summary.ingest.uri)}/index.html")
-    lines = [(f"make mlflow{output}", "learning curves and confusion matrices of every model")]
-    if summary.pushed_to:
+    by_make = "MAKELEVEL" in os.environ
+    command, song, data = ("make", "SONG=", "DATA=") if by_make else ("gatefold", "", "--data ")
+    variable = "" if config.output == "output" else f" OUTPUT={shlex.quote(config.output)}"
+    output = variable if by_make else variable.replace("OUTPUT=", "--output ", 1)
+    lines = [
+        (f"{command} classify {song}song.mp3{output}", "what genre a song is"),
+        (f"{command} demo{output}", "the same on a page, second by second"),
+    ]
+    if not summary.pushed_to:
         lines = [
-            (f"make serve{output}", "serve it over TF Serving's gRPC and REST"),
-            (".venv/bin/python -m serving.client SONG.mp3", "ask it about a song"),
+            (f"make mlflow{variable}", "learning curves and confusion matrices of every model")
         ]
+    if config.data.synthetic:
+        lines.append((f"{command} run {data}folder", "a model of your own music, in genre folders"))
     console.print("\nNext:")
-    for command, purpose in lines:
-        _print(console, f"  {escape(command)}  [dim]# {purpose}")
+    for line, purpose in lines:
+        _print(console, f"  {escape(line)}  [dim]# {purpose}")

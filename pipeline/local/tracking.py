@@ -1,14 +1,21 @@
 """MLflow as a run on this machine watches it: the nodes write, and a run that fails says so."""
 
+import contextlib
+import json
+import subprocess
+from pathlib import Path
+
 from absl import logging
 
 from components.common import tracking
 from components.common.tracking import PipelineRuns
+from pipeline import config_file
 from pipeline.config import PipelineConfig
 from pipeline.local import mlflow_store
 from pipeline.local.stages import StageResult
 from pipeline.run_parameters import run_parameters
 
+_ROOT = Path(__file__).resolve().parents[2]
 _STORE_TAG = "gatefold.metadata_store"
 
 
@@ -33,6 +40,36 @@ def open_run(config: PipelineConfig, data_fingerprint: str, run_id: str, store: 
     runs.log_tags(runs.pipeline_run(), {_STORE_TAG: store})
     parameters = {**run_parameters(config), "data_fingerprint": data_fingerprint}
     runs.log_params(runs.pipeline_run(), parameters)
+    _log_sources(runs, config, data_fingerprint)
+
+
+def _log_sources(runs: PipelineRuns, config: PipelineConfig, data_fingerprint: str) -> None:
+    """Adds the data set, the commit and the flags, where MLflow's own users look for them."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    run, folder = runs.pipeline_run(), config.data.folder
+    source = json.dumps({"uri": folder})
+    dataset = Dataset(Path(folder).name, data_fingerprint, "local", source)
+    commit = _commit()
+    flags = config.local_folder / config_file.FILE
+    try:
+        tags = [InputTag("mlflow.data.context", "training")]
+        runs.client.log_inputs(run, [DatasetInput(dataset, tags)])
+        if commit:
+            runs.log_tags(run, {"mlflow.source.git.commit": commit})
+        if flags.is_file():
+            runs.client.log_artifact(run, str(flags))
+    except tracking.store_errors() as error:
+        logging.warning("MLflow lacks the sources of this run: %s", error)
+
+
+def _commit() -> str:
+    """The commit of the checkout that runs, or "" without one."""
+    with contextlib.suppress(OSError):  # there is no git
+        return subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=_ROOT, capture_output=True, text=True, check=False
+        ).stdout.strip()
+    return ""
 
 
 def fail_run(config: PipelineConfig, run_id: str) -> None:

@@ -6,6 +6,7 @@ import math
 import pathlib
 from collections.abc import Sequence
 
+from components.common.command_line import Parser
 from components.common.releases import Release, ReleaseStore
 from serving.client import output, songs
 from serving.client.connection import Tls
@@ -14,8 +15,8 @@ from serving.client.genre_client import GenreClient
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the client's flags."""
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.client",
+    parser = Parser(
+        prog="gatefold client",
         description="Ask the served model what genre songs are.",
         epilog=output.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -44,7 +44,10 @@ def choose_songs() -> list[Song]:
         "Source", _WAYS, default=start, key="source", label_visibility="collapsed"
     )
     if way == "Examples":
-        st.caption("Composed by Gatefold in the manner of each genre: synthetic, not real music.")
+        st.caption(
+            "Composed by Gatefold in the manner of each genre: synthetic, not real music. "
+            "`gatefold run --data FOLDER` makes a model of yours."
+        )
         genre = st.pills("Example", [*STYLES], key="example", bind="query-params")
         if genre is None:
             return []

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
+from components.common.command_line import Parser
 from components.common.errors import UserError
 from serving.server.settings import ServerSettings, listening_socket
 
@@ -48,8 +49,8 @@ def _rest_port(text: str) -> int | None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the server's flags."""
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.server",
+    parser = Parser(
+        prog="gatefold serve",
         description="Serve pushed models over TF Serving's own gRPC and REST calls.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -90,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     grace = "on SIGTERM, time to finish what is held (default: 30)"
     load("--grace-seconds", type=_seconds, default=30.0, metavar="S", help=grace)
 
-    sampling = parser.add_argument_group("samples for python -m serving.monitor").add_argument
+    sampling = parser.add_argument_group("samples for gatefold monitor").add_argument
     share = "describe this part of the requests: 0.1 for one in ten (default: none)"
     sampling("--sample-requests", type=_share, default=0.0, metavar="SHARE", help=share)
     folder = "local folder that the descriptions are written to, as JSON lines"

@@ -297,10 +297,15 @@ def roll_back(server: ServerProcess, world: World) -> list[str]:
 
 
 def test_a_mistake_in_the_data_ends_with_a_sentence_and_without_a_trace(tmp_path):
-    music = tmp_path / "music" / "blues"
-    music.mkdir(parents=True)
-    (music / "blues.00000.wav").write_bytes(b"this is no sound")
-    failed = run("--data", str(music.parent), "--output", str(tmp_path / "out"))
+    music = tmp_path / "music"
+    for genre in ("blues", "rock"):
+        (music / genre).mkdir(parents=True)
+        for number in range(3):
+            (music / genre / f"{genre}.0000{number}.wav").write_bytes(b"this is no sound")
+    arguments = ("--data", str(music), "--output", str(tmp_path / "out"))
+    failed = run(*arguments)
+    assert failed.code == 1 and "--genres auto" in failed.screen
+    failed = run(*arguments, "--genres", "blues,rock")
     assert failed.code == 1
     assert "Traceback" not in failed.screen
     assert "blues.00000.wav" in failed.screen

@@ -90,13 +90,25 @@ EVERYWHERE = {(genre, split): 5 for genre in GENRES for split in splits.SPLITS}
 
 @pytest.mark.parametrize(
     ("faulty", "limit", "stops"),
-    [(9, 0.05, False), (10, 0.05, True), (150, 0.5, False), (1, 0.0, True)],
+    [
+        (9, None, False),
+        (10, None, True),
+        (150, 0.5, False),
+        (1, 0.0, True),
+    ],
 )
 def test_faults_up_to_the_limit_pass_and_more_stop_the_run(faulty, limit, stops):
     known = Counts(EVERYWHERE, {"not audio": faulty, tracks.DUPLICATE: 30})
     failure = counts.failure(known, IngestSettings(GENRES, max_rejected=limit))
     assert bool(failure) == stops
     assert f"{faulty} of {180 + faulty} files are faulty" in failure or not stops
+
+
+def test_three_faults_stop_no_small_collection():
+    small = dict.fromkeys(EVERYWHERE, 1)
+    for faulty, stops in ((3, False), (4, True)):
+        failure = counts.failure(Counts(small, {"not audio": faulty}), IngestSettings(GENRES))
+        assert ("--max-rejected" in failure) == stops
 
 
 def test_a_genre_without_tracks_in_a_split_stops_the_run():

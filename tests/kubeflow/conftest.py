@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE_FOLDERS = ("components", "pipeline", "serving", "kubeflow", "schemas")
+_FILES = ("pyproject.toml", "gatefold.py", "local_runner.py")
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,7 @@ def wheel(tmp_path_factory) -> Path:
         check=True,
     )
     for name in listed.stdout.decode().split("\0"):
-        if name.startswith((*(f"{one}/" for one in PACKAGE_FOLDERS), "pyproject", "local_runner")):
+        if name.startswith((*(f"{folder}/" for folder in PACKAGE_FOLDERS), *_FILES)):
             target = source / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if (ROOT / name).is_file():

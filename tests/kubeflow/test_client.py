@@ -232,7 +232,7 @@ def test_a_token_reaches_the_api(api, host, tmp_path, capsys):
         (["run", "FILE", "--host", "localhost:8888"], "--host must begin with http://"),
         (["status", "--host", "http://127.0.0.1:9"], "Kubeflow Pipelines does not answer at"),
         (["run", "nowhere.yaml", "--host", "HOST"], "nowhere.yaml cannot be read"),
-        (["run", "OTHER", "--host", "HOST"], "is no file that kubeflow.runner compile wrote"),
+        (["run", "OTHER", "--host", "HOST"], "is no file that `gatefold kubeflow compile` wrote"),
         (["schedule", "FILE", "--cron", "weekly", "--host", "HOST"], "--cron expects minute, hour"),
         (["status", "unknown", "--host", "HOST"], "refuses: runs/unknown not found"),
         (["clean", "--pipeline-root", "here", "--keep-runs", "1"], "--pipeline-root must be s3:"),
@@ -249,4 +249,4 @@ def test_mistakes_end_in_one_sentence(
     places = {"FILE": file, "HOST": host, "OTHER": str(other)}
     assert runner.main([places.get(one, one) for one in arguments]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("kubeflow.runner: ") and message in line
+    assert line.startswith("gatefold kubeflow: ") and message in line

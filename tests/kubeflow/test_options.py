@@ -60,6 +60,9 @@ def test_a_store_that_needs_no_keys_gets_no_secret():
     ("arguments", "message"),
     [
         (["--pipeline-root", "root"], "--pipeline-root must be s3://"),
+        (["--pipeline-root", "/tmp/x"], "--pipeline-root must be s3://"),
+        (["--image", "registry/gatefold@sha256:…"], "--image must be NAME:TAG or NAME@sha256:"),
+        (["--image", "registry:5000/gatefold:"], "--image must be NAME:TAG"),
         (["--data", "."], "--data must be in an object store"),
         (["--split", "artist", "--artists", "README.md"], "--artists must be in an object store"),
         (["--models", "vgg16", "--weights", "README.md"], "--weights must be imagenet or none"),

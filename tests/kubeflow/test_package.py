@@ -4,6 +4,7 @@ import os
 import subprocess
 import zipfile
 
+import gatefold
 from tests.conftest import ROOT
 from tests.kubeflow.conftest import PACKAGE_FOLDERS
 
@@ -20,10 +21,16 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel):
     assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tests/")]
 
 
-def test_commands_start_from_an_empty_folder(image, tmp_path):
-    for module in ("kubeflow.runner", "serving.client", "serving.classify", "local_runner"):
+def test_every_word_of_the_command_starts_from_an_empty_folder(image, tmp_path):
+    # What pip writes into the installed script.
+    script = (
+        "import importlib.metadata as metadata\n"
+        "(command,) = metadata.distribution('gatefold').entry_points\n"
+        "raise SystemExit(command.load()())"
+    )
+    for word in gatefold.WORDS:
         process = subprocess.run(
-            [image / "python", "-m", module, "--help"],
+            [image / "python", "-c", script, word, "--help"],
             cwd=tmp_path,
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
             capture_output=True,
@@ -31,7 +38,7 @@ def test_commands_start_from_an_empty_folder(image, tmp_path):
             check=False,
         )
         assert process.returncode == 0, process.stderr
-        assert "usage:" in process.stdout
+        assert f"usage: gatefold {word}" in process.stdout
 
 
 def test_the_images_last_step_imports_every_executor(image, tmp_path):

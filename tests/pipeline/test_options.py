@@ -1,15 +1,16 @@
 """The command line: what it means, what it refuses, and that it answers without TensorFlow."""
 
-import os
-import re
 import subprocess
 import sys
 
 import pytest
 
+from components.audio.settings import AudioSettings
 from components.common.errors import UserError
+from components.trainer import models
+from components.trainer.catalog import recommended
 from components.trainer.settings import ModelSettings
-from pipeline import options
+from pipeline import options, settings_table
 from pipeline.config import PipelineConfig
 from tests.conftest import ROOT
 
@@ -55,6 +56,34 @@ def test_flags_reach_the_configuration(tmp_path):
     assert (config.beam.runner, config.beam.flink_master) == ("flink", "host:8081")
 
 
+def test_a_run_s_own_file_runs_it_again_and_flags_win_over_it(tmp_path):
+    arguments = [
+        *("--data", "s3://music/genres", "--copies", "0", "--tune", "3", "--models", "cnn,lstm"),
+        *("--set", "audio.mel_bins=96", "--set", "training.augmentation.mixup=0"),
+        *("--max-rejected", "0", "--fine-tune", "--models", "musicnn"),
+    ]
+    file = tmp_path / "gatefold.yaml"
+    file.write_text(options.effective(arguments))
+    assert parse("--config", str(file)) == parse(*arguments)
+    assert parse("--copies", "1", "--config", str(file)).copies == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("set: {audio: {mel_bins: 3, mel_bnis: 3}}", "did you mean mel_bins"),
+        ("data: {folder: x}", "data takes no settings"),
+        ("- data", "expected lines of `key: value`"),
+        ("", "holds no setting"),
+    ],
+)
+def test_a_file_of_flags_is_judged_as_they_are(tmp_path, content, message):
+    file = tmp_path / "gatefold.yaml"
+    file.write_text(content)
+    with pytest.raises(UserError, match=message):
+        parse("--config", str(file))
+
+
 def test_weights_reach_the_backbones_and_leave_the_others_alone():
     config = parse("--models", "vgg16,cnn,musicnn", "--weights", "none", "--fine-tune")
     assert config.training("vgg16").model.weights == "none"
@@ -83,11 +112,17 @@ def test_a_number_behind_a_model_is_its_next_seed():
         4294967295,
         0,
     ]
-    named = "-99 for another seed. Received: 'cnn-1' (did you mean cnn?), 'vgg17-2'"
-    with pytest.raises(UserError, match=re.escape(named)):
+    with pytest.raises(UserError, match=r"'cnn-1' \(did you mean cnn\?\), .* 'vgg17-2'"):
         parse("--models", "cnn-1,vgg17-2")
-    with pytest.raises(UserError, match=r"Received: 'ensemble-2' \(did you mean ensemble\?\)$"):
+    with pytest.raises(UserError, match=r"no model 'ensemble-2' \(did you mean ensemble\?\)"):
         parse("--models", "cnn,lstm,ensemble,ensemble-2")
+
+
+def test_a_model_without_its_line_in_the_catalog_is_told_so(tmp_path, monkeypatch):
+    (tmp_path / "fresh.py").touch()
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    with pytest.raises(UserError, match=r"fresh\.py is not in the catalog: add 'fresh'"):
+        parse("--models", "fresh")
 
 
 def test_remote_folders_are_taken_as_they_are_and_metadata_stays_local():
@@ -131,8 +166,9 @@ INCEPTION = ["--models", "inceptionv3", "--weights", "none"]
         (["--seed", "4294967296"], "--seed must be .* 4294967295"),
         (["--split-seed", "-1"], "--split-seed must be"),
         # Models and their weights.
-        (["--models", "cnn,vgg17"], r"Received: 'vgg17' \(did you mean vgg\d+\?\)$"),
-        (["--models", "cnn,\x1b[31m"], r"Received: '\\x1b\[31m'"),
+        (["--models", "cnn,vgg17"], r"no model 'vgg17' \(did you mean vgg\d+\?\)"),
+        (["--models", "CNN"], r"no model 'CNN' \(did you mean cnn\?\)"),
+        (["--models", "cnn,\x1b[31m"], r"no model '\\x1b\[31m'"),
         (["--models", ","], "--models"),
         (["--models", "cnn,ensemble"], "an ensemble needs at least two other models"),
         (["--models", "vgg16", "--weights", "/no/such/file.h5"], "/no/such/file.h5"),
@@ -140,6 +176,7 @@ INCEPTION = ["--models", "inceptionv3", "--weights", "none"]
         (["--models", "vgg16", "--weights", "."], "--weights is for embedding"),
         (["--models", "embedding"], "--weights FOLDER"),
         (["--models", "embedding", "--weights", "docs"], "holds no SavedModel"),
+        (["--models", "embedding", "--weights", "/nope"], "no folder /nope; for embedding"),
         (["--models", "embedding", "--fine-tune"], "--fine-tune is for musicnn"),
         # Settings.
         (["--set", "training.model.width"], "training.NAME=VALUE"),
@@ -191,16 +228,14 @@ def test_a_tilde_is_the_home_folder_wherever_a_place_is_named(tmp_path, monkeypa
     assert config.metadata_file == tmp_path / "m.db"
 
 
-def test_make_hands_on_an_empty_folder_instead_of_forgetting_it():
-    """`make run DATA=$UNSET` must not push a model of synthetic music over production."""
-    done = subprocess.run(
-        ["make", "-s", "-o", ".venv/.runtime", "run", "DATA="],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-        # Those of `make test` are not meant for it.
-        env={name: os.environ[name] for name in os.environ.keys() - {"ARGS", "MAKEFLAGS"}},
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "--data is empty" in done.stderr
+def test_the_table_of_settings_lists_what_set_takes(capsys):
+    assert settings_table.main([]) == 0
+    assert "training.augmentation.mixup" in capsys.readouterr().out
+    for tree, prefix in ((AudioSettings(), "audio"), (recommended("cnn"), "training")):
+        for setting in settings_table.settings(tree, prefix):
+            assert setting.meaning.endswith(".")
+            if setting.key != "training.seed":  # which has a flag
+                parse("--models", "cnn", "--set", f"{setting.key}={setting.default}")
 
 
 def test_a_search_has_ten_trials_unless_told_otherwise():
@@ -212,12 +247,11 @@ def test_a_search_has_ten_trials_unless_told_otherwise():
 def test_mistakes_end_with_one_line_and_without_a_trace():
     done = run_cli("--data", "/does/not/exist")
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "local_runner.py: --data: there is no folder /does/not/exist"
-    ]
-    unknown = run_cli("--no-such-flag")
+    assert done.stderr.splitlines() == ["gatefold run: --data: there is no folder /does/not/exist"]
+    unknown = run_cli("--modles", "cnn")
     assert unknown.returncode == 1
-    assert "Traceback" not in unknown.stderr
+    assert "--modles (did you mean --models?)" in unknown.stderr
+    assert len(unknown.stderr.splitlines()) == 2
 
 
 def test_without_its_mlflow_server_a_run_stops_before_its_first_stage(tmp_path):

@@ -82,6 +82,8 @@ def test_a_cached_branch_is_a_run_below_the_pipelines_run(branch, store, tmp_pat
     pictures = {file.path for file in client.list_artifacts(cnn.info.run_id)}
     assert pictures == {"confusion_matrix.png"}
     assert parent.data.tags["pushed_to"] == "/serving/genre/1"
+    macro_f1 = cnn.data.metrics["test_track_macro_f1"]
+    assert parent.data.metrics["test_track_macro_f1"] == macro_f1
     assert parent.data.params["models"] == "cnn"
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert (tmp_path / "mlflow.db").is_file() and (tmp_path / "mlruns").is_dir()

@@ -54,7 +54,9 @@ def test_each_metadata_store_has_its_own_folder_of_artifacts(tmp_path):
     ["blues/a.wav", "Hip-Hop/a.wav", "Data/genres_original/jazz/a.wav", "blues/Band/Album/a.m4a"],
 )
 def test_genre_folders_are_found_as_ingest_finds_them(tmp_path, place):
-    (tmp_path / place).parent.mkdir(parents=True)
+    root = place.partition("jazz")[0] if "genres_original" in place else ""
+    touch(tmp_path / root, *GENRES)
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).touch()
     assert prepare(tmp_path).genres == GENRES
 
@@ -71,7 +73,9 @@ def test_auto_resolves_to_the_folders_that_are_there(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "genres", "message"),
     [
-        (("shoegaze",), GENRES, "has none of the folders blues.*--genres auto"),
+        (("shoegaze",), GENRES, "for blues, .*--genres auto"),
+        ((*GENRES[:8], "regae", GENRES[9]), GENRES, "'regae': did you mean reggae"),
+        ((), GENRES, "--data: there is no folder with audio files"),
         (("rock",), AUTO, "at least 2 genres"),
         (("rock", "Rock", "pop"), AUTO, "'Rock' and 'rock' differ in spelling only"),
         (("rock", "pop"), ("rock", "polka"), "no folder with audio files for polka"),
@@ -88,7 +92,7 @@ def test_genres_that_cannot_be_learned_are_refused_by_name(tmp_path, folders, ge
 
 
 def test_composed_music_is_called_synthetic_wherever_it_lies(tmp_path):
-    touch(tmp_path, "blues", "jazz")
+    touch(tmp_path, *GENRES)
     assert not prepare(tmp_path).synthetic
     (tmp_path / "sample.json").write_text("[1, 2]")
     assert not prepare(tmp_path).synthetic  # somebody else's file

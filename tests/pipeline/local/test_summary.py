@@ -64,10 +64,10 @@ ENDED = Summary(
 )
 
 
-def shown(**changes) -> list[str]:
+def shown(config: PipelineConfig = CONFIG, **changes) -> list[str]:
     screen = io.StringIO()
     ended = dataclasses.replace(ENDED, **changes)
-    summary.show(ended, config=CONFIG, console=Console(file=screen, width=160))
+    summary.show(ended, config=config, console=Console(file=screen, width=160))
     return [line.strip("│ ") for line in screen.getvalue().splitlines()]
 
 
@@ -113,3 +113,28 @@ def test_what_a_user_must_know_stands_below_the_table():
 )
 def test_one_line_says_what_was_pushed_or_why_nothing_was(pushed, verdict):
     assert len([line for line in shown(pushed=pushed) if line.startswith(verdict)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("level", "commands"),
+    [
+        ("1", ["make classify SONG=song.mp3 OUTPUT=out", "make demo OUTPUT=out", "make run DATA="]),
+        (
+            None,
+            [
+                "gatefold classify song.mp3 --output out",
+                "gatefold demo --output out",
+                "gatefold run --data",
+            ],
+        ),
+    ],
+)
+def test_next_is_a_song_then_the_page_then_music_of_one_s_own(level, commands, monkeypatch):
+    monkeypatch.delenv("MAKELEVEL", raising=False)
+    if level:  # as in a recipe of make
+        monkeypatch.setenv("MAKELEVEL", level)
+    config = dataclasses.replace(CONFIG, data=DataConfig("sample", synthetic=True))
+    lines = shown(config=config)
+    following = lines[lines.index("Next:") + 1 :]
+    assert len(following) == 3
+    assert all(map(str.startswith, following, commands))

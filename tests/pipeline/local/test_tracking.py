@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from components.common.errors import UserError
 from components.common.tracking import PipelineRuns
+from pipeline import config_file
 from pipeline.config import DataConfig, PipelineConfig
 from pipeline.local import mlflow_store
 from pipeline.local.stages import Output, StageResult
@@ -47,6 +48,7 @@ def test_runs_have_the_data_s_parameters_and_end_as_they_ended(config):
     open_run(config, "abc", "killed", "store")
     PipelineRuns(uri, experiment="gatefold", run_id="killed").branch_run("cnn")
     open_run(config, "abc", "elsewhere", "another store")  # on another machine, perhaps
+    (config.local_folder / config_file.FILE).write_text("data: music")
     open_run(config, "abc", "failed", "store")
     PipelineRuns(uri, experiment="gatefold", run_id="failed").branch_run("cnn")
     fail_run(config, "failed")
@@ -62,6 +64,11 @@ def test_runs_have_the_data_s_parameters_and_end_as_they_ended(config):
     assert (params["split"], params["split_lists"]) == ("listed", "lists")
     assert (params["split_family"], params["data_fingerprint"]) == ("filtered", "abc")
     assert "artists" not in params
+    (data_set,) = runs["failed", "pipeline"].inputs.dataset_inputs
+    assert (data_set.dataset.name, data_set.dataset.digest) == ("music", "abc")
+    assert len(runs["failed", "pipeline"].data.tags["mlflow.source.git.commit"]) == 40
+    (file,) = mlflow.MlflowClient(uri).list_artifacts(runs["failed", "pipeline"].info.run_id)
+    assert file.path == config_file.FILE
 
 
 @pytest.mark.parametrize(
@@ -123,6 +130,7 @@ def test_pictures_are_found_where_the_folder_was_moved_to(mlflow_database, tmp_p
     client.download_artifacts(run, "curve.png", str(tmp_path))
     assert (tmp_path / "curve.png").stat().st_size
     assert mlflow_store.follow(new) == 0
+    assert mlflow_store.page_of_runs(new) == f"/#/experiments/{experiment}/runs"
 
 
 def test_a_store_whose_making_was_killed_is_made_anew(tmp_path):
