@@ -201,19 +201,28 @@ def test_command_line_shows_any_genres_as_they_are(
         assert line.startswith(f"{genre}.wav ") and line.split(maxsplit=1)[1].startswith(f"{name} ")
 
 
-def test_parts_end_where_clips_do_and_a_short_rest_stays_with_the_last() -> None:
-    clip, rate = SETTINGS.clip_samples, SETTINGS.sample_rate_hz
-    for seconds, expected in (
-        (3, [3 * rate]),
-        (300, [10 * clip]),
-        (302, [10 * clip + 2 * rate]),
-        (304, [10 * clip, 4 * rate]),
-        (920, [10 * clip, 10 * clip, 10 * clip, 20 * rate]),
-    ):
-        sound = np.resize(np.array([0.1, -0.1], np.float32), seconds * rate)
-        blocks = np.array_split(sound, max(1, len(sound) // 100_000))
-        parts = list(cut(iter(blocks), name="a"))
-        assert [len(part) for part in parts] == expected, seconds
+@pytest.mark.parametrize(
+    ("rate", "seconds", "expected"),
+    [
+        (22_050, 3, [3]),
+        (22_050, 300, [300]),
+        (22_050, 302, [302]),
+        (22_050, 304, [300, 4]),
+        (22_050, 920, [300, 300, 300, 20]),
+        (8_000, 302, [302]),
+        (44_100, 302, [150, 152]),
+        (48_000, 130, [120, 10]),
+        (192_000, 62, [30, 32]),
+    ],
+)
+def test_parts_end_where_clips_do_and_a_short_rest_stays_with_the_last(
+    rate: int, seconds: int, expected: list[int]
+) -> None:
+    sound = np.resize(np.array([0.1, -0.1], np.float32), seconds * rate)
+    blocks = np.array_split(sound, max(1, len(sound) // 100_000))
+    parts = list(cut(iter(blocks), rate, name="a"))
+    assert [len(part) / rate for part in parts] == expected
+    assert all(len(codec.encode_wav(part, rate)) < 16 << 20 for part in parts)
 
 
 def test_song_over_half_an_hour_is_read_from_disk_part_by_part(
