@@ -83,7 +83,8 @@ class GenreClient:
             server is UNAVAILABLE or too busy (RESOURCE_EXHAUSTED).
 
         Raises:
-          UserError: Both a version and a label are given, or a TLS file cannot be read.
+          UserError: Both a version and a label are given, one of them or the model can be no
+            server's, or a TLS file cannot be read.
         """
         if version is not None and label is not None:
             raise UserError(
@@ -93,6 +94,13 @@ class GenreClient:
         self._model = model
         self._version = version
         self._label = label
+        try:
+            self._request(version)
+        except ValueError as error:
+            raise UserError(
+                f"no server has such a model, version or label ({error}). "
+                f"Received: {model!r}, {version}, {label!r}"
+            ) from error
         self._timeout_seconds = timeout_seconds
         self._channel = open_channel(server, tls)
 
@@ -157,7 +165,8 @@ class GenreClient:
         return stream_files(self.classify_file, paths, concurrency=concurrency)
 
     def _classify(self, open_parts: OpenParts, name: str) -> GenrePrediction:
-        version, rate = self._version, None
+        version = self._version
+        rate: int | None = None
 
         def ask(wav: bytes) -> Answer:
             nonlocal version
@@ -178,7 +187,7 @@ class GenreClient:
                 rate = songs.SETTINGS.sample_rate_hz if refused else rate
         raise AssertionError("the last start returns or raises")
 
-    def _predict(self, wav: bytes, version: int | None) -> Answer:
+    def _request(self, version: int | None) -> Any:
         request = _PREDICT.request()
         spec = request.model_spec
         spec.name, spec.signature_name = self._model, "classify_wav"
@@ -186,6 +195,10 @@ class GenreClient:
             spec.version.value = version
         elif self._label is not None:
             spec.version_label = self._label
+        return request
+
+    def _predict(self, wav: bytes, version: int | None) -> Answer:
+        request = self._request(version)
         request.inputs["wav"].CopyFrom(encode_tensor([wav]))
         response = self._call(_PREDICT, request)
         outputs = {name: decode_tensor(tensor)[0] for name, tensor in response.outputs.items()}

@@ -100,6 +100,14 @@ def test_version_and_label(server: ServerProcess) -> None:
         GenreClient(server.address, version=1, label="stable")
 
 
+@pytest.mark.parametrize(
+    "wanted", [{"version": 10**20}, {"model": "\udce9"}, {"label": "\udce9"}], ids=str
+)
+def test_what_no_server_can_be_asked_for_is_said(wanted: dict) -> None:
+    with pytest.raises(UserError, match="no server has such"):
+        GenreClient("localhost:1", **wanted)
+
+
 def test_what_is_not_a_song_is_said(client: GenreClient, tmp_path: pathlib.Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("la la la")
@@ -362,7 +370,7 @@ def test_reader_that_goes_away_ends_it_quietly(
 
 @pytest.mark.parametrize(
     "flags",
-    [["--concurrency", "0"], ["--concurrency", "x"], ["--timeout", "nan"], ["--timeout", "0"]],
+    [["--concurrency", "0"], ["--concurrency", "x"], ["--timeout", "nan"], ["--timeout", "1e308"]],
 )
 def test_wrong_command_line_exits_with_2(flags: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as caught:
