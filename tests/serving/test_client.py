@@ -18,7 +18,7 @@ from components.common.errors import UserError
 from serving.client import GenreClient
 from serving.client.cli import main
 from serving.client.results import window_starts
-from serving.client.songs import PART_SAMPLES, cut, find_songs
+from serving.client.songs import cut, find_songs
 from tests.serving.conftest import OTHER_GENRES
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
@@ -128,12 +128,19 @@ def test_what_is_not_a_song_is_said(client: GenreClient, tmp_path: pathlib.Path)
     assert client.classify_file(quiet).name == str(quiet)
 
 
+@pytest.mark.parametrize(("rate", "inaudible"), [(22_050, 0.0), (44_100, 0.01)])
 def test_silent_part_of_a_long_song_does_not_count(
-    client: GenreClient, tmp_path: pathlib.Path
+    client: GenreClient, tmp_path: pathlib.Path, rate: int, inaudible: float
 ) -> None:
-    """Five minutes of silence before the hidden track; a released model refuses such a part."""
-    silence = np.zeros(PART_SAMPLES, np.float32)
-    path = write_wav(tmp_path / "hidden track.wav", np.append(silence, tone("jazz", seconds=30)))
+    """Minutes of silence before the hidden track; a released model refuses such a part.
+
+    At 44.1 kHz with a tone that no model hears.
+    """
+    time = np.arange(300 * rate) / rate
+    silence = inaudible * np.sin(2 * np.pi * 18_000 * time)
+    song = soxr.resample(tone("jazz", seconds=30), SETTINGS.sample_rate_hz, rate)
+    path = tmp_path / "hidden track.wav"
+    soundfile.write(path, np.append(silence, song), rate, "PCM_24")
     prediction = client.classify_file(path)
     assert prediction.genre == "jazz"
     assert len(prediction.window_probabilities) == 10
