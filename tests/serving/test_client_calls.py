@@ -84,17 +84,17 @@ OLD = (grpc.StatusCode.INVALID_ARGUMENT, "the WAV must be of 22050 Hz. Received:
 @pytest.mark.parametrize(
     ("rate", "refusals", "sent"),
     [
-        (44_100, [], [44_100] * 3),
-        (48_000, [], [48_000] * 3),
-        (44_099, [], [22_050] * 2),  # which releases do not take
-        (44_100, [OLD], [44_100, 22_050, 22_050]),  # of a release that takes its own rate only
+        (44_100, [], [44_100, 44_100]),
+        (48_000, [], [48_000, 48_000]),
+        (44_099, [], [22_050]),  # which releases do not take
+        (44_100, [OLD], [44_100, 22_050]),  # of a release that takes its own rate only
     ],
 )
 def test_a_song_is_sent_as_it_is_and_its_parts_give_one_answer(
     proxy: Proxy, rate: int, refusals: list, sent: list[int]
 ) -> None:
     proxy.refusals = [*refusals]
-    song = np.concatenate([tone("jazz", seconds=200), tone("pop", seconds=120)])
+    song = np.concatenate([tone("jazz", seconds=100), tone("pop", seconds=60)])
     file = io.BytesIO()
     stereo = np.repeat(soxr.resample(song, SETTINGS.sample_rate_hz, rate)[:, None], 2, axis=1)
     soundfile.write(file, stereo, rate, "PCM_24", format="FLAC")
@@ -103,7 +103,7 @@ def test_a_song_is_sent_as_it_is_and_its_parts_give_one_answer(
         whole = client.classify_samples(song)
     wavs = [request.inputs["wav"].string_val[0] for request in proxy.requests]
     assert [soundfile.info(io.BytesIO(wav)).samplerate for wav in wavs[: len(sent)]] == sent
-    assert prediction.duration_seconds == pytest.approx(320, abs=0.01)
+    assert prediction.duration_seconds == pytest.approx(160, abs=0.01)
     np.testing.assert_allclose(prediction.window_starts_seconds, whole.window_starts_seconds)
     np.testing.assert_allclose(prediction.probabilities, whole.probabilities, atol=1e-3)
 
