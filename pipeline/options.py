@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -384,8 +385,14 @@ def check_places(options: argparse.Namespace) -> None:
                 )
             setattr(options, name, place.rstrip("/"))
             continue
-        path = Path(place).expanduser()
-        if path.resolve() == Path("/") and name in ("data", "output"):
+        try:
+            path = Path(place).expanduser()
+            path.exists()  # in a folder that is closed, or of too long a name
+            is_root = path.resolve() == Path("/")
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{flag} cannot be used ({reason}). Received: {place}") from error
+        if is_root and name in ("data", "output"):
             raise UserError(f"{flag} must be a folder of its own, not the root. Received: {place}")
         setattr(options, name, str(path))
 
@@ -456,8 +463,13 @@ def _genres(text: str) -> tuple[str, ...]:
         return GENRES
     if text == "auto":
         return ()
-    path = Path(text).expanduser()
-    names = path.read_text().splitlines() if path.is_file() else text.split(",")
+    path = os.path.expanduser(text)  # noqa: PTH111 - names may be longer than a path can be
+    names = text.split(",")
+    if os.path.isfile(path):  # noqa: PTH113
+        try:
+            names = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeError) as error:
+            raise UserError(f"--genres: {path} cannot be read as UTF-8 text ({error})") from error
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 

@@ -4,9 +4,6 @@ import logging
 import os
 import pathlib
 
-import numpy as np
-
-from components.audio import codec
 from components.common import runtime
 from components.common.errors import UserError
 from components.common.releases import ReleaseStore
@@ -47,10 +44,14 @@ class LocalModel:
         Raises:
           UserError: The file cannot be read, is no music of three seconds or more, or is silent.
         """
-        return classify_parts(songs.file_parts(path), self._ask, name=str(path))
+        # Releases before 2026-11-25 take their own rate only.
+        any_rate = "classify_audio_at_rate" in self._loaded.signatures
+        rate = None if any_rate else songs.SETTINGS.sample_rate_hz
+        return classify_parts(
+            songs.file_parts(path), self._ask, name=str(path), sample_rate_hz=rate
+        )
 
-    def _ask(self, part: np.ndarray) -> Answer:
-        wav = codec.encode_wav(part, songs.SETTINGS.sample_rate_hz)
+    def _ask(self, wav: bytes) -> Answer:
         try:
             outputs = self._classify_wav(wav=self._tf.constant([wav]))
         except self._tf.errors.OpError as error:

@@ -11,10 +11,6 @@ import math
 import numpy as np
 import tensorflow as tf
 
-LOWEST_RATE_HZ = 8_000
-HIGHEST_RATE_HZ = 192_000
-RATE_RULE = f"a multiple of 50 Hz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz, or of 11025 Hz"
-
 # soxr's filters, found by what it makes of a single sample: a sinc with its cut-off at this share
 # of half the lower rate, and so many zeros on either side, under a Kaiser window of this beta. They
 # depend on how often it halves the rate, and on whether that is all.
@@ -26,18 +22,13 @@ _TABLE_POINTS = 4096  # of half a window; between two, a line is exact within 2e
 _FEWEST_SAMPLES = 64  # in a frame: with shorter ones most of the time goes into copying
 
 
-def is_usual(rate_hz: tf.Tensor) -> tf.Tensor:
-    """Whether a rate in hertz obeys `RATE_RULE`: frames of others are too long."""
-    inside = (rate_hz >= LOWEST_RATE_HZ) & (rate_hz <= HIGHEST_RATE_HZ)
-    return inside & ((rate_hz % 50 == 0) | (rate_hz % 11_025 == 0))
-
-
 def resampled(waveform: tf.Tensor, source_hz: tf.Tensor | int, target_hz: int) -> tf.Tensor:
     """Resamples a sound, which is taken to be silent before its start and after its end.
 
     Args:
       waveform: float32 [samples], full scale is 1.
-      source_hz: Its rate, which `is_usual`; an int or int32 [].
+      source_hz: Its rate, which `settings.is_usual` (frames of others are too long); an int or
+        int32 [].
       target_hz: Rate of the result, which is so too.
 
     Returns:

@@ -2,8 +2,13 @@
 
 import dataclasses
 import math
+from typing import Any
 
 MOST_CLIPS_PER_TRACK = 20  # ten minutes of sound
+
+LOWEST_RATE_HZ = 8_000
+HIGHEST_RATE_HZ = 192_000
+RATE_RULE = f"a multiple of 50 Hz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz, or of 11025 Hz"
 
 # A larger value is a typing error: it would take hours or all memory.
 _MOST = {
@@ -13,6 +18,12 @@ _MOST = {
     "mel_bins": 512,
     "top_db": 200.0,
 }
+
+
+def is_usual(rate_hz: Any) -> Any:
+    """Whether a rate in hertz, a number or a tensor, obeys `RATE_RULE`: releases resample it."""
+    inside = (rate_hz >= LOWEST_RATE_HZ) & (rate_hz <= HIGHEST_RATE_HZ)
+    return inside & ((rate_hz % 50 == 0) | (rate_hz % 11_025 == 0))
 
 
 @dataclasses.dataclass(frozen=True)

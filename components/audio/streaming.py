@@ -60,17 +60,25 @@ class SoundStream:
     Attributes:
       source_sample_rate_hz: The file's own rate, in hertz.
       source_channels: The file's own channels.
-      blocks: float32 [n] each, mono, in [-1, 1], at the rate that was asked for. Reading them
-        raises `AudioError` where the file is broken.
+      source_blocks: float32 [n] each, mono, at the file's own rate.
     """
 
     source_sample_rate_hz: int
     source_channels: int
-    blocks: Iterator[Samples]
+    source_blocks: Iterator[Samples]
+
+    def blocks(self, sample_rate_hz: int) -> Iterator[Samples]:
+        """Reads the sound, once: float32 [n] each, mono, in [-1, 1], at a rate in hertz.
+
+        Raises:
+          AudioError: The file is broken.
+        """
+        for block in resampled(self.source_blocks, self.source_sample_rate_hz, sample_rate_hz):
+            yield np.clip(block, -1.0, 1.0)
 
 
 @contextlib.contextmanager
-def open_sound(source: Path | bytes, *, name: str, sample_rate_hz: int) -> Iterator[SoundStream]:
+def open_sound(source: Path | bytes, *, name: str) -> Iterator[SoundStream]:
     """Opens a file (or its bytes) whose samples are read while the `with` block lasts.
 
     The samples are those of `codec.decode`.
@@ -78,7 +86,6 @@ def open_sound(source: Path | bytes, *, name: str, sample_rate_hz: int) -> Itera
     Args:
       source: A file's path, or its content.
       name: What to call it in an error.
-      sample_rate_hz: Rate of the blocks, in hertz.
 
     Raises:
       AudioError: It is empty, not audio, or has no usable sample rate.
@@ -98,9 +105,7 @@ def open_sound(source: Path | bytes, *, name: str, sample_rate_hz: int) -> Itera
             decoder = FfmpegDecoder(source, name, refusal=error)
         stack.callback(decoder.close)
         check_rate(decoder.rate_hz, name)
-        blocks = resampled(_blocks(decoder, name), decoder.rate_hz, sample_rate_hz)
-        clipped = (np.clip(block, -1.0, 1.0) for block in blocks)
-        yield SoundStream(decoder.rate_hz, decoder.channels, clipped)
+        yield SoundStream(decoder.rate_hz, decoder.channels, _blocks(decoder, name))
 
 
 class LibsndfileDecoder:

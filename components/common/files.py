@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from components.common.opening import open_regular
 from components.common.storage import is_remote
 
 _BLOCK_BYTES = 1 << 20
@@ -38,6 +39,8 @@ def open_file(path: str, mode: str = "rb") -> IO[Any]:
     """Opens a file; text is UTF-8. An object store shows a written file once it is closed."""
     if is_remote(path):
         return _fileio().open(path, mode)
+    if mode == "rb":
+        return open_regular(path)
     return Path(path).open(mode, encoding=None if "b" in mode else "utf-8")
 
 

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from components.common import files
+from components.common import files, foreign_json
 from components.common.errors import UserError
 from components.common.tracking import RUN_ID_VARIABLE
 
@@ -85,8 +85,8 @@ def begin(
 def read(folder: str) -> Task | None:
     """Reads the `lineage.json` in a folder; None if it is none of ours."""
     try:
-        with files.open_file(f"{folder}/{LINEAGE_FILE}", "r") as file:
-            content = json.loads(file.read())
+        path = f"{folder}/{LINEAGE_FILE}"
+        content = foreign_json.parse(files.read_bytes(path, foreign_json.MAX_BYTES + 1))
         inputs = {key: tuple(map(str, uris)) for key, uris in content["inputs"].items()}
         parameters = {name: str(content[name]) for name in _PARAMETERS}
         return Task(folder, str(content["started"]), inputs, **parameters)

@@ -2,9 +2,7 @@
 
 import dataclasses
 import hashlib
-import os
 import posixpath
-import stat
 from collections.abc import Sequence
 from concurrent import futures
 from pathlib import Path
@@ -16,6 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.audio import codec, streaming
 from components.common.errors import UserError, causes
+from components.common.opening import open_regular
 from components.common.storage import is_remote
 from components.example_gen.settings import IngestSettings
 from components.gtzan import layout, listing
@@ -157,12 +156,7 @@ def open_file(path: str) -> IO[bytes]:
     if is_remote(path):
         opened: IO[bytes] = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
         return opened
-    # Without waiting: a file that has become a pipe since it was listed might never be written to.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(0, listing.NOT_REGULAR, path)
-    return os.fdopen(descriptor, "rb")
+    return open_regular(path)
 
 
 def read(path: str) -> bytes:

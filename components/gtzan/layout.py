@@ -66,7 +66,7 @@ def listed_track_id(path: str, genres: Sequence[str] = ()) -> str:
       genres: Genres in label order. If none is in the path, the file's own folder counts as the
         genre's.
     """
-    parts = path.strip().replace("\\", "/").split("/")
+    parts = unicodedata.normalize("NFC", path).strip().replace("\\", "/").split("/")
     for depth, folder in enumerate(parts[:-1]):
         genre = genre_of_folder(folder, genres)
         if genre:

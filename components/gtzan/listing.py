@@ -1,15 +1,15 @@
 """Lists the audio files of a local folder at any depth, whatever bytes their names contain."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from components.audio import streaming
+from components.common import foreign_json
+from components.common.opening import NOT_REGULAR, open_regular
 from components.gtzan import layout
 
-NOT_REGULAR = "not a regular file"
 MANIFEST = "sample.json"  # marks a folder of composed music, wherever it is copied
 
 
@@ -39,6 +39,8 @@ def is_audio(path: str) -> bool:
 def local_files(folder: str | Path) -> list[DataFile]:
     """Lists the audio files below a folder, sorted by path; links are followed, except in cycles.
 
+    What a link leads to has each folder once: folders that link to each other have countless paths.
+
     Args:
       folder: The data folder.
     """
@@ -49,7 +51,8 @@ def local_files(folder: str | Path) -> list[DataFile]:
 def is_composed(folder: str | Path) -> bool:
     """Tells whether the music of a local folder was composed by Gatefold."""
     try:
-        return is_manifest((Path(folder) / MANIFEST).read_bytes())
+        with open_regular(Path(folder) / MANIFEST) as file:
+            return is_manifest(file.read(foreign_json.MAX_BYTES + 1))
     except OSError:
         return False
 
@@ -57,15 +60,18 @@ def is_composed(folder: str | Path) -> bool:
 def is_manifest(data: bytes) -> bool:
     """Tells whether a file's content is a manifest of `synthetic.write_sample`."""
     try:
-        manifest = json.loads(data)
-    except ValueError:
+        manifest = foreign_json.parse(data)
+    except foreign_json.ForeignJsonError:
         return False
     return isinstance(manifest, dict) and "composer" in manifest
 
 
-def _below(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[DataFile]:
+def _below(
+    folder: str, prefix: str, above: tuple[str, ...], linked: set[str] | None = None
+) -> Iterator[DataFile]:
+    """Lists a folder, which is `linked` where its path goes through a link: with what folders."""
     try:
-        entries = list(os.scandir(folder))
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         reason = error.strerror or str(error)
         yield DataFile(prefix.rstrip("/"), 0, problem=f"the folder cannot be looked into: {reason}")
@@ -81,8 +87,12 @@ def _below(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[DataFil
             is_folder, is_file, size = False, True, 0
         if is_folder:
             real = os.path.realpath(entry.path)
-            if real not in above:
-                yield from _below(entry.path, f"{path}/", (*above, real))
+            below = set() if linked is None and entry.is_symlink() else linked
+            if real in above or (below is not None and real in below):
+                continue
+            if below is not None:
+                below.add(real)
+            yield from _below(entry.path, f"{path}/", (*above, real), below)
         elif is_audio(path):
             # To open a pipe would wait for its writer, and a device may never end.
             yield DataFile(path, size, problem="" if is_file else NOT_REGULAR)

@@ -2,8 +2,8 @@
 
 import collections
 import csv
-import io
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from components.gtzan import layout
@@ -83,9 +83,17 @@ def parse_artists(text: str, *, name: str) -> dict[str, str]:
       Artist by track id; rows without an artist are left out.
 
     Raises:
-      SplitError: A column is missing, or one track has two artists.
+      SplitError: It is no CSV, a column is missing, or one track has two artists.
     """
-    rows = csv.DictReader(io.StringIO(text.lstrip("\ufeff")), skipinitialspace=True)
+    # Ids are composed (NFC), as those of tracks: file names that macOS made are not.
+    lines = unicodedata.normalize("NFC", text.lstrip("\ufeff")).splitlines(keepends=True)
+    try:
+        return _artists(csv.DictReader(lines, skipinitialspace=True), name)
+    except csv.Error as error:
+        raise SplitError(f"{name} is not a CSV file that can be read: {error}") from error
+
+
+def _artists(rows: csv.DictReader, name: str) -> dict[str, str]:
     columns = [(column or "").strip() for column in rows.fieldnames or ()]
     rows.fieldnames = columns
     if not {"track_id", "artist"} <= set(columns):

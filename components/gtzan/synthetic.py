@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from components.audio import codec
+from components.common import foreign_json
 from components.common.errors import UserError
 from components.gtzan.composer import COMPOSER_VERSION, compose_track
 from components.gtzan.genres import GENRES
@@ -99,8 +100,8 @@ def _read_manifest(folder: Path) -> dict[str, object]:
     path = folder / MANIFEST
     if path.exists():
         try:
-            manifest = json.loads(path.read_bytes())
-        except ValueError:
+            manifest = foreign_json.parse(path.read_bytes())
+        except foreign_json.ForeignJsonError:
             manifest = None
         if not isinstance(manifest, dict):
             raise SampleError(f"{path} is not a sample's manifest; delete the folder and try again")

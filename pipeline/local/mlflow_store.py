@@ -37,10 +37,11 @@ def tracking_uri(config: PipelineConfig) -> str:
 
 
 def check_reachable(uri: str) -> None:
-    """Checks that a tracking server answers, before hours of work depend on it.
+    """Checks that a store is there, before hours of work depend on it.
 
     Raises:
-      UserError: The server does not answer, or MLflow cannot open such a URI.
+      UserError: The server does not answer, the SQLite file cannot be written, or MLflow cannot
+        open such a URI.
     """
     scheme = uri.partition(":")[0].partition("+")[0].lower()
     try:
@@ -55,6 +56,8 @@ def check_reachable(uri: str) -> None:
             "(its port is from 1 to 65535), or a database, as sqlite:////folder/mlflow.db. "
             f"Received: {uri}"
         )
+    if scheme == "sqlite":
+        _check_file(Path(uri.partition(":///")[2].partition("?")[0]))
     if scheme not in _SERVERS:
         return
     try:
@@ -65,6 +68,20 @@ def check_reachable(uri: str) -> None:
         raise UserError(
             f"--mlflow-uri: the MLflow server at {uri} does not answer ({reason}). Start it, "
             "name another, or leave it out to track in the output folder"
+        ) from error
+
+
+def _check_file(file: Path) -> None:
+    """Opens a SQLite file as MLflow will, which tries for minutes where that fails."""
+    if not file.exists():
+        return
+    try:
+        with closing(sqlite3.connect(file, timeout=1.0)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        raise UserError(
+            f"MLflow's store {file} cannot be used ({error}). End the program that holds it, name "
+            "another store with --mlflow-uri, or move the file away"
         ) from error
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from absl import logging
 
 from components.common import tracking
+from components.common.errors import UserError
 from components.common.tracking import PipelineRuns
 from pipeline import config_file
 from pipeline.config import PipelineConfig
@@ -30,7 +31,18 @@ def open_run(config: PipelineConfig, data_fingerprint: str, run_id: str, store: 
       data_fingerprint: Of the data set.
       run_id: Of this run of the pipeline.
       store: Name of the metadata store, which no other run uses meanwhile.
+
+    Raises:
+      UserError: MLflow refuses the store, as one of another version of MLflow.
     """
+    try:
+        _open_run(config, data_fingerprint, run_id, store)
+    except tracking.store_errors() as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"MLflow cannot use its store: {reason}") from error
+
+
+def _open_run(config: PipelineConfig, data_fingerprint: str, run_id: str, store: str) -> None:
     if mlflow_store.tracking_uri(config) == mlflow_store.uri(config.local_folder):
         mlflow_store.create(config.local_folder)
         mlflow_store.follow(config.local_folder)

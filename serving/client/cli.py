@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import math
 import pathlib
 from collections.abc import Sequence
 
@@ -11,6 +10,8 @@ from components.common.releases import Release, ReleaseStore
 from serving.client import output, songs
 from serving.client.connection import Tls
 from serving.client.genre_client import GenreClient
+
+_MOST_SECONDS = 366 * 24 * 3600
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,13 +89,15 @@ def positive(text: str) -> int:
 
 
 def positive_seconds(text: str) -> float:
-    """Seconds over 0, as argparse's type."""
+    """Seconds over 0 and up to a year, as argparse's type: gRPC cannot count to much more."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected seconds over 0. Received: {text!r}")
+    if not 0 < value <= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"expected seconds over 0, at most {_MOST_SECONDS}. Received: {text!r}"
+        )
     return value
 
 

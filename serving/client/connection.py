@@ -5,6 +5,7 @@ import dataclasses
 import http.client
 import json
 import pathlib
+import ssl
 from typing import Any
 
 import grpc
@@ -75,13 +76,14 @@ def open_channel(server: str, tls: Tls | None) -> grpc.Channel:
     """A channel that connects on its first call; plain text without `tls`.
 
     Raises:
-      UserError: A TLS file cannot be read, or a certificate comes without its key.
+      UserError: A TLS file cannot be read or used, or a certificate comes without its key.
     """
     if tls is None:
         return grpc.insecure_channel(server, options=_OPTIONS)
     if (tls.certificate is None) != (tls.key is None):
         raise UserError("a client certificate needs both its file and its key")
     try:
+        _check_files(tls)
         credentials = grpc.ssl_channel_credentials(
             *(path and path.read_bytes() for path in (tls.server_ca, tls.key, tls.certificate))
         )
@@ -89,6 +91,23 @@ def open_channel(server: str, tls: Tls | None) -> grpc.Channel:
         raise UserError(f"a TLS file cannot be read: {error}") from error
     name = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
     return grpc.secure_channel(server, credentials, options=[*_OPTIONS, *name])
+
+
+def _check_files(tls: Tls) -> None:
+    """Reads the files as gRPC will, which takes what it cannot use for a server that is missing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    file = tls.server_ca
+    try:
+        if tls.server_ca is not None:
+            context.load_verify_locations(tls.server_ca)
+        file = tls.certificate
+        if tls.certificate is not None:
+            context.load_cert_chain(tls.certificate, tls.key, password="")
+    except ssl.SSLError as error:
+        raise UserError(
+            f"{file} holds no PEM certificate that can be used, or its key is another's or "
+            f"encrypted ({error.reason or error})"
+        ) from error
 
 
 def explain(error: Any, server: str, timeout_seconds: float) -> CallError:

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
-import numpy as np
 import numpy.typing as npt
 
-from components.audio import codec
+from components.audio import codec, loudness
 from components.common.errors import UserError
 from serving.client import songs
 from serving.client.connection import CallError, Tls, explain, open_channel
@@ -58,7 +57,8 @@ class FileResult:
 class GenreClient:
     """Asks a server for the genres of songs. Safe to use from several threads.
 
-    A song over five minutes goes in parts; the version that answers the first part answers all.
+    A long song goes in parts of up to five minutes; the version that answers the first part
+    answers all.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class GenreClient:
             server is UNAVAILABLE or too busy (RESOURCE_EXHAUSTED).
 
         Raises:
-          UserError: Both a version and a label are given, or a TLS file cannot be read.
+          UserError: Both a version and a label are given, one of them or the model can be no
+            server's, or a TLS file cannot be read.
         """
         if version is not None and label is not None:
             raise UserError(
@@ -93,6 +94,13 @@ class GenreClient:
         self._model = model
         self._version = version
         self._label = label
+        try:
+            self._request(version)
+        except ValueError as error:
+            raise UserError(
+                f"no server has such a model, version or label ({error}). "
+                f"Received: {model!r}, {version}, {label!r}"
+            ) from error
         self._timeout_seconds = timeout_seconds
         self._channel = open_channel(server, tls)
 
@@ -158,28 +166,28 @@ class GenreClient:
 
     def _classify(self, open_parts: OpenParts, name: str) -> GenrePrediction:
         version = self._version
+        rate: int | None = None
 
-        def ask(part: np.ndarray) -> Answer:
+        def ask(wav: bytes) -> Answer:
             nonlocal version
-            answer = self._predict(part, version)
+            answer = self._predict(wav, version)
             version = answer.version
             return answer
 
         for start in range(1, _MOST_STARTS + 1):
             try:
-                return classify_parts(open_parts, ask, name=name)
+                return classify_parts(open_parts, ask, name=name, sample_rate_hz=rate)
             except CallError as error:
                 unloaded = error.code == "NOT_FOUND" and version != self._version
-                if not unloaded or start == _MOST_STARTS:
+                # Releases before 2026-11-25 take their own rate only.
+                refused = error.code == "INVALID_ARGUMENT" and rate is None
+                if not (unloaded or refused) or start == _MOST_STARTS:
                     raise
                 version = self._version
+                rate = songs.SETTINGS.sample_rate_hz if refused else rate
         raise AssertionError("the last start returns or raises")
 
-    def _predict(self, samples: np.ndarray, version: int | None) -> Answer:
-        """Asks about mono samples, as 16-bit WAV.
-
-        That is half the bytes of float32 samples, and exactly the samples that training saw.
-        """
+    def _request(self, version: int | None) -> Any:
         request = _PREDICT.request()
         spec = request.model_spec
         spec.name, spec.signature_name = self._model, "classify_wav"
@@ -187,7 +195,10 @@ class GenreClient:
             spec.version.value = version
         elif self._label is not None:
             spec.version_label = self._label
-        wav = codec.encode_wav(samples, songs.SETTINGS.sample_rate_hz)
+        return request
+
+    def _predict(self, wav: bytes, version: int | None) -> Answer:
+        request = self._request(version)
         request.inputs["wav"].CopyFrom(encode_tensor([wav]))
         response = self._call(_PREDICT, request)
         outputs = {name: decode_tensor(tensor)[0] for name, tensor in response.outputs.items()}
@@ -234,26 +245,40 @@ def stream_files(
 
 
 def classify_parts(
-    open_parts: OpenParts, ask: Callable[[np.ndarray], Answer], *, name: str
+    open_parts: OpenParts,
+    ask: Callable[[bytes], Answer],
+    *,
+    name: str,
+    sample_rate_hz: int | None = None,
 ) -> GenrePrediction:
-    """Asks about a song's parts one after the other.
+    """Asks about a song's parts one after the other, as mono WAV of 16 bits.
+
+    That is half the bytes of float32 samples, and what training saw.
 
     Args:
       open_parts: Opens the song.
-      ask: Asks about one part.
+      ask: Asks about a WAV file.
       name: What the song is called.
+      sample_rate_hz: The rate to send; None for the song's own.
 
     Raises:
-      UserError: The song cannot be read.
+      UserError: The song cannot be read, or is silent.
     """
     lengths: list[int] = []
     answers: list[Answer | None] = []
     seconds = 0.0
-    with open_parts() as parts:
-        for part in parts:
+    with open_parts(sample_rate_hz) as parts:
+        rate = parts.sample_rate_hz
+        for part in parts.samples:
             began = time.perf_counter()
             # Of a song that falls silent for minutes, a part may be of silence.
-            answers.append(None if songs.is_silent(part) else ask(part))
+            silent = songs.is_silent(part, rate)
+            answers.append(None if silent else ask(codec.encode_wav(part, rate)))
             seconds += time.perf_counter() - began
-            lengths.append(len(part))
+            lengths.append(round(len(part) * songs.SETTINGS.sample_rate_hz / rate))
+    if not any(answers):
+        raise UserError(
+            f"{songs.printable(name)} is silent (nothing reaches {loudness.SILENCE_LUFS:g} LUFS): "
+            "it has no genre"
+        )
     return join_answers(name, lengths, answers, songs.SETTINGS, call_seconds=seconds)

@@ -125,9 +125,10 @@ def join_answers(
     *,
     call_seconds: float,
 ) -> GenrePrediction:
-    """The prediction of a song from one version's answers to its parts, of `lengths` samples.
+    """The prediction of a song from one version's answers to its parts.
 
-    The answer to a silent part, which no model is asked about, is None.
+    The parts have `lengths` samples at the settings' rate. The answer to a silent part, which no
+    model is asked about, is None.
     """
     windows, starts, window_seconds, before = [], [], 0.0, 0
     for samples, answer in zip(lengths, answers, strict=True):

@@ -1,6 +1,7 @@
 """Songs as a model takes them: found in folders, read in blocks, cut into parts."""
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,22 +9,37 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 from components.audio import codec, loudness, streaming
-from components.audio.settings import AudioSettings
+from components.audio.settings import AudioSettings, is_usual
 from components.common.errors import UserError
 
 SUFFIXES = streaming.SUFFIXES
 SETTINGS = AudioSettings()
-# A model takes sound in clips of 30 s, so a part ends where a clip does. Ten clips are 13 MB as
-# 16-bit WAV, far under any server's limit.
+# A model takes sound in clips of 30 s, so a part ends where a clip does. A part has at most ten
+# clips, fewer at high rates: 13 MB as 16-bit WAV, under any server's limit.
 CLIPS_A_PART = 10
 PART_SAMPLES = CLIPS_A_PART * SETTINGS.clip_samples
 # Float sound overshoots full scale by a little; 16-bit values handed in as float do by far.
 _LARGEST_PEAK = 2.0
 
-Parts = Iterator[np.ndarray]
-OpenParts = Callable[[], AbstractContextManager[Parts]]
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Parts:
+    """An opened song.
+
+    Attributes:
+      sample_rate_hz: The rate of its parts, in hertz.
+      samples: The parts, float32 [n] each, mono.
+    """
+
+    sample_rate_hz: int
+    samples: Iterator[np.ndarray]
+
+
+# Opens a song at a rate in hertz, by default its own where releases take that.
+OpenParts = Callable[[int | None], AbstractContextManager[Parts]]
 
 
 def find_songs(songs: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
@@ -66,11 +82,11 @@ def file_parts(path: pathlib.Path) -> OpenParts:
     """The parts of an audio file of any length, read from disk as they are asked for."""
 
     @contextlib.contextmanager
-    def open_parts() -> Iterator[Parts]:
+    def open_parts(sample_rate_hz: int | None) -> Iterator[Parts]:
         try:
             if path.is_dir():
                 raise IsADirectoryError(0, "it is a folder")
-            with _opened(path, printable(path)) as parts:
+            with _opened(path, printable(path), sample_rate_hz) as parts:
                 yield parts
         except OSError as error:
             raise UserError(
@@ -82,7 +98,7 @@ def file_parts(path: pathlib.Path) -> OpenParts:
 
 def byte_parts(data: bytes, *, name: str) -> OpenParts:
     """The parts of an audio file's content; `name` is what errors call it."""
-    return lambda: _opened(data, printable(name))
+    return lambda sample_rate_hz: _opened(data, printable(name), sample_rate_hz)
 
 
 def sample_parts(samples: npt.ArrayLike, *, name: str) -> OpenParts:
@@ -99,28 +115,28 @@ def sample_parts(samples: npt.ArrayLike, *, name: str) -> OpenParts:
             f"{name}: samples must be mono, [n], finite floats in [-1, 1]; divide 16-bit values by "
             f"32768. Received: {array.dtype} {list(array.shape)}, values up to {peak:g}"
         )
-    starts = range(0, len(mono), PART_SAMPLES)
-    return lambda: contextlib.nullcontext(
-        cut((mono[start : start + PART_SAMPLES] for start in starts), name=name)
-    )
+    rate = SETTINGS.sample_rate_hz
+    return lambda _: contextlib.nullcontext(Parts(rate, cut([mono], rate, name=name)))
 
 
-def cut(blocks: Iterable[np.ndarray], *, name: str) -> Parts:
-    """Cuts a sound into parts of ten clips.
+def cut(blocks: Iterable[np.ndarray], sample_rate_hz: int, *, name: str) -> Iterator[np.ndarray]:
+    """Cuts a sound into parts of whole clips.
 
     What is left at the end and too short to be classified stays with the part before it.
 
     Args:
-      blocks: float32 [n] each, mono, at 22 050 Hz.
+      blocks: float32 [n] each, mono.
+      sample_rate_hz: Their rate, in hertz.
       name: What to call the sound in an error.
 
     Raises:
-      UserError: The sound is under three seconds long, or silent throughout.
+      UserError: The sound is under three seconds long.
     """
-    shortest = SETTINGS.minimum_samples
-    buffer = np.empty(PART_SAMPLES + shortest, np.float32)
+    at_rate = dataclasses.replace(SETTINGS, sample_rate_hz=sample_rate_hz)
+    shortest, clips = at_rate.minimum_samples, PART_SAMPLES // at_rate.clip_samples
+    part_samples = min(CLIPS_A_PART, clips) * at_rate.clip_samples
+    buffer = np.empty(part_samples + shortest, np.float32)
     count = total = 0
-    silent = True
     for block in blocks:
         total += len(block)
         while len(block):
@@ -129,34 +145,31 @@ def cut(blocks: Iterable[np.ndarray], *, name: str) -> Parts:
             block = block[taken:]
             count += taken
             if count == len(buffer):
-                silent = silent and is_silent(buffer[:PART_SAMPLES])
-                yield buffer[:PART_SAMPLES]
-                rest, buffer = buffer[PART_SAMPLES:], np.empty_like(buffer)
+                yield buffer[:part_samples]
+                rest, buffer = buffer[part_samples:], np.empty_like(buffer)
                 buffer[:shortest] = rest
                 count = shortest
     if total < shortest:
         raise UserError(
             f"{name} is too short: at least {SETTINGS.window_seconds:g} s are needed. "
-            f"Received: {total / SETTINGS.sample_rate_hz:.2f} s"
-        )
-    if silent and is_silent(buffer[:count]):
-        raise UserError(
-            f"{name} is silent (nothing reaches {loudness.SILENCE_LUFS:g} LUFS): it has no genre"
+            f"Received: {total / sample_rate_hz:.2f} s"
         )
     yield buffer[:count]
 
 
-def is_silent(part: np.ndarray) -> bool:
-    """Whether a part has no clip that a model answers about."""
+def is_silent(part: np.ndarray, sample_rate_hz: int) -> bool:
+    """Whether a part has no clip that a model answers about: what it hears counts."""
+    if sample_rate_hz != SETTINGS.sample_rate_hz:
+        part = soxr.resample(part, sample_rate_hz, SETTINGS.sample_rate_hz, quality="LQ")
     return loudness.is_silent(part, SETTINGS)
 
 
 @contextlib.contextmanager
-def _opened(source: pathlib.Path | bytes, name: str) -> Iterator[Parts]:
+def _opened(source: pathlib.Path | bytes, name: str, sample_rate_hz: int | None) -> Iterator[Parts]:
     try:
-        with streaming.open_sound(
-            source, name=name, sample_rate_hz=SETTINGS.sample_rate_hz
-        ) as sound:
-            yield cut(sound.blocks, name=name)
+        with streaming.open_sound(source, name=name) as sound:
+            own = sound.source_sample_rate_hz
+            rate = sample_rate_hz or (own if is_usual(own) else SETTINGS.sample_rate_hz)
+            yield Parts(rate, cut(sound.blocks(rate), rate, name=name))
     except codec.AudioError as error:
         raise UserError(str(error)) from error

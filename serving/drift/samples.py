@@ -16,6 +16,8 @@ from pydantic import (
     TypeAdapter,
 )
 
+from components.common.opening import open_regular
+
 
 class _Strict(BaseModel):
     """A text is no number here, and neither are NaN and infinity; unknown keys are ignored."""
@@ -111,7 +113,8 @@ def read_samples(
     samples = Samples()
     for path in sorted(folder.glob("samples-*.jsonl")):
         try:
-            lines = path.read_bytes().splitlines()
+            with open_regular(path) as file:
+                lines = file.read().splitlines()
         except FileNotFoundError:
             continue  # the server removed it meanwhile: its folder is bounded
         for number, content in enumerate(lines, start=1):

@@ -50,15 +50,15 @@ def draw_sound(data: bytes, name: str, settings: AudioSettings) -> SoundPicture:
     """Draws an audio file's content.
 
     Raises:
-      UserError: It is no music of three seconds or more, or is silent.
+      UserError: It is no music of three seconds or more.
     """
     levels: list[np.ndarray] = []
     magnitudes: list[np.ndarray] = []
     samples = 0
     margin = settings.fft_length // 2
     before = np.zeros(margin, np.float32)
-    with songs.byte_parts(data, name=name)() as parts:
-        for part in parts:
+    with songs.byte_parts(data, name=name)(settings.sample_rate_hz) as parts:
+        for part in parts.samples:
             samples += len(part)
             # Frames at a clip's edges see the sound beyond it, so that the picture has no seams.
             padded = np.concatenate([before, part, np.zeros(margin, np.float32)])
@@ -109,10 +109,10 @@ def playable(data: bytes, name: str, settings: AudioSettings) -> tuple[bytes, st
         return data, kind
     rate, encoded = settings.sample_rate_hz, io.BytesIO()
     with (
-        streaming.open_sound(data, name=name, sample_rate_hz=rate) as sound,
+        streaming.open_sound(data, name=name) as sound,
         soundfile.SoundFile(encoded, "w", rate, 1, "PCM_16", format="FLAC") as file,
     ):
-        for block in sound.blocks:
+        for block in sound.blocks(rate):
             file.write(block)
     return encoded.getvalue(), "audio/flac"
 

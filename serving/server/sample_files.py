@@ -8,6 +8,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+# Of `_name` and a number: other files in the folder are not the server's to remove.
+_PATTERN = "samples-[0-9]*T[0-9]*-*-[0-9]*-[0-9]*.jsonl"
 _FILES = 8  # a bound is shared by so many files, so that the oldest eighth is dropped at a time
 
 
@@ -58,7 +60,7 @@ class SampleFiles:
     def _prune(self) -> None:
         """Removes the oldest files until there is room for another one."""
         files = []
-        for path in self._folder.glob("samples-*.jsonl"):
+        for path in self._folder.glob(_PATTERN):
             with contextlib.suppress(OSError):  # another server removed it
                 status = path.stat()
                 files.append((status.st_mtime_ns, path, status.st_size))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import soxr
 import tensorflow as tf
 
 from components.audio import codec, levels
@@ -19,7 +20,7 @@ def describe_sound(inputs: Mapping[str, np.ndarray], row: int) -> dict[str, floa
     """Levels, bandwidth and length of one row's sound, under the names of the raw example.
 
     Args:
-      inputs: Of a signature: `audio`, `wav` or `examples`.
+      inputs: Of a signature: `audio`, with or without `sample_rate_hz`, `wav` or `examples`.
       row: Which.
 
     Returns:
@@ -54,6 +55,9 @@ def _sound(inputs: Mapping[str, np.ndarray], row: int) -> tuple[codec.Samples, f
         return decoded.samples, decoded.duration_seconds
     if "audio" in inputs:
         samples = inputs["audio"][row]
+        if "sample_rate_hz" in inputs:
+            own_hz = float(inputs["sample_rate_hz"][row])
+            samples = soxr.resample(samples, own_hz, _AUDIO.sample_rate_hz)
     else:
         example = tf.train.Example.FromString(inputs["examples"][row])
         (pcm,) = example.features.feature["audio"].bytes_list.value

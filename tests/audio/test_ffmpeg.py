@@ -38,8 +38,8 @@ def song(tmp_path: Path) -> Path:
 
 
 def read_all(path: Path) -> tuple[np.ndarray, streaming.SoundStream]:
-    with streaming.open_sound(path, name=path.name, sample_rate_hz=RATE) as sound:
-        return np.concatenate(list(sound.blocks)), sound
+    with streaming.open_sound(path, name=path.name) as sound:
+        return np.concatenate(list(sound.blocks(RATE))), sound
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ def test_names_are_names_and_not_addresses(song: Path, tmp_path: Path, monkeypat
 
 def test_a_file_that_is_left_in_the_middle_leaves_no_process(song: Path, tmp_path: Path) -> None:
     path = convert(song, tmp_path / "song.m4a", "-af", "aloop=loop=9:size=2e8")
-    with streaming.open_sound(path, name=path.name, sample_rate_hz=RATE) as sound:
-        next(sound.blocks)
+    with streaming.open_sound(path, name=path.name) as sound:
+        next(sound.blocks(RATE))
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     names = [Path(f"/proc/{child}/comm").read_text().strip() for child in children]
     assert "ffmpeg" not in names

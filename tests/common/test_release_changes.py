@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -131,13 +132,18 @@ def test_an_altered_version_is_not_published_again(store, base):
 
 
 @pytest.mark.parametrize(
-    "content", [b"\xff{", b'{"a":' * 100 + b"1" + b"}" * 100, b'{"model": "\\ud800"}']
+    "content", [b"\xff{", b'{"a":' * 100 + b"1" + b"}" * 100, b'{"model": "\\ud800"}', None]
 )
 def test_a_release_file_that_cannot_be_read_is_named_and_hinders_nothing(
     store, base, tmp_path, content
 ):
     three = store.require()
-    (base / str(three) / releases.RELEASE_FILE).write_bytes(content)
+    file = base / str(three) / releases.RELEASE_FILE
+    if content:
+        file.write_bytes(content)
+    else:  # a pipe, which nobody writes to
+        file.unlink()
+        os.mkfifo(file)
     (fault,) = faults(store)
     assert fault.startswith(f"version {three}: {releases.RELEASE_FILE} cannot be read")
     checksum = logged(base)[2]["checksum"]
@@ -230,6 +236,14 @@ def test_a_forged_line_about_a_version_changes_nothing_and_is_named(store, base,
     assert f"promote of version {three}" in fault
     assert not push(tmp_path, "three").written
     assert push(tmp_path, "four").written
+
+
+def test_a_forged_line_about_a_number_out_of_reach_hinders_no_push(store, base, tmp_path):
+    forged = dataclasses.replace(Change(**logged(base)[2]), version=2**63 - 1)
+    with (base / releases.LOG_FILE).open("ab") as log:
+        log.write(forged.line())
+    assert push(tmp_path, "four").version < 2**62
+    assert "says that version 9223372036854775807 is in production" in faults(store)[0]
 
 
 def test_a_missing_log_is_made_again_from_the_versions_which_remember_withdrawals(

@@ -138,6 +138,16 @@ def test_a_new_version_is_newer_even_if_the_clock_went_back(model, base):
     assert push(model, base).version == ahead + 1
 
 
+@pytest.mark.parametrize("seconds", [0, -1000])
+def test_a_number_is_given_once_even_if_its_version_is_gone(model, base, monkeypatch, seconds):
+    """A second version of that number would look as if the log had been altered."""
+    first = push(model, base)
+    shutil.rmtree(first.path)
+    monkeypatch.setattr(time, "time", lambda: first.version + seconds)
+    assert push(model, base).version == first.version + 1
+    assert ReleaseStore(str(base)).verify([]).faults == []
+
+
 def test_a_number_that_servers_do_not_load_is_no_version(model, base):
     """TF Serving takes numbers of 63 bits."""
     for name in (str(2**63), "9" * 200, "007", "²"):
@@ -149,6 +159,35 @@ def test_a_number_that_servers_do_not_load_is_no_version(model, base):
     write_model(base / str(2**63 - 1), b"other")
     with pytest.raises(UserError, match=rf"no number left .*{2**63 - 1}"):
         push(model, base)
+
+
+PLANTED = {
+    "log folder": lambda base: (base / releases.LOG_FILE).mkdir(),
+    "log pipe": lambda base: os.mkfifo(base / releases.LOG_FILE),
+    "lock folder": lambda base: (base / ".push.lock").mkdir(),
+    "file": lambda base: base.rmdir() or base.write_text("notes"),
+    "link to nowhere": lambda base: base.rmdir() or base.symlink_to("nowhere"),
+    "link to itself": lambda base: base.rmdir() or base.symlink_to(base),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED)
+def test_a_serving_folder_that_cannot_be_used_is_named_in_a_sentence(model, base, plant):
+    base.mkdir()
+    plant(base)
+    with pytest.raises(UserError, match=f"cannot be pushed to {base}: "):
+        push(model, base)
+
+
+def test_links_in_the_serving_folder_harm_no_other_files(model, base, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").write_text("mine")
+    base.mkdir()
+    (base / ".push.lock").symlink_to(tmp_path / "mine" / "notes")
+    (base / ".push-1").symlink_to(tmp_path / "mine")
+    (base / ".push-2").write_text("a file")
+    assert push(model, base).written
+    assert (tmp_path / "mine" / "notes").read_text() == "mine"
 
 
 def traced_functions(error: UserError) -> list[str]:

@@ -220,5 +220,35 @@ def test_a_link_to_a_folder_is_followed_and_a_circle_ends(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("count", "linked"),
+    [
+        (7, lambda number, count: range(count)),  # each to all
+        (25, lambda number, count: [number + 1, number + 1] if number + 1 < count else []),
+    ],
+    ids=["circles", "two ways each"],
+)
+def test_folders_that_link_to_each_other_are_listed_in_time(tmp_path, count, linked):
+    """There are millions of paths to some of their files."""
+    folders = [tmp_path / "rock" / str(number) for number in range(count)]
+    for folder in folders:
+        write(folder / "song.wav", b"RIFF")
+    for number, folder in enumerate(folders):
+        for name, other in enumerate(linked(number, count)):
+            (folder / f"link {name}").symlink_to(folders[other])
+    paths = files.audio_paths(str(tmp_path))
+    assert {f"rock/{number}/song.wav" for number in range(count)} <= {*paths}
+    assert len(paths) <= count * (1 + 2 * count**2)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff{", None], ids=["deep", "bytes", "pipe"])
+def test_a_manifest_that_is_none_marks_no_composed_music(tmp_path, content):
+    if content is None:
+        os.mkfifo(tmp_path / "sample.json")
+    else:
+        (tmp_path / "sample.json").write_bytes(content)
+    assert not files.is_composed(str(tmp_path))
+
+
 def test_a_track_list_holds_no_formula_for_spreadsheets():
     assert lists.csv_line(["train", "=1+2/a.wav", -2.5]) == "train,'=1+2/a.wav,-2.5"

@@ -2,12 +2,13 @@
 
 import collections
 import hashlib
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.gtzan import split_files, splits
+from components.gtzan import layout, split_files, splits
 from components.gtzan.genres import GENRES
 from tests.gtzan.at_once import by_artist, random_music
 
@@ -159,12 +160,25 @@ def test_artists_are_read_from_two_columns_of_any_csv():
     assert split_files.parse_artists(text, name="a.csv") == {"blues.00001": "King, B.B."}
 
 
+def test_lists_that_macos_made_name_the_same_tracks_and_artists():
+    """It decomposes letters in file names, and its spreadsheets end lines with CR."""
+    composed = "track_id,artist\rpop.Café,Björk\r"
+    decomposed = unicodedata.normalize("NFD", composed)
+    assert len(decomposed) > len(composed)
+    assert split_files.parse_artists(decomposed, name="a.csv") == {"pop.Café": "Björk"}
+    for path in ("pop/Café.wav", "pop.Café.wav"):
+        (listed,) = split_files.parse_list(unicodedata.normalize("NFD", path))
+        assert listed == layout.track_id("pop", "Café.wav")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("track,artist\nx,y\n", r"a.csv needs .*Received: track, artist"),
         ("", r"Received: an empty file"),
         ("track_id,artist\nx,1\nx,2\n", r"track x two artists.*Received: 1 and 2"),
+        ("track_id,artist\nx,\0\n", "a.csv is not a CSV file"),
+        ("track_id,artist\nx," + "y" * 200_000, "a.csv is not a CSV file"),
     ],
 )
 def test_a_wrong_artists_file_is_an_error(text, says):

@@ -175,8 +175,11 @@ def test_an_interrupted_removal_is_ended_by_the_next(root, monkeypatch):
     assert root.left() == tasks("new", *ALL)
 
 
-def test_a_folder_without_lineage_stays(root):
+@pytest.mark.parametrize("lineage", [None, "", '{"inputs": {', "[" * 100_000])
+def test_a_folder_without_lineage_that_can_be_read_stays(root, lineage):
     files.write(f"{root.uri}/gatefold/unknown/task/execution/output/data", "1")
+    if lineage is not None:
+        files.write(f"{root.uri}/gatefold/unknown/task/execution/lineage.json", lineage)
     root.run("new", NEW_MUSIC)
     assert root.clean(keep_runs=1).unknown == 1
     assert root.left() == tasks("new", *ALL) | {"unknown/task"}

@@ -144,6 +144,10 @@ INCEPTION = ["--models", "inceptionv3", "--weights", "none"]
         (["--output", " "], "--output is empty"),
         (["--data", "/"], "--data must be a folder of its own"),
         (["--output", "/tmp/.."], "--output must be a folder of its own"),
+        (["--output", "x" * 300], "--output cannot be used .File name too long"),
+        (["--data", "~nobody-of-this-name/music"], "--data cannot be used"),
+        (["--metadata", "a\0b"], "--metadata cannot be used"),
+        (["--genres", sys.executable], "--genres: .* cannot be read as UTF-8 text"),
         (["--output", "my [first] run"], "--output: TFX would take .* for patterns"),
         (["--data", "s3://"], "--data: a place in an object store is"),
         (["--output", "s3:///genre"], "--output: a place in an object store is"),
@@ -210,6 +214,11 @@ INCEPTION = ["--models", "inceptionv3", "--weights", "none"]
 def test_a_mistake_is_named(arguments, named):
     with pytest.raises(UserError, match=named):
         options.parse(arguments)
+
+
+def test_a_list_of_genres_may_be_longer_than_the_name_of_a_file():
+    genres = tuple(f"genre number {number}" for number in range(40))
+    assert parse("--genres", ",".join(genres)).data.genres == genres
 
 
 def test_settings_that_bound_each_other_are_judged_together_in_any_order():

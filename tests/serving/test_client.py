@@ -18,7 +18,7 @@ from components.common.errors import UserError
 from serving.client import GenreClient
 from serving.client.cli import main
 from serving.client.results import window_starts
-from serving.client.songs import PART_SAMPLES, cut, find_songs
+from serving.client.songs import cut, find_songs
 from tests.serving.conftest import OTHER_GENRES
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
@@ -100,6 +100,14 @@ def test_version_and_label(server: ServerProcess) -> None:
         GenreClient(server.address, version=1, label="stable")
 
 
+@pytest.mark.parametrize(
+    "wanted", [{"version": 10**20}, {"model": "\udce9"}, {"label": "\udce9"}], ids=str
+)
+def test_what_no_server_can_be_asked_for_is_said(wanted: dict) -> None:
+    with pytest.raises(UserError, match="no server has such"):
+        GenreClient("localhost:1", **wanted)
+
+
 def test_what_is_not_a_song_is_said(client: GenreClient, tmp_path: pathlib.Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("la la la")
@@ -120,12 +128,19 @@ def test_what_is_not_a_song_is_said(client: GenreClient, tmp_path: pathlib.Path)
     assert client.classify_file(quiet).name == str(quiet)
 
 
+@pytest.mark.parametrize(("rate", "inaudible"), [(22_050, 0.0), (44_100, 0.01)])
 def test_silent_part_of_a_long_song_does_not_count(
-    client: GenreClient, tmp_path: pathlib.Path
+    client: GenreClient, tmp_path: pathlib.Path, rate: int, inaudible: float
 ) -> None:
-    """Five minutes of silence before the hidden track; a released model refuses such a part."""
-    silence = np.zeros(PART_SAMPLES, np.float32)
-    path = write_wav(tmp_path / "hidden track.wav", np.append(silence, tone("jazz", seconds=30)))
+    """Minutes of silence before the hidden track; a released model refuses such a part.
+
+    At 44.1 kHz with a tone that no model hears.
+    """
+    time = np.arange(300 * rate) / rate
+    silence = inaudible * np.sin(2 * np.pi * 18_000 * time)
+    song = soxr.resample(tone("jazz", seconds=30), SETTINGS.sample_rate_hz, rate)
+    path = tmp_path / "hidden track.wav"
+    soundfile.write(path, np.append(silence, song), rate, "PCM_24")
     prediction = client.classify_file(path)
     assert prediction.genre == "jazz"
     assert len(prediction.window_probabilities) == 10
@@ -201,19 +216,28 @@ def test_command_line_shows_any_genres_as_they_are(
         assert line.startswith(f"{genre}.wav ") and line.split(maxsplit=1)[1].startswith(f"{name} ")
 
 
-def test_parts_end_where_clips_do_and_a_short_rest_stays_with_the_last() -> None:
-    clip, rate = SETTINGS.clip_samples, SETTINGS.sample_rate_hz
-    for seconds, expected in (
-        (3, [3 * rate]),
-        (300, [10 * clip]),
-        (302, [10 * clip + 2 * rate]),
-        (304, [10 * clip, 4 * rate]),
-        (920, [10 * clip, 10 * clip, 10 * clip, 20 * rate]),
-    ):
-        sound = np.resize(np.array([0.1, -0.1], np.float32), seconds * rate)
-        blocks = np.array_split(sound, max(1, len(sound) // 100_000))
-        parts = list(cut(iter(blocks), name="a"))
-        assert [len(part) for part in parts] == expected, seconds
+@pytest.mark.parametrize(
+    ("rate", "seconds", "expected"),
+    [
+        (22_050, 3, [3]),
+        (22_050, 300, [300]),
+        (22_050, 302, [302]),
+        (22_050, 304, [300, 4]),
+        (22_050, 920, [300, 300, 300, 20]),
+        (8_000, 302, [302]),
+        (44_100, 302, [150, 152]),
+        (48_000, 130, [120, 10]),
+        (192_000, 62, [30, 32]),
+    ],
+)
+def test_parts_end_where_clips_do_and_a_short_rest_stays_with_the_last(
+    rate: int, seconds: int, expected: list[int]
+) -> None:
+    sound = np.resize(np.array([0.1, -0.1], np.float32), seconds * rate)
+    blocks = np.array_split(sound, max(1, len(sound) // 100_000))
+    parts = list(cut(iter(blocks), rate, name="a"))
+    assert [len(part) / rate for part in parts] == expected
+    assert all(len(codec.encode_wav(part, rate)) < 16 << 20 for part in parts)
 
 
 def test_song_over_half_an_hour_is_read_from_disk_part_by_part(
@@ -353,7 +377,7 @@ def test_reader_that_goes_away_ends_it_quietly(
 
 @pytest.mark.parametrize(
     "flags",
-    [["--concurrency", "0"], ["--concurrency", "x"], ["--timeout", "nan"], ["--timeout", "0"]],
+    [["--concurrency", "0"], ["--concurrency", "x"], ["--timeout", "nan"], ["--timeout", "1e308"]],
 )
 def test_wrong_command_line_exits_with_2(flags: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as caught:

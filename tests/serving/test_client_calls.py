@@ -1,11 +1,15 @@
 """The client's calls: what is tried again, what is not, and which version answers a song."""
 
 import asyncio
+import io
 import re
 from collections.abc import Iterator
 
 import grpc
+import numpy as np
 import pytest
+import soundfile
+import soxr
 
 from components.audio import codec
 from serving.client import CallError, GenreClient
@@ -72,6 +76,36 @@ def test_song_starts_over_when_its_version_is_unloaded(proxy: Proxy) -> None:
     proxy.refusals = [None, GONE] * 3
     with GenreClient(proxy.address) as client, pytest.raises(CallError, match="not found"):
         client.classify_samples(tone("blues", seconds=700))
+
+
+OLD = (grpc.StatusCode.INVALID_ARGUMENT, "the WAV must be of 22050 Hz. Received: 44100")
+
+
+@pytest.mark.parametrize(
+    ("rate", "refusals", "sent"),
+    [
+        (44_100, [], [44_100, 44_100]),
+        (48_000, [], [48_000, 48_000]),
+        (44_099, [], [22_050]),  # which releases do not take
+        (44_100, [OLD], [44_100, 22_050]),  # of a release that takes its own rate only
+    ],
+)
+def test_a_song_is_sent_as_it_is_and_its_parts_give_one_answer(
+    proxy: Proxy, rate: int, refusals: list, sent: list[int]
+) -> None:
+    proxy.refusals = [*refusals]
+    song = np.concatenate([tone("jazz", seconds=100), tone("pop", seconds=60)])
+    file = io.BytesIO()
+    stereo = np.repeat(soxr.resample(song, SETTINGS.sample_rate_hz, rate)[:, None], 2, axis=1)
+    soundfile.write(file, stereo, rate, "PCM_24", format="FLAC")
+    with GenreClient(proxy.address) as client:
+        prediction = client.classify_bytes(file.getvalue(), name="song.flac")
+        whole = client.classify_samples(song)
+    wavs = [request.inputs["wav"].string_val[0] for request in proxy.requests]
+    assert [soundfile.info(io.BytesIO(wav)).samplerate for wav in wavs[: len(sent)]] == sent
+    assert prediction.duration_seconds == pytest.approx(160, abs=0.01)
+    np.testing.assert_allclose(prediction.window_starts_seconds, whole.window_starts_seconds)
+    np.testing.assert_allclose(prediction.probabilities, whole.probabilities, atol=1e-3)
 
 
 def test_rest_port_is_called_so(server: ServerProcess) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import soxr
 
 from components.audio import deformations
 from components.common.errors import UserError
@@ -184,10 +185,13 @@ def test_a_disk_that_blocks_holds_up_no_caller_and_few_calls_wait_for_it(
 
 def test_the_oldest_lines_go_first_and_the_folder_stays_bounded(tmp_path):
     most = 8_000
+    mine = tmp_path / "samples-of drums.jsonl"  # another file that happens to be there
+    mine.write_text("x" * 2 * most)
     files = SampleFiles(tmp_path, most)
     for number in range(500):
         files.write({"kind": "answer", "number": number})
-        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= most
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3 * most
+    mine.unlink()
     kept = [line["number"] for line in lines(tmp_path)]
     assert max(kept) == 499 and len(kept) > 60
     assert sorted(kept) == list(range(min(kept), 500))
@@ -222,6 +226,9 @@ def test_a_sound_is_the_same_whichever_signature_it_came_by():
     by_audio = describe_sound({"audio": samples[np.newaxis]}, 0)
     by_wav = describe_sound({"wav": wav}, 0)
     assert by_wav == pytest.approx(by_audio, abs=1e-3)
+    twice = soxr.resample(samples, 1, 2)[np.newaxis]
+    at_rate = {"audio": twice, "sample_rate_hz": np.array([2 * SETTINGS.sample_rate_hz])}
+    assert describe_sound(at_rate, 0) == pytest.approx(by_audio, rel=0.05, abs=1e-3)
     of_clip = describe_sound({"audio": clip[np.newaxis]}, 0)
     assert describe_sound({"examples": example}, 0) == pytest.approx(of_clip, abs=1e-3)
     assert describe_sound({"other": samples}, 0) == {}

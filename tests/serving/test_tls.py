@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from streamlit.testing.v1 import AppTest
 
-from serving.client import Tls
+from components.common.errors import UserError
+from serving.client import GenreClient, Tls
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
 
@@ -68,6 +69,24 @@ def flags(encrypted: ServerProcess, tls: Tls) -> list[str]:
         *("--tls-ca", str(tls.server_ca)),
         *("--tls-certificate", str(tls.certificate), "--tls-key", str(tls.key)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        ({"server_ca": "server.key"}, "server.key"),
+        ({"server_ca": ""}, "cannot be read"),
+        ({"certificate": "client.pem", "key": "server.key"}, "client.pem"),
+    ],
+    ids=["no certificate", "folder", "another key"],
+)
+def test_files_that_are_of_no_use_are_named(
+    certificates: pathlib.Path, files: dict[str, str], named: str
+) -> None:
+    """gRPC itself says that no server answers."""
+    tls = Tls(**{field: certificates / name for field, name in files.items()})
+    with pytest.raises(UserError, match=named):
+        GenreClient("localhost:1", tls=tls)
 
 
 def test_rest_asks_for_a_certificate_too(encrypted: ServerProcess, tls: Tls) -> None:

@@ -12,8 +12,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from components.audio.resampling import resampled
 from components.audio.settings import AudioSettings
 from components.gtzan.genres import GENRES
+from components.trainer.release.wav import decode_wav
 
 SETTINGS = AudioSettings()
 BAND_HZ = 800
@@ -94,7 +96,13 @@ class ToneModel(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="wav")])
     def classify_wav(self, wav: tf.Tensor) -> dict[str, tf.Tensor]:
         def decode(data: tf.Tensor) -> tf.Tensor:
-            return tf.audio.decode_wav(data, desired_channels=1).audio[:, 0]
+            sound, rate = decode_wav(data)
+            own_hz = SETTINGS.sample_rate_hz
+            return tf.cond(
+                rate == own_hz,
+                lambda: sound,
+                lambda: resampled(sound, tf.cast(rate, tf.int32), own_hz),
+            )
 
         spec = tf.TensorSpec([None], tf.float32)
         return self._classify(tf.map_fn(decode, wav, fn_output_signature=spec))

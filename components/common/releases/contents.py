@@ -12,6 +12,7 @@ from components.common import files, foreign_json
 from components.common.errors import UserError
 from components.common.releases.records import (
     LARGEST_VERSION,
+    LATEST_PUSH,
     LOG_FILE,
     MODEL_FILE,
     PROMOTE,
@@ -86,6 +87,15 @@ class Contents:
         names = files.names(self.base) if files.exists(self.base) else []
         numbers = sorted(int(name) for name in names if _VERSION.fullmatch(name))
         return [number for number in numbers if number <= LARGEST_VERSION]
+
+    @property
+    def highest(self) -> int:
+        """The highest number that was given to a version, though its folder may be gone; 0 if none.
+
+        A number in the log that no clock has reached is a forged one.
+        """
+        logged = [number for number in self.changes if number < LATEST_PUSH]
+        return max([*self.folders, *logged], default=0)
 
     @functools.cached_property
     def versions(self) -> list[int]:

@@ -25,7 +25,7 @@ LARGEST_VERSION = 2**63 - 1
 SYNTHETIC_NOTE = "trained on synthetic music: it knows no real song"
 
 # Version numbers of a pipeline are the Unix times of their pushes; others just count.
-_FIRST_PUSH, _LAST_PUSH = 1_500_000_000, 4_100_000_000
+_EARLIEST_PUSH, LATEST_PUSH = 1_500_000_000, 4_100_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Release:
             moment = datetime.datetime.fromisoformat(self.pushed_at.replace("Z", "+00:00"))
             return (moment.astimezone(utc) if moment.tzinfo else moment).date()
         except (ValueError, OverflowError):
-            if not _FIRST_PUSH < self.version < _LAST_PUSH:
+            if not _EARLIEST_PUSH < self.version < LATEST_PUSH:
                 return None
             return datetime.datetime.fromtimestamp(self.version, utc).date()
 

@@ -223,7 +223,7 @@ def _publish(
     withdraws: str = "",
     remarks: tuple[str, ...] = (),
 ) -> Push:
-    version = max(int(time.time()), max(contents.folders, default=0) + 1)
+    version = max(int(time.time()), contents.highest + 1)
     if version > LARGEST_VERSION:
         raise UserError(
             f"{contents.base} has no number left for a new version: delete the folder "

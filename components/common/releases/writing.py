@@ -6,7 +6,6 @@ loads a version, comes last, and what an error leaves is removed.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -21,7 +20,6 @@ from components.common.storage import is_remote
 
 _STAGING = ".push-"
 _LOCK_FILE = ".push.lock"
-_USERS_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Writer:
@@ -122,7 +120,7 @@ def locked(base: str) -> Iterator[Writer]:
     Makes the folder where it is missing. Object stores other than S3 have no lock.
 
     Raises:
-      UserError: The disk is full, or the folder cannot be written to, here or in the block.
+      UserError: The disk is full, or the folder cannot be used, here or in the block.
     """
     try:
         if base.startswith("s3://"):
@@ -133,18 +131,21 @@ def locked(base: str) -> Iterator[Writer]:
             yield Writer(base)
             return
         Path(base).mkdir(parents=True, exist_ok=True)
-        with (Path(base) / _LOCK_FILE).open("w") as lock:
+        # Never emptied: who else may write there could have put a link to another file.
+        with (Path(base) / _LOCK_FILE).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             # Left by a process that was killed: with the lock held, no other is writing.
-            for stale in Path(base).glob(f"{_STAGING}*/"):
-                shutil.rmtree(stale)
+            for stale in Path(base).glob(f"{_STAGING}*"):
+                if stale.is_dir() and not stale.is_symlink():
+                    shutil.rmtree(stale)
             yield Writer(base)
+    except FileNotFoundError:
+        raise  # of what is to be pushed: a fault of ours
     except OSError as error:
-        if error.errno not in _USERS_ERRORS:
-            raise
+        where = f" ({error.filename})" if error.filename else ""
         raise UserError(
-            f"the model cannot be pushed to {base}: {error.strerror}. Production keeps what it "
-            "has; make room or give another --output, then run again"
+            f"the model cannot be pushed to {base}: {error.strerror or error}{where}. Production "
+            "keeps what it has; make room or give another --output, then run again"
         ) from error
 
 

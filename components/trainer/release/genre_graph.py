@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from components.audio import extraction, loudness
 from components.audio.features import Feature
-from components.audio.resampling import RATE_RULE, is_usual, resampled
-from components.audio.settings import AudioSettings
+from components.audio.resampling import resampled
+from components.audio.settings import RATE_RULE, AudioSettings, is_usual
 from components.common import temperature as temperature_scaling
 from components.trainer.release.wav import checked, decode_wav
 
@@ -174,7 +174,7 @@ class GenreGraph:
 
         Args:
           audio: float32 [batch, samples] in [-1, 1].
-          sample_rate_hz: int32 [batch], in hertz; see `resampling.RATE_RULE`.
+          sample_rate_hz: int32 [batch], in hertz; see `settings.RATE_RULE`.
 
         Returns:
           As in `from_wav`.

@@ -1,7 +1,9 @@
 """MLflow as the local runner watches it: where the store is, and what a run leaves in it."""
 
+import contextlib
 import dataclasses
 import shutil
+import sqlite3
 
 import mlflow
 import pytest
@@ -103,6 +105,37 @@ def test_what_is_no_uri_is_answered_with_how_one_looks(uri):
 @pytest.mark.parametrize("uri", ["sqlite:////folder/mlflow.db", "postgresql+psycopg2://u@host/db"])
 def test_a_database_is_left_to_mlflow(uri):
     mlflow_store.check_reachable(uri)
+
+
+@contextlib.contextmanager
+def held(file):
+    """Another program is writing."""
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+@pytest.mark.parametrize("harm", ["folder", "no database", "held"])
+def test_a_store_that_cannot_be_used_is_named_at_once(config, harm):
+    file = config.local_folder / mlflow_store.DATABASE_FILE
+    with contextlib.ExitStack() as stack:
+        if harm == "held":
+            stack.enter_context(held(file))
+        elif harm == "folder":
+            file.unlink()
+            file.mkdir()
+        else:
+            file.write_bytes(b"notes" * 1000)
+        with pytest.raises(UserError, match=f"MLflow's store {file} cannot be used"):
+            mlflow_store.check_reachable(mlflow_store.tracking_uri(config))
+
+
+def test_a_store_of_another_version_of_mlflow_is_a_sentence(config):
+    file = config.local_folder / mlflow_store.DATABASE_FILE
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    with pytest.raises(UserError, match=r"MLflow cannot use its store: .*ffffffffffff"):
+        open_run(config, "abc", "run", "store")
 
 
 def test_the_flag_goes_before_the_environment(monkeypatch, tmp_path):
