@@ -42,7 +42,7 @@ class RobustnessSettings:
     mp3_64k: Deformation = Deformation(0.05, 0.15, 0.15)
     quieter_12db: Deformation = Deformation(0.02, 0.05, 0.05)
     noise_20db: Deformation = Deformation(0.15, 0.3, 0.3)
-    telephone_8k: Deformation = Deformation(0.35, 0.6, 2.5)
+    telephone_8k: Deformation = Deformation(0.45, 0.7, 2.5)
     faster_2pc: Deformation = Deformation(0.05, 0.15, 0.15)
     first_10s: Deformation = Deformation(0.1, 0.25, 0.25)
 
