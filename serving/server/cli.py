@@ -6,6 +6,7 @@ import dataclasses
 import os
 import pathlib
 import signal
+import ssl
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ def _number(kind: Callable[[str], float], low: float, high: float, what: str) ->
 
 
 _positive = _number(int, 1, 2**31, "a number from 1 up")
+_mebibytes = _number(int, 1, 2047, "a number from 1 to 2047")  # gRPC counts bytes in 32 bits
 _seconds = _number(float, 0.1, 1e9, "a number from 0.1 up")
 _share = _number(float, 1e-12, 1, "a number over 0 and up to 1")
 _port = _number(int, 0, 65535, "a port")
@@ -85,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     held = "requests that are held; others get UNAVAILABLE (default: 128)"
     load("--queue-length", type=_positive, default=128, metavar="N", help=held)
     size = "largest request; over REST a third more, for base64 (default: 16: six minutes as WAV)"
-    load("--max-message-mib", type=_positive, default=16, metavar="MIB", help=size)
+    load("--max-message-mib", type=_mebibytes, default=16, metavar="MIB", help=size)
     arrival = "how long a request may take to arrive (default: 30)"
     load("--read-seconds", type=_seconds, default=30.0, metavar="S", help=arrival)
     grace = "on SIGTERM, time to finish what is held (default: 30)"
@@ -141,6 +143,17 @@ def _check_flags(parsed: argparse.Namespace) -> None:
     tls = {bool(parsed.tls_certificate), bool(parsed.tls_key)}
     if len(tls) > 1 or (parsed.tls_client_ca and False in tls):
         raise UserError("TLS needs both --tls-certificate and --tls-key")
+    try:
+        if parsed.tls_key:
+            chain = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            chain.load_cert_chain(parsed.tls_certificate, parsed.tls_key, password=lambda: "")
+        if parsed.tls_client_ca:
+            ssl.create_default_context(cafile=parsed.tls_client_ca)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            "--tls-certificate, --tls-key (its own, not encrypted) and --tls-client-ca must be PEM "
+            f"files: {error}"
+        ) from error
     if bool(parsed.sample_requests) != bool(parsed.sample_folder):
         raise UserError("samples need both --sample-requests SHARE and --sample-folder DIR")
     if ":/" in str(parsed.sample_folder):  # a path folds the slashes of s3://
@@ -168,6 +181,8 @@ def _check_ports(settings: ServerSettings) -> None:
     Raises:
       UserError: Naming the flag.
     """
+    if settings.port and settings.port == settings.rest_port:
+        raise UserError(f"--port and --rest-port must differ. Received: {settings.port} for both")
     for flag, port in {"--port": settings.port, "--rest-port": settings.rest_port}.items():
         try:
             listening_socket(settings.host, port or 0).close()

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from components.common.errors import UserError
 from serving.client import GenreClient, Tls
+from serving.server import cli
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
 
@@ -131,3 +132,26 @@ def test_page_shows_its_certificate(flags: list[str]) -> None:
     assert not shown.exception and not shown.error
     assert [box.options for box in shown.selectbox] == [[f"{MODEL} version 5 (5, the latest)"]]
     assert "Encrypted with TLS" in [caption.value for caption in shown.caption]
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (("--tls-certificate", "server.pem", "--tls-key", "client.key"), "--tls-key"),
+        (("--tls-certificate", "server.pem", "--tls-key", "server.pem"), "--tls-key"),
+        (("--port", "8765", "--rest-port", "8765"), "--port and --rest-port must differ"),
+        (("--max-message-mib", "4096"), "--max-message-mib"),
+    ],
+)
+def test_what_cannot_be_served_is_a_sentence_at_once(certificates, capfd, flags, names) -> None:
+    paths = [
+        str(certificates / flag) if flag.endswith((".pem", ".key")) else flag for flag in flags
+    ]
+    code: object
+    try:
+        code = cli.main(["--model-base-path", str(certificates), *paths])
+    except SystemExit as error:
+        code = error.code
+    printed = capfd.readouterr().err
+    assert code == 2
+    assert names in printed and "Traceback" not in printed and "Loading" not in printed
