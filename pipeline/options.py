@@ -41,8 +41,8 @@ DEFAULT_TRIALS = 10
 _Settings = TypeVar("_Settings")
 
 _EPILOG = """\
-exit codes: 0 a model is pushed; 2 no model passed the gate; 1 the run failed;
-            130 it was interrupted
+exit codes: 0 a model is pushed, or production is as good; 2 no model passed the gate;
+            1 the run failed; 130 it was interrupted
 
 examples:
   gatefold run                                            the built-in synthetic sample

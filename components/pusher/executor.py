@@ -123,7 +123,7 @@ def _against(input_dict: dict[str, list[Artifact]]) -> dict[str, Any] | None:
 def _changed(
     input_dict: dict[str, list[Artifact]], release: dict[str, Any], store: ReleaseStore
 ) -> str:
-    """What of data and code is not as it was for production; "" if all is."""
+    """What of data and code is not as it was for production, or unreadable; "" if all is."""
     version = store.newest()
     if version is None:
         return ""
@@ -131,14 +131,17 @@ def _changed(
         artifact_utils.get_single_uri(input_dict["ingest_report"]),
         f"{store.folder(version)}/assets.extra",
     )
-    ours, theirs = (
-        {
-            track
-            for name in _track_lists(folder)
-            for track in io_utils.read_string_file(f"{folder}/{name}").split()
-        }
-        for folder in folders
-    )
+    try:
+        ours, theirs = (
+            {
+                track
+                for name in _track_lists(folder)
+                for track in io_utils.read_string_file(f"{folder}/{name}").split()
+            }
+            for folder in folders
+        )
+    except (OSError, ValueError):  # damaged: a push mends it
+        return "a list of training tracks cannot be read"
     before = store.release(version)
     if ours != theirs or release["copies"] != before.fields.get("copies"):
         return "its training data are others"

@@ -156,6 +156,7 @@ def _outcome(input_dict: dict[str, list[Artifact]], judgement: Mapping[str, Any]
         written=bool(pushed.get_int_custom_property("written")),
         reason=pushed.get_string_custom_property("reason"),
         production="" if production is None else str(production),
+        kept=bool(pushed.get_int_custom_property("kept")),
     )
 
 

@@ -13,6 +13,7 @@ class Outcome:
       version: That version.
       written: Whether this run wrote it; it may have been there already.
       reason: Why a chosen model was not pushed, or "".
+      kept: Whether that is because production is as good.
       production: Version in production before this run, "" if there was none or nobody looked.
     """
 
@@ -22,6 +23,7 @@ class Outcome:
     written: bool = True
     reason: str = ""
     production: str = ""
+    kept: bool = False
 
     @property
     def pushed(self) -> bool:
@@ -40,5 +42,7 @@ class Outcome:
             keeps = f"production keeps version {self.production}"
         if self.chosen == "none":
             return f"Nothing was pushed: {keeps}."
+        if self.kept:
+            return f"{self.chosen} is {self.reason}: {keeps}."
         reason = self.reason.strip().rstrip(".") or "its push is not complete"
         return f"{self.chosen} was not pushed ({reason}): {keeps}."

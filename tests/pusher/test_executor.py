@@ -234,3 +234,11 @@ def test_other_training_tracks_or_other_code_of_the_same_network_replace_product
     write(again.folder / "ingest" / "training_tracks-00000-of-00002.txt", "cc\n")
     again.judge()
     assert again.push()["pushed"] == 1
+
+
+def test_a_damaged_list_of_training_tracks_is_mended_by_a_push(run):
+    version = Path(run.push()["pushed_destination"])
+    (version / "assets.extra" / "training_tracks-00000-of-00002.txt").write_bytes(b"\xff\xfe")
+    later = other(run)
+    later.judge()
+    assert later.push()["pushed"] == 1

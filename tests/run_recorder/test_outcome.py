@@ -16,6 +16,10 @@ from components.run_recorder.outcome import Outcome
             Outcome("cnn", "/serving/7", version="7", written=False),
             "cnn was in production already, as version 7, and stays.",
         ),
+        (
+            Outcome("cnn", "none", reason="as good as production", production="5", kept=True),
+            "cnn is as good as production: production keeps version 5.",
+        ),
         (Outcome("none", "none"), "Nothing was pushed: production keeps what it has."),
         (
             Outcome("none", "none", production="5"),

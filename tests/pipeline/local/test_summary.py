@@ -109,6 +109,7 @@ def test_what_a_user_must_know_stands_below_the_table():
         (ENDED.pushed | {"written": 0}, "Already in production: version 7: cnn"),
         (NOTHING_PUSHED, "Not pushed: no model passed the gate"),
         (NOTHING_PUSHED | {"reason": "it was withdrawn"}, "Not pushed: it was withdrawn"),
+        (NOTHING_PUSHED | {"reason": "as good", "kept": 1}, "Kept: cnn is as good"),
     ],
 )
 def test_one_line_says_what_was_pushed_or_why_nothing_was(pushed, verdict):
