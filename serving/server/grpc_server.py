@@ -121,7 +121,10 @@ class GrpcServer:
                 with self._service.recorded(record):
                     return await answer(context, record)
             except ServingError as error:
-                await context.abort(error.code, error.text)
+                try:
+                    await context.abort(error.code, error.text)
+                except grpc.aio.InternalError:  # nobody is there any more
+                    raise asyncio.CancelledError from error
                 raise AssertionError("abort returned") from error
             finally:
                 self._calls -= 1

@@ -65,7 +65,7 @@ class World:
         self.permissive, self.compares = folder / "permissive.yaml", folder / "compares.yaml"
         self.permissive.write_text(PERMISSIVE)
         bar = PERMISSIVE.replace("max_accuracy_loss: 1", "max_accuracy_loss: 0.02")
-        bar = bar.replace("max_log_loss_increase: 100", "max_log_loss_increase: 0.05")
+        bar = bar.replace("max_log_loss_increase: 100", "max_log_loss_increase: 0.05", 1)
         self.compares.write_text(bar)
 
     def arguments(self, *more: str) -> list[str]:

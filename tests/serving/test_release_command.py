@@ -97,7 +97,7 @@ def test_what_cannot_be_done_is_one_sentence(base, capsys):
     (base / releases.LOG_FILE).unlink()
     (base / releases.LOG_FILE).mkdir()
     assert command(base, "list") == 2
-    assert "Is a directory" in capsys.readouterr().err
+    assert "not a regular file" in capsys.readouterr().err
 
 
 def test_it_starts_without_tensorflow(base):
