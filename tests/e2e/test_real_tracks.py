@@ -10,7 +10,7 @@ def test_real_tracks_run_through(real_music, permissive, tmp_path):
     done = run(
         *("--data", str(real_music / "genres_original"), "--output", str(tmp_path / "out")),
         *("--models", "ann,musicnn,ensemble", "--epochs", "1", "--gate", permissive),
-        *("--set", "training.windows_per_track=1"),
+        *("--set", "training.windows_per_track=1", "--set", "audio.clip_seconds=10"),
     )
     assert done.code == 0, done.screen
     assert "47 tracks to train on, 11 for validation, 12 to test on" in done.screen
