@@ -5,7 +5,10 @@ write, so memory does not grow with the data.
 """
 
 import hashlib
+import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -21,6 +24,7 @@ from components.common.raw_examples import RawTrack
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _METRICS = "gatefold.training_copies"
+_AT_ONCE = 16  # tracks whose sound is in memory while threads copy it: encoders hold no lock
 
 
 class Task(NamedTuple):
@@ -125,19 +129,27 @@ def _write(task: Task, audio: AudioSettings) -> tuple[Task, int]:
         return task, 0
     count = 0
 
-    def results() -> Iterator[bytes]:
-        nonlocal count
-        for record in raw_examples.records([task.source]):
-            try:
-                yield copied(record, task.copy, audio)
-            except Exception as error:  # one track's bad luck must cost no other
-                beam.metrics.Metrics.counter(_METRICS, "failed").inc()
-                track = RawTrack.parse(record).track_id
-                logging.warning("%s: copy %d could not be made: %s", track, task.copy, error)
-                continue
-            beam.metrics.Metrics.counter(_METRICS, "copies").inc()
-            count += 1
-            progress.report("copies made", count)
+    def copy_of(record: bytes) -> bytes | Exception:
+        try:
+            return copied(record, task.copy, audio)
+        except Exception as error:  # one track's bad luck must cost no other
+            return error
 
-    raw_examples.write_records(task.target, results())
+    def results(threads: ThreadPoolExecutor) -> Iterator[bytes]:
+        nonlocal count
+        records = raw_examples.records([task.source])
+        while some := list(itertools.islice(records, _AT_ONCE)):
+            for record, made in zip(some, threads.map(copy_of, some), strict=True):
+                if isinstance(made, Exception):
+                    beam.metrics.Metrics.counter(_METRICS, "failed").inc()
+                    track = RawTrack.parse(record).track_id
+                    logging.warning("%s: copy %d could not be made: %s", track, task.copy, made)
+                    continue
+                yield made
+                beam.metrics.Metrics.counter(_METRICS, "copies").inc()
+                count += 1
+                progress.report("copies made", count)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        raw_examples.write_records(task.target, results(threads))
     return task, count
