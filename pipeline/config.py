@@ -30,7 +30,8 @@ SPLITS = ("stratified", "artist", "listed")
 INFRA_PLATFORMS = ("docker", "kubernetes")
 DEFAULT_COPIES = 2
 MOST_COPIES = 20
-DEFAULT_MODELS = ("cnn", "lstm", "musicnn", "ensemble")
+# Stages start in this order: what takes longest first, so that nothing waits for it at the end.
+DEFAULT_MODELS = ("musicnn", "cnn", "lstm", "ensemble")
 
 _Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 _Settings = TypeVar("_Settings")

@@ -9,7 +9,7 @@ from tests.e2e.conftest import assert_served, run
 def test_real_tracks_run_through(real_music, permissive, tmp_path):
     done = run(
         *("--data", str(real_music / "genres_original"), "--output", str(tmp_path / "out")),
-        *("--models", "ann,musicnn,ensemble", "--epochs", "1", "--gate", permissive),
+        *("--models", "musicnn", "--copies", "1", "--gate", permissive),
         *("--set", "training.windows_per_track=1", "--set", "audio.clip_seconds=10"),
     )
     assert done.code == 0, done.screen

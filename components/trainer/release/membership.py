@@ -1,9 +1,9 @@
 """Chooses an ensemble's members and their weights on the validation split.
 
-Greedy forward selection with replacement (Caruana, Niculescu-Mizil, Crew and Ksikes 2004): the
-member that lowers the loss most is added again and again, and a member's weight is how often it was
-added. On few tracks this finds luck, so the plain mean of all members stays unless weights that
-were chosen on other tracks are clearly better.
+Weights are those of a mixture whose components, the members' probabilities, are known: the most
+probable ones under a symmetric Dirichlet prior, by expectation-maximisation (as for interpolated
+language models, Jelinek and Mercer 1980). Few tracks leave them near the equal weights of the
+prior, many tracks move them as far as the evidence goes, and a weak member counts for little.
 """
 
 import dataclasses
@@ -12,12 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.common.copies import original_id
-from components.common.metrics import log_loss, log_losses
+from components.common.metrics import log_losses
 
-_ROUNDS = 25
 _FOLDS = 10
-# A choice between few members is one number or two, but each track is all or nothing.
-_LEAST_TRACKS = 30
+_ITERATIONS = 100
+_PRIOR_TRACKS = 0.5  # that speak for each member beforehand
+_LEAST_WEIGHT = (
+    0.05  # a member below it is left out: its answers cost more time than they are worth
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,11 +56,9 @@ class Membership:
 def choose(probabilities: np.ndarray, labels: np.ndarray, track_ids: Sequence[str]) -> Membership:
     """Chooses weights for the members of an ensemble.
 
-    Every track is in one of ten folds, with its copies. Weights are chosen on nine of them and
-    judged on the tenth; only if their loss over all tracks is lower than the plain mean's by more
-    than one standard error are weights chosen on all tracks. A member with an answer that is no
-    finite number, whose training has diverged, gets no weight; if that holds for all, all have the
-    same, and the ensemble's answers are no numbers either, which the gate refuses.
+    A track and its copies together count as one track. A member with an answer that is no finite
+    number, whose training has diverged, gets no weight; if that holds for all, all have the same,
+    and the ensemble's answers are no numbers either, which the gate refuses.
 
     Args:
       probabilities: Of each member for each validation track, float [members, tracks, genres].
@@ -79,44 +79,30 @@ def choose(probabilities: np.ndarray, labels: np.ndarray, track_ids: Sequence[st
 
 def _choose(probabilities: np.ndarray, labels: np.ndarray, track_ids: Sequence[str]) -> Membership:
     members, rows, _ = probabilities.shape
+    of_labels = np.exp([-log_losses(member, labels) for member in probabilities])
     # Each row's track, by number.
     numbers = np.unique([original_id(track) for track in track_ids], return_inverse=True)[1]
-    tracks = int(numbers.max()) + 1
-    equal = np.full(members, 1.0 / members)
-    everyone = np.broadcast_to(equal, (rows, members))
-    if tracks < _LEAST_TRACKS:
-        return Membership(
-            equal, everyone, f"equal weights: {tracks} validation tracks are too few to choose by"
-        )
+    shares = 1.0 / np.bincount(numbers)[numbers]
     folds = numbers % _FOLDS
     without = np.empty((rows, members))
     for fold in range(_FOLDS):
         others = folds != fold
-        without[~others] = _greedy(probabilities[:, others], labels[others])
-    gain = _losses(probabilities, labels, everyone) - _losses(probabilities, labels, without)
-    gain = np.bincount(numbers, gain) / np.bincount(numbers)  # the mean over a track's copies
-    if gain.mean() <= gain.std(ddof=1) / np.sqrt(tracks):
-        return Membership(
-            equal, everyone, f"equal weights: no others are clearly better on {tracks} tracks"
-        )
-    weights = _greedy(probabilities, labels)
-    return Membership(weights, without, f"chosen on {tracks} validation tracks")
+        without[~others] = _weights(of_labels[:, others], shares[others])
+    reason = f"chosen on {numbers.max() + 1} validation tracks"
+    return Membership(_weights(of_labels, shares), without, reason)
 
 
-def _greedy(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Greedy selection with replacement; the best of all its steps counts: float [members]."""
-    counts, total = np.zeros(len(probabilities)), np.zeros(probabilities.shape[1:])
-    best_loss, best = np.inf, counts
-    for size in range(1, _ROUNDS + 1):
-        losses = [log_loss((total + member) / size, labels) for member in probabilities]
-        added = int(np.argmin(losses))
-        counts[added] += 1
-        total += probabilities[added]
-        if losses[added] < best_loss - 1e-9:
-            best_loss, best = losses[added], counts / size
-    return best
+def _weights(of_labels: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The most probable weights, float [members].
 
-
-def _losses(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Cross-entropy of each track under its own weights [tracks, members], in nats."""
-    return log_losses(np.einsum("mtg,tm->tg", probabilities, weights), labels)
+    Args:
+      of_labels: Each member's probability of the right genre, float [members, rows].
+      shares: How much of a track each row is, float [rows].
+    """
+    weights = np.full(len(of_labels), 1.0 / len(of_labels))
+    for _ in range(_ITERATIONS):
+        responsible = weights[:, np.newaxis] * of_labels
+        weights = responsible / responsible.sum(axis=0) @ shares + _PRIOR_TRACKS
+        weights /= weights.sum()
+    weights[weights < min(_LEAST_WEIGHT, weights.max())] = 0.0
+    return weights / weights.sum()

@@ -15,7 +15,7 @@ from components.common import answers, calibration, remarks
 from components.common.metrics import score
 from components.common.temperature import scaled
 from components.trainer import validation
-from components.trainer.release import model_run
+from components.trainer.release import membership, model_run
 from components.trainer.release.ensemble import Executor
 from components.trainer.release.export import standardisation
 from components.trainer.training.loop import train
@@ -104,7 +104,7 @@ def test_the_ensemble_keeps_the_mean_of_its_branches(tmp_path, transformed):
         trained(name, tmp_path / name, frames=frames[name])
     folder = put_together(tmp_path, list(frames), transformed[0])
     assert (folder / "model").is_dir()
-    assert "too few" in remarks.read(str(folder / "model_run"))[0]
+    assert f"chosen on {TRACKS} validation tracks" in remarks.read(str(folder / "model_run"))[0]
 
     ann, lstm = (validation.read(str(tmp_path / name)) for name in frames)
     both = validation.read(str(tmp_path / "ensemble" / "model_run"))
@@ -113,11 +113,17 @@ def test_the_ensemble_keeps_the_mean_of_its_branches(tmp_path, transformed):
     temperatures = {member.temperature for member in (ann, lstm, both)}
     assert len(temperatures) == 3 and 1.0 not in temperatures
     ann, lstm = (validation.at_temperature(member, 1.0) for member in (ann, lstm))
-    means = []
-    for row in range(TRACKS):
-        counts = lstm.counts[row]
-        pair = [member.window_probabilities[row][counts].mean(axis=0) for member in (ann, lstm)]
-        means.append(np.mean(pair, axis=0))
+    pairs = np.stack(
+        [
+            [
+                member.window_probabilities[row][lstm.counts[row]].mean(axis=0)
+                for member in (ann, lstm)
+            ]
+            for row in range(TRACKS)
+        ]
+    )
+    weights = membership.choose(pairs.swapaxes(0, 1), ann.labels, ann.track_ids).weights_without
+    means = np.einsum("tmg,tm->tg", pairs, weights)
     scores = score(both.probabilities, both.labels)
     expected = score(scaled(means, both.temperature), ann.labels)
     assert scores.accuracy == expected.accuracy and scores.macro_f1 == expected.macro_f1

@@ -48,22 +48,16 @@ def test_a_member_that_knows_nothing_is_left_out():
     assert loss(mixed, labels) < loss(probabilities.mean(axis=0), labels)
 
 
-def test_few_tracks_choose_nobody():
-    probabilities, labels = stacked(11, 2.0, 0.0, 2.0)
-    chosen = choose(probabilities, labels)
-    np.testing.assert_allclose(chosen.weights, 1 / 3)
-    assert chosen.reason == "equal weights: 11 validation tracks are too few to choose by"
+def test_the_fewer_tracks_the_nearer_to_equal_weights():
+    one, few, many = (choose(*stacked(tracks, 2.0, 0.5)).weights[0] for tracks in (1, 11, 200))
+    assert 0.5 <= one < 0.8 and one < few < many
 
 
-def test_members_that_are_equally_good_keep_equal_weights():
-    """On most draws, that is: one standard error is a chance of one in six."""
-    equal = 0
+def test_members_that_are_equally_good_all_stay():
+    labels = np.arange(60) % GENRES
     for draw in range(20):
-        labels = np.arange(60) % GENRES
         members = np.stack([answers(labels, 1.5, 100 * draw + member) for member in range(4)])
-        chosen = choose(members, labels)
-        equal += bool(np.allclose(chosen.weights, 0.25))
-    assert equal >= 15
+        assert choose(members, labels).weights.max() < 0.6
 
 
 def test_a_track_s_own_label_has_no_say_in_the_weights_that_it_is_validated_with():
@@ -132,9 +126,5 @@ def test_a_track_and_its_copy_are_one_track_and_in_one_fold():
     doubled = np.concatenate([probabilities, probabilities], axis=1)
     ids = distinct_ids([str(track) for track in range(20)] * 2)
     chosen = membership.choose(doubled, np.tile(labels, 2), ids)
-    assert chosen.reason == "equal weights: 20 validation tracks are too few to choose by"
-    probabilities, labels = stacked(100, 2.0, 0.0, 2.0)
-    doubled = np.concatenate([probabilities, probabilities], axis=1)
-    ids = distinct_ids([str(track) for track in range(100)] * 2)
-    without = membership.choose(doubled, np.tile(labels, 2), ids).weights_without
-    np.testing.assert_array_equal(without[:100], without[100:])
+    np.testing.assert_allclose(chosen.weights, choose(probabilities, labels).weights)
+    np.testing.assert_array_equal(chosen.weights_without[:20], chosen.weights_without[20:])
