@@ -72,6 +72,8 @@ def launch(arguments: Sequence[str], *, own_server: bool = False) -> int:
         threading.Thread(target=_open_browser, args=(parsed.port,), daemon=True).start()
     try:
         with _server(parsed, own_server) as flags:
+            host = "localhost" if parsed.host in ("127.0.0.1", "0.0.0.0", "::") else parsed.host
+            print(f"The page: http://{host}:{parsed.port}. Ctrl-C ends it.", flush=True)
             return _streamlit(parsed, [*arguments, *flags])
     except KeyboardInterrupt:
         return 130
@@ -128,6 +130,8 @@ def _streamlit(arguments: argparse.Namespace, flags_of_page: Sequence[str]) -> i
         "server.port": arguments.port,
         "server.address": arguments.host,
         "server.headless": "true",
+        "logger.hideWelcomeMessage": "true",
+        "logger.level": "warning",
         "server.fileWatcherType": "none",
         "server.maxUploadSize": _MOST_UPLOAD_MIB,
         "browser.gatherUsageStats": "false",
