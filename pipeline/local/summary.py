@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.common.releases import pretraining_note
 from pipeline.config import PipelineConfig
 
 if TYPE_CHECKING:  # it brings TensorFlow
@@ -18,8 +19,8 @@ if TYPE_CHECKING:  # it brings TensorFlow
 
 _MOST_NAMED = 4
 _NOTE = (
-    "Test: share of whole tracks that no model has seen, with its 95 % interval over tracks; it "
-    "decides whether a model may be pushed. Validation decides which."
+    "Test: share of whole tracks that no training of this run has seen, with its 95 % interval "
+    "over tracks; it decides whether a model may be pushed. Validation decides which."
 )
 _SYNTHETIC = "The music is synthetic: they say that the pipeline works, nothing about GTZAN."
 
@@ -96,6 +97,7 @@ def gather(results: "dict[str, StageResult]") -> Summary:
 
 def show(summary: Summary, *, config: PipelineConfig, console: Console) -> None:
     """Prints the table, the verdict and the next commands."""
+    from components.common.metrics import FEW_TRACKS
     from components.example_gen.report import as_sentence
 
     data, figures = config.data, summary.ingest.properties
@@ -116,10 +118,23 @@ def show(summary: Summary, *, config: PipelineConfig, console: Console) -> None:
     for remark in summary.remarks:
         _print(console, f"[yellow]Note[/]: {escape(remark)}.")
     _print(console, f"[dim]{_NOTE} {_SYNTHETIC if data.synthetic else ''}")
+    if figures["test"] < FEW_TRACKS:
+        _print(
+            console,
+            f"[yellow]Note[/]: {figures['test']} test tracks say little: each is "
+            f"{100 / max(figures['test'], 1):.1f} points of accuracy. Read the intervals.",
+        )
+    if note := pretraining_note(_pretraining(summary)):
+        _print(console, f"[yellow]Note[/]: {summary.selection['chosen']} was {escape(note)}.")
     _show_judgement(summary.judgement, console)
     console.print()
     _print(console, _verdict(summary))
     _show_next_commands(summary, config, console)
+
+
+def _pretraining(summary: Summary) -> Any:
+    release = summary.judgement.get("release") or {}
+    return (release.get("pretraining") or {}).get(summary.selection["chosen"])
 
 
 def _print(console: Console, text: str) -> None:
