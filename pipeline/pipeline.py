@@ -249,7 +249,10 @@ def _pretraining(config: PipelineConfig, name: str) -> list[dict[str, Any]]:
     """What the weights were trained on that a model, or a member of the ensemble, starts from."""
     members = config.trained_models if name == "ensemble" else (name,)
     weights = dict.fromkeys(config.training(member).model.weights for member in members)
-    return [row for name in weights for row in pretraining(name)]
+    rows = [row for name in weights for row in pretraining(name)]
+    if config.data.synthetic:  # no record that anybody could have heard
+        rows = [{**row, "may_hold_test_tracks": False} for row in rows]
+    return rows
 
 
 def ingest_settings(config: PipelineConfig) -> IngestSettings:

@@ -72,6 +72,7 @@ def test_a_release_says_what_its_networks_were_pretrained_on():
     rows = json.loads(pusher.exec_properties["release"])["pretraining"]
     assert rows["cnn"] == [] and rows["musicnn"][0]["licence"] == "ISC"
     assert rows["ensemble"] == rows["musicnn"] + rows["vgg16"]
+    assert [row["may_hold_test_tracks"] for row in rows["ensemble"]] == [True, False]
 
 
 def test_without_copies_features_are_computed_of_the_tracks_themselves():
