@@ -101,13 +101,14 @@ def show(summary: Summary, *, config: PipelineConfig, console: Console) -> None:
     from components.example_gen.report import as_sentence
 
     data, figures = config.data, summary.ingest.properties
+    test_tracks = int(figures["test"])
     folder = f"{data.folder} (synthetic music)" if data.synthetic else data.folder
     console.print()
     _print(console, f"[bold]{escape(folder)}[/]: {escape(as_sentence(figures))}")
     _print(
         console,
         f"{figures['train']} tracks to train on, {figures['validation']} for validation, "
-        f"{figures['test']} to test on ({data.split} split)",
+        f"{test_tracks} to test on ({data.split} split)",
     )
     console.print(_table(summary))
     for candidate in summary.selection["candidates"]:
@@ -118,11 +119,11 @@ def show(summary: Summary, *, config: PipelineConfig, console: Console) -> None:
     for remark in summary.remarks:
         _print(console, f"[yellow]Note[/]: {escape(remark)}.")
     _print(console, f"[dim]{_NOTE} {_SYNTHETIC if data.synthetic else ''}")
-    if figures["test"] < FEW_TRACKS:
+    if test_tracks < FEW_TRACKS:
         _print(
             console,
-            f"[yellow]Note[/]: {figures['test']} test tracks say little: each is "
-            f"{100 / max(figures['test'], 1):.1f} points of accuracy. Read the intervals.",
+            f"[yellow]Note[/]: {test_tracks} test tracks say little: each is "
+            f"{100 / max(test_tracks, 1):.1f} points of accuracy. Read the intervals.",
         )
     if note := pretraining_note(_pretraining(summary)):
         _print(console, f"[yellow]Note[/]: {summary.selection['chosen']} was {escape(note)}.")
