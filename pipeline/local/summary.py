@@ -152,7 +152,7 @@ def _table(summary: Summary) -> Table:
         if not candidate["blessed"]:
             verdict = f"[red]refused[/]: {escape(', '.join(candidate['failed']))}"
         elif candidate["model"] == summary.selection["chosen"]:
-            verdict = "[green]blessed, best on validation[/]"
+            verdict = "[green]blessed, chosen[/]"
         table.add_row(
             candidate["model"],
             _number(candidate["validation_accuracy"]),
