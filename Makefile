@@ -80,8 +80,7 @@ app: $(VENV)/.runtime ## Start the page, and a server where none answers
 
 mlflow: $(VENV)/.runtime ## Open MLflow's UI on the runs of OUTPUT
 	@test -f "$$OUTPUT/mlflow.db" || { echo "There is no $$OUTPUT/mlflow.db: 'make run' makes it, OUTPUT names the folder." >&2; exit 1; }
-	@$(PYTHON) -m pipeline.local.mlflow_store "$$OUTPUT"
-	@PYTHONWARNINGS=ignore MLFLOW_LOGGING_LEVEL=ERROR MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --workers 1 --uvicorn-opts "--log-level warning" --backend-store-uri "sqlite:///$$OUTPUT/mlflow.db" $(ARGS) $(QUIETLY)
+	@$(PYTHON) -m pipeline.local.mlflow_store "$$OUTPUT" $(ARGS) $(QUIETLY)
 
 bench: $(VENV)/.dev ## Measure features and ingest against their peers
 	@$(PYTHON) -m benchmarks.features

@@ -14,7 +14,7 @@ def main() -> int:
         flags = options.effective(sys.argv[1:])
         from pipeline.local import planning, runner, summary
 
-        plan = functools.partial(planning.make, download=download)
+        plan = functools.partial(planning.make, download=download, flags=flags)
         return runner.run(config, plan=plan, show=summary.show_run, flags=flags)
     except UserError as error:
         print(f"gatefold run: {error}", file=sys.stderr)

@@ -33,6 +33,7 @@ from components.trainer import models
 from components.trainer.catalog import CATALOG, feature_names, model_of
 from components.trainer.component import Trainer, Tuner
 from components.trainer.release.ensemble import EnsembleTrainer
+from components.trainer.weight_sources import pretraining
 from components.training_copies.component import TrainingCopies
 from components.transform.component import Transform
 from pipeline import fingerprint
@@ -49,6 +50,7 @@ def create_pipeline(
     run_id: str,
     pipeline_root: str = "",
     tracking_uri: str = "",
+    flags: str = "",
 ) -> tfx_pipeline.Pipeline:
     """Builds the DAG of a run.
 
@@ -58,6 +60,7 @@ def create_pipeline(
         that is compiled now and executed later, which gets a node that finds it.
       run_id: Unique id of the run; nodes with this parameter are never cached.
       pipeline_root: Folder of the artifacts; by default that of `config`.
+      flags: The file for `--config` that runs the same again, for the report.
       tracking_uri: MLflow's store; by default what the nodes' environment names
         (MLFLOW_TRACKING_URI).
     """
@@ -130,11 +133,13 @@ def create_pipeline(
         judgement=judgement,
         selection=selector.outputs["selection"],
         answers=outputs(judges.answers, "answers"),
+        model_runs=outputs(trainers, "model_run"),
         examples=example_gen.outputs["examples"],
         ingest_report=example_gen.outputs["ingest_report"],
         facts=run_parameters(config),
         audio=config.audio,
         data_fingerprint=fingerprint_of_data,
+        flags=flags,
     )
     pusher = Pusher(
         model=selector.outputs["model"],
@@ -228,7 +233,7 @@ def _released_code(name: str, trainer: BaseComponent, transforms: Mapping[str, T
 
 
 def _release(config: PipelineConfig) -> dict[str, Any]:
-    """Facts about the training data for `release.json`."""
+    """Facts about the training data for `release.json`; pretraining by model."""
     return {
         "copies": config.copies,
         "data": config.data.folder,
@@ -236,7 +241,18 @@ def _release(config: PipelineConfig) -> dict[str, Any]:
         "genres": list(config.data.genres),
         "split": {"method": config.data.split, "seed": config.data.split_seed},
         "seed": config.seed,
+        "pretraining": {name: _pretraining(config, name) for name in config.models},
     }
+
+
+def _pretraining(config: PipelineConfig, name: str) -> list[dict[str, Any]]:
+    """What the weights were trained on that a model, or a member of the ensemble, starts from."""
+    members = config.trained_models if name == "ensemble" else (name,)
+    weights = dict.fromkeys(config.training(member).model.weights for member in members)
+    rows = [row for name in weights for row in pretraining(name)]
+    if config.data.synthetic:  # no record that anybody could have heard
+        rows = [{**row, "may_hold_test_tracks": False} for row in rows]
+    return rows
 
 
 def ingest_settings(config: PipelineConfig) -> IngestSettings:

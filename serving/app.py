@@ -10,18 +10,17 @@ page's colours.
 
 import argparse
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-import webbrowser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from streamlit import runtime
+
+from components.common import browser
 
 _PAGE_PORT = 8503
 _USUAL_SERVER = "localhost:8500"
@@ -68,10 +67,12 @@ def launch(arguments: Sequence[str], *, own_server: bool = False) -> int:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parsed = _parser().parse_args(arguments)
+    url = f"http://{browser.shown_host(parsed.host)}:{parsed.port}"
     if parsed.open:
-        threading.Thread(target=_open_browser, args=(parsed.port,), daemon=True).start()
+        browser.open_when_ready(url, parsed.port)
     try:
         with _server(parsed, own_server) as flags:
+            print(f"The page: {url}. Ctrl-C ends it.", flush=True)
             return _streamlit(parsed, [*arguments, *flags])
     except KeyboardInterrupt:
         return 130
@@ -92,33 +93,19 @@ def _server(parsed: argparse.Namespace, always: bool) -> Iterator[list[str]]:
     """
     usual_port = int(_USUAL_SERVER.partition(":")[2])
     is_usual = parsed.server == [_USUAL_SERVER] and parsed.releases is not None
-    if not is_usual or (_answers(usual_port) and not always):
+    if not is_usual or (browser.answers(usual_port) and not always):
         yield []
         return
     port = free_port()
     command = [sys.executable, "-m", "serving.server", "--model-base-path", str(parsed.releases)]
     server = subprocess.Popen([*command, "--port", str(port), "--rest-port", "off"])
     try:
-        while server.poll() is None and not _answers(port):
+        while server.poll() is None and not browser.answers(port):
             time.sleep(0.2)
         yield ["--server", f"localhost:{port}"]
     finally:
         server.terminate()
         server.wait()
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("localhost", port), 1):
-        return True
-    return False
-
-
-def _open_browser(port: int) -> None:
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        return  # a browser of the terminal would take it over
-    while not _answers(port):
-        time.sleep(0.2)
-    webbrowser.open(f"http://localhost:{port}")
 
 
 def _streamlit(arguments: argparse.Namespace, flags_of_page: Sequence[str]) -> int:
@@ -128,6 +115,8 @@ def _streamlit(arguments: argparse.Namespace, flags_of_page: Sequence[str]) -> i
         "server.port": arguments.port,
         "server.address": arguments.host,
         "server.headless": "true",
+        "logger.hideWelcomeMessage": "true",
+        "logger.level": "warning",
         "server.fileWatcherType": "none",
         "server.maxUploadSize": _MOST_UPLOAD_MIB,
         "browser.gatherUsageStats": "false",

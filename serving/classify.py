@@ -10,7 +10,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from components.common.command_line import Parser
+from components.common.command_line import Parser, exit_code
 from components.common.errors import UserError
 from components.common.releases import ReleaseStore
 from serving.client import output, songs
@@ -76,7 +76,7 @@ def run(parsed: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command. Returns the exit code."""
     parsed = build_parser().parse_args(arguments)
-    return output.exit_code(lambda: run(parsed))
+    return exit_code(lambda: run(parsed))
 
 
 if __name__ == "__main__":

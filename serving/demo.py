@@ -27,9 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Nothing is pushed yet: first the pipeline runs on the built-in sample.", flush=True)
         if code := _run_pipeline(output):
             return code
-    port = app.free_port()
-    print(f"The page: http://localhost:{port}. Ctrl-C ends it and its server.", flush=True)
-    return app.launch(["--releases", str(releases), "--port", str(port), "--open"], own_server=True)
+    flags = ["--releases", str(releases), "--port", str(app.free_port()), "--open"]
+    return app.launch(flags, own_server=True)
 
 
 def _run_pipeline(output: str) -> int:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.common import runtime
-from components.common.command_line import Parser
+from components.common.command_line import Parser, exit_code
 from components.common.errors import UserError
 from components.common.releases import Push, ReleaseStore, Row
 from components.common.storage import is_remote, open_object_stores
@@ -80,6 +80,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command. Returns the exit code."""
     parsed = build_parser().parse_args(arguments)
+    return exit_code(lambda: _run(parsed))
+
+
+def _run(parsed: argparse.Namespace) -> int:
     store = ReleaseStore(parsed.base or f"{parsed.output.rstrip('/')}/serving/genre")
     try:
         if is_remote(store.base):
@@ -98,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _verify(store, parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise  # no fault of the folder's
     except OSError as error:
         print(f"error: {store.base}: {error}", file=sys.stderr)
     return 2

@@ -1,10 +1,16 @@
 """Command lines that answer a mistake in two lines. In `common` because every command has one."""
 
 import argparse
-from collections.abc import Sequence
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from components.common.errors import UserError
 from components.common.settings_errors import similar
+
+BROKEN_PIPE = 141  # what a shell says of a program whose reader went away
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,3 +57,30 @@ class VerdictParser(Parser):
     """Of commands whose exit code 2 is a verdict: not blessed, or drift."""
 
     mistake_status = 1
+
+
+def exit_code(run: Callable[[], int]) -> int:
+    """Runs a command whose output may be read by a program.
+
+    What the output's encoding lacks is escaped; a reader that goes away (`… | head`) ends it
+    quietly.
+
+    Returns:
+      The command's exit code; 1 for a UserError, which is printed; 130 after Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = run()
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    except BrokenPipeError:
+        # Python flushes standard output at exit, and would complain about it there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return 130

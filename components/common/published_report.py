@@ -17,6 +17,7 @@ MARKER = "<!-- gatefold:outcome -->"
 PAGE_FILE = "index.html"
 JSON_FILE = "report.json"
 CARD_FILE = "model_card.md"
+INGEST_FILE = "ingest.html"
 
 _HEADING = re.compile(r"^# .*\n", re.MULTILINE)
 
@@ -29,16 +30,17 @@ def contents(report_uri: str, outcome: str) -> dict[str, str]:
       outcome: One sentence as plain text, for example "It is in production as version 3."
 
     Returns:
-      Texts by file name: the page with the outcome instead of the marker, the JSON with a key
-      `outcome`, and the model card with the outcome below its heading.
+      Texts by file name: the ingest report, the JSON with a key `outcome`, the model card with the
+      outcome below its heading, and the page with it instead of the marker.
     """
-    page, report, card = (
+    page, report, card, ingest = (
         io_utils.read_string_file(f"{report_uri}/{name}")
-        for name in (PAGE_FILE, JSON_FILE, CARD_FILE)
+        for name in (PAGE_FILE, JSON_FILE, CARD_FILE, INGEST_FILE)
     )
     heading = _HEADING.search(card)
     start = heading.end() if heading else 0
     return {
+        INGEST_FILE: ingest,
         JSON_FILE: json.dumps({**json.loads(report), "outcome": outcome}, indent=2),
         CARD_FILE: f"{card[:start]}\n> {html.escape(outcome, quote=False)}\n{card[start:]}",
         PAGE_FILE: page.replace(MARKER, html.escape(outcome), 1),

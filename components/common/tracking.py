@@ -114,6 +114,10 @@ class PipelineRuns:
             self.client.delete_run(created)
         return first
 
+    def artifact_page(self, path: str) -> str:
+        """The part of an address, behind MLflow's own, that shows a file of the pipeline's run."""
+        return f"#/experiments/{self._experiment}/runs/{self.pipeline_run()}/artifacts/{path}"
+
     def find_branch(self, model: str) -> str | None:
         """Finds a branch's run; returns its MLflow id, or None."""
         runs = self._search(f"tags.`{BRANCH_TAG}` = '{model}'")

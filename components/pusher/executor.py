@@ -13,7 +13,7 @@ from components.common.releases import JudgedAgainst, ReleaseStore
 from components.pusher.worth import BETTER, not_worth
 
 SPLITS = ("train", "validation", "test")
-EVIDENCE = ("model_card.md", "report.json", "index.html")
+EVIDENCE = ("model_card.md", "report.json", "index.html", "ingest.html")
 TRAINING_TRACKS = "training_tracks"  # ingest writes the list in one file or more
 TRAINING_STATISTICS = "training_statistics.pb"
 _STATISTICS_FILE = "Split-train/FeatureStats.pb"  # as StatisticsGen names it
@@ -47,6 +47,7 @@ class Executor(base_executor.BaseExecutor):
                 **_figures(input_dict),
                 "run_id": exec_properties["run_id"],
             }
+            release["pretraining"] = release.get("pretraining", {}).get(release["model"], [])
             release["code"] = json.loads(exec_properties["code"])[release["model"]]
             kept = ""
             if exec_properties["rule"] == BETTER:
@@ -163,5 +164,7 @@ def _figures(input_dict: dict[str, list[Artifact]]) -> dict[str, Any]:
         "model": chosen["model"],
         "tracks": {split: report.get_int_custom_property(split) for split in SPLITS},
         "test_accuracy": chosen["accuracy"],
+        "test_accuracy_interval": chosen["accuracy_interval"],
         "test_macro_f1": chosen["macro_f1"],
+        "test_macro_f1_interval": chosen["macro_f1_interval"],
     }

@@ -19,8 +19,8 @@ class ReleaseReport(base_component.BaseComponent):
     """Writes the page, the JSON and the model card of a run, before anything is pushed.
 
     Output `report`, with `index.html` (one file that needs no network), `report.json` (the gate's
-    judgement and what was chosen) and `model_card.md`. What the push then came to is added where
-    the report is published (`components.common.published_report`).
+    judgement and what was chosen), `model_card.md` and the ingest report (`ingest.html`). What the
+    push then came to is added where the report is published (`components.common.published_report`).
     """
 
     SPEC_CLASS = ComponentSpec  # replaced for each instance: its inputs depend on the models
@@ -32,11 +32,13 @@ class ReleaseReport(base_component.BaseComponent):
         judgement: BaseChannel,
         selection: BaseChannel,
         answers: Mapping[str, BaseChannel],
+        model_runs: Mapping[str, BaseChannel],
         examples: BaseChannel,
         ingest_report: BaseChannel,
         facts: Mapping[str, Any],
         audio: AudioSettings,
         data_fingerprint: str | placeholder.Placeholder,
+        flags: str = "",
     ):
         """Creates the node.
 
@@ -44,14 +46,17 @@ class ReleaseReport(base_component.BaseComponent):
           judgement: Gate's report.
           selection: ModelSelector's report.
           answers: By catalog name, each branch's answers for the test tracks.
+          model_runs: By catalog name, what each branch was trained with.
           examples: Raw examples; the sound of the worst mistakes is read from the test split.
           ingest_report: GtzanExampleGen's report.
           facts: Of the run: data, split, seeds, code version.
           audio: Rate of the examples, lengths of clips and windows.
           data_fingerprint: Of the music, or the output of a `DataFingerprint`.
+          flags: The file for `--config` that runs the same again; "" if there is none.
         """
         run = {
             "models": list(answers),
+            "flags": flags,
             "facts": dict(facts),
             "audio": dataclasses.asdict(audio),
         }
@@ -66,7 +71,7 @@ class ReleaseReport(base_component.BaseComponent):
                 "selection": selection,
                 "examples": examples,
                 "ingest_report": ingest_report,
-                **by_model(answers=answers),
+                **by_model(answers=answers, model_run=model_runs),
             },
             outputs={"report": Report},
         )

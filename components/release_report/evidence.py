@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.common.releases import pretraining_note
 from components.release_report.mistakes import Mistake
 from components.release_report.sounds import Sound
 
@@ -21,6 +22,8 @@ class Evidence:
       ingest: GtzanExampleGen's `report.json`.
       facts: Of the run: data, split, seeds, code version.
       libraries: Versions by name.
+      training: By model, what it was trained with; of an ensemble, its members' weights.
+      flags: The file for `--config` that runs the same again; "" if there is none.
     """
 
     judgement: Mapping[str, Any]
@@ -30,11 +33,17 @@ class Evidence:
     ingest: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     libraries: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    training: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    flags: str = ""
 
     @property
     def shown(self) -> str:
         """The model that the report is about: the chosen one, else the best by validation."""
         return self.chosen or best_by_validation(self.judgement)
+
+    def pretraining(self, model: str) -> str:
+        """What a model was pretrained on, in words; "" if its training started from scratch."""
+        return pretraining_note((self.judgement["release"].get("pretraining") or {}).get(model))
 
 
 def best_by_validation(judgement: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
@@ -49,6 +50,7 @@ class Executor(base_executor.BaseExecutor):
             "verdict": verdict(evidence.judgement, evidence.chosen),
         }
         for name, text in (
+            (published_report.INGEST_FILE, _text(input_dict, "ingest_report", "index.html")),
             (published_report.JSON_FILE, json.dumps(content, indent=2)),
             (published_report.CARD_FILE, model_card.render(evidence, audio=audio)),
             (published_report.PAGE_FILE, page.render(evidence, audio=audio)),
@@ -75,6 +77,8 @@ def _evidence(
         sounds=sounds.read(examples, heard, audio),
         ingest=_json(input_dict, "ingest_report", "report.json"),
         facts=run["facts"],
+        training={model: _training(input_dict[f"model_run_{model}"]) for model in run["models"]},
+        flags=run["flags"],
         libraries={
             "Python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _LIBRARIES},
@@ -91,7 +95,19 @@ def _mistakes(artifacts: list[Artifact], genres: list[str]) -> list[Mistake]:
     return worst(clean, genres, most=_MOST_MISTAKES)
 
 
-def _json(input_dict: dict[str, list[Artifact]], key: str, name: str) -> dict[str, Any]:
+def _training(artifacts: list[Artifact]) -> dict[str, Any]:
+    folder = artifact_utils.get_single_uri(artifacts)
+    for name, key in (("network.json", "training"), ("members.json", "weights")):
+        if fileio.exists(f"{folder}/{name}"):
+            return dict(json.loads(io_utils.read_string_file(f"{folder}/{name}"))[key])
+    return {}
+
+
+def _text(input_dict: dict[str, list[Artifact]], key: str, name: str) -> str:
     folder = artifact_utils.get_single_uri(input_dict[key])
-    content: dict[str, Any] = json.loads(io_utils.read_string_file(f"{folder}/{name}"))
+    return str(io_utils.read_string_file(f"{folder}/{name}"))
+
+
+def _json(input_dict: dict[str, list[Artifact]], key: str, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(_text(input_dict, key, name))
     return content

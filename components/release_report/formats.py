@@ -102,7 +102,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "count": lambda value: "–" if missing(value) else f"{value}",
     "difference": difference,
     "interval": interval,
-    "megabytes": lambda value: "–" if missing(value) else f"{value / 1e6:.0f} MB",
+    "mebibytes": lambda value: "–" if missing(value) else f"{value / 2**20:.0f} MiB",
     "number": number,
     "percent": percent,
     "plain": plain,

@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from components.audio.settings import AudioSettings
+from components.common.metrics import FEW_TRACKS
 from components.common.published_report import MARKER
 from components.release_report import charts
 from components.release_report.evidence import Evidence, failed_gates
@@ -17,8 +18,6 @@ from components.release_report.sounds import Sound
 from components.release_report.verdict import listed, verdict
 
 _TEMPLATES = Path(__file__).parent / "templates"
-# Under this, one track moves the accuracy by more than two points.
-_FEW_TRACKS = 50
 _SECTIONS = (
     ("gates", "Gates"),
     ("models", "All models"),
@@ -26,6 +25,8 @@ _SECTIONS = (
     ("genres", "Genres"),
     ("calibration", "Calibration"),
     ("robustness", "Robustness"),
+    ("slices", "Slices"),
+    ("serving", "Serving"),
     ("mistakes", "Worst mistakes"),
     ("data", "Data"),
     ("making", "How it was made"),
@@ -56,23 +57,34 @@ def render(evidence: Evidence, *, audio: AudioSettings) -> str:
             judgement=judgement,
             genres=judgement["genres"],
             overview=_overview(evidence),
-            sections=_SECTIONS
-            if name
-            else [section for section in _SECTIONS if section[0] in ("models", "data")],
+            sections=_sections(models.get(name)),
             synthetic=judgement["release"].get("synthetic"),
-            few_tracks=0 < judgement["tracks"]["test"] < _FEW_TRACKS,
+            pretraining=evidence.pretraining(name),
+            few_tracks=0 < judgement["tracks"]["test"] < FEW_TRACKS,
             mistakes=evidence.mistakes,
             sounds=evidence.sounds,
             ingest=evidence.ingest,
             leakage=judgement["leakage"],
             facts=_rows(evidence.facts),
             settings=_rows(judgement["settings"]),
+            training={model: _rows(made) for model, made in evidence.training.items()},
+            flags=evidence.flags,
             libraries=evidence.libraries,
             strip=functools.partial(_strip, audio=audio),
             bar=charts.bar,
             charts=charts,
         )
     )
+
+
+def _sections(shown: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """The parts that the page has, by their anchors."""
+    if shown is None:
+        return [section for section in _SECTIONS if section[0] in ("models", "data", "making")]
+    missing = set()
+    if not any(part["slice"] != "genre" for part in shown["slices"] or ()):
+        missing.add("slices")
+    return [section for section in _SECTIONS if section[0] not in missing]
 
 
 def _environment() -> jinja2.Environment:
@@ -135,13 +147,13 @@ def _production_note(production: Mapping[str, Any]) -> str:
 
 
 def _rows(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """The leaves of nested dictionaries with names as a person writes them."""
+    """The leaves of nested dictionaries that say something, with names as a person writes them."""
     rows: list[tuple[str, str]] = []
     for key, value in tree.items():
         name = f"{prefix}{str(key).replace('_', ' ').replace('.', ' · ')}"
         if isinstance(value, Mapping) and value:
             rows += _rows(value, f"{name} · ")
-        else:
+        elif value not in (None, "", [], {}):
             rows.append((name, plain(value)))
     return rows
 

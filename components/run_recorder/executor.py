@@ -18,7 +18,6 @@ from components.run_recorder.outcome import Outcome
 from components.run_recorder.record import Branch, record
 
 RECORD_FILE = "record.json"
-_REPORT_ARTIFACTS = "report"
 _DATA = ("data", "data_synthetic")  # parameters that are tags of versions, too
 
 
@@ -89,7 +88,7 @@ def _steps(
     def add_report(runs: PipelineRuns) -> None:
         report = artifact_utils.get_single_uri(input_dict["report"])
         for file, text in published_report.contents(report, outcome.sentence()).items():
-            runs.client.log_text(runs.pipeline_run(), text, f"{_REPORT_ARTIFACTS}/{file}")
+            runs.client.log_text(runs.pipeline_run(), text, f"{registry.REPORT_ARTIFACTS}/{file}")
 
     def register(runs: PipelineRuns) -> None:
         sources = {

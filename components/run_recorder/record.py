@@ -213,7 +213,7 @@ def _record_judgement(
         ("accuracy", metrics.share_interval(int(np.trace(counts)), int(counts.sum()))),
         ("macro_f1", metrics.macro_f1_interval(counts)),
     ):
-        figures |= dict(zip((f"{name}_low", f"{name}_high"), interval, strict=True))
+        figures |= dict(zip((f"{name}_low", f"{name}_high"), interval or (), strict=False))
     runs.log_metrics(run, {f"test_track_{name}": value for name, value in figures.items()})
     runs.client.log_figure(run, _confusions(counts, genres), "confusion_matrix.png")
 

@@ -7,6 +7,7 @@ MLflow keeps no history of aliases: what was in production when is in the servin
 from collections.abc import Mapping
 from typing import Any
 
+from components.common.published_report import PAGE_FILE
 from components.common.storage import is_remote
 from components.common.tracking import RUN_ID_TAG, PipelineRuns
 from components.run_recorder.outcome import Outcome
@@ -16,6 +17,7 @@ CHECKSUM_TAG = "gatefold.checksum"
 JUDGED_TAG = "gatefold.judged_in"
 PRODUCTION_TAG = "gatefold.production_version"
 
+REPORT_ARTIFACTS = "report"  # folder of the report among the artifacts of the pipeline's run
 _UPLOADED = "model"
 _LONGEST_TAG = 4000
 
@@ -57,6 +59,8 @@ def register(
         else:
             for key, value in facts.items():
                 client.set_model_version_tag(name, version.version, key, value)
+            text = _description(runs, model, facts["gate"])
+            client.update_model_version(name, version.version, text)
         versions[model] = version
     if outcome.pushed:
         champion = versions.get(outcome.chosen)
@@ -80,6 +84,12 @@ def _verdict(model: str, judged: Mapping[str, Any], run_id: str) -> dict[str, st
         "gate.failed": ", ".join(row["gate"] for row in judged["gates"] if not row["passed"]),
         **{key: f"{value:.6g}" for key, value in figures.items() if value is not None},
     }
+
+
+def _description(runs: PipelineRuns, model: str, verdict: str) -> str:
+    """Which run judged the version last, with a link that MLflow's page of the version shows."""
+    report = runs.artifact_page(f"{REPORT_ARTIFACTS}/{PAGE_FILE}")
+    return f"{model} of run {runs.run_id}, which {verdict} the gate: [release report]({report})"
 
 
 def _create_registered_model(client: Any, name: str) -> None:
@@ -111,7 +121,7 @@ def _create(runs: PipelineRuns, name: str, model: str, source: str, tags: Mappin
     version = {
         "run_id": run,
         "tags": {RUN_ID_TAG: runs.run_id, **tags},
-        "description": f"{model} of run {runs.run_id}, which {tags['gate']} the gate",
+        "description": _description(runs, model, tags["gate"]),
     }
     try:
         return runs.client.create_model_version(name, source, **version)

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from components.common.errors import UserError
 from components.trainer.settings import (
@@ -65,6 +66,31 @@ class MusicnnPackage:
     def check(self, model: str) -> None:
         """Checks that the package is installed."""
         published_checkpoint("")
+
+
+_MUSICNN = {"weights": "PyPI package musicnn", "licence": "ISC", "may_hold_test_tracks": True}
+_PRETRAINING = {
+    MILLION_SONG: {"data": "the Million Song Dataset", **_MUSICNN},
+    MUSIC_TAGGERS: {"data": "the Million Song Dataset and MagnaTagATune", **_MUSICNN},
+    IMAGENET: {
+        "data": "ImageNet",
+        "weights": "keras.applications",
+        "licence": "see keras.io/api/applications",
+        "may_hold_test_tracks": False,
+    },
+}
+
+
+def pretraining(weights: str) -> list[dict[str, Any]]:
+    """What weights were trained on, for `release.json`: a row, or none for training from scratch.
+
+    Args:
+      weights: `ModelSettings.weights`.
+    """
+    if weights == NO_WEIGHTS:
+        return []
+    own = {"data": "data unknown to Gatefold", "weights": Path(weights).name, "licence": "unknown"}
+    return [_PRETRAINING.get(weights, {**own, "may_hold_test_tracks": True})]
 
 
 def published_checkpoint(name: str) -> Path:

@@ -1,18 +1,23 @@
 """Where a local run is tracked: MLflow's server or the output folder's store; imports no MLflow.
 
 An output folder may be moved or copied, and MLflow stores absolute artifact paths in `mlflow.db`:
-`python -m pipeline.local.mlflow_store OUTPUT` points them at the `mlruns` folder beside it.
+`python -m pipeline.local.mlflow_store OUTPUT` points them at the `mlruns` folder beside it, and
+serves MLflow's pages.
 """
 
+import argparse
 import http.client
 import os
 import sqlite3
+import subprocess
 import sys
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from components.common import browser
 from components.common.errors import UserError
 from components.common.tracking import ARTIFACT_FOLDER
 from pipeline.config import PipelineConfig
@@ -150,9 +155,32 @@ def page_of_runs(output: Path, experiment: str = "gatefold") -> str:
     return f"/#/experiments/{rows[0][0]}/runs" if rows else ""
 
 
+def open_pages(output: Path, flags: Sequence[str]) -> int:
+    """Serves MLflow's pages of an output folder, and opens that of its training runs.
+
+    Args:
+      output: The folder that holds `mlflow.db`.
+      flags: Of `mlflow ui`.
+
+    Returns:
+      The exit code.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--host", "-h", default="127.0.0.1")
+    parser.add_argument("--port", "-p", type=int, default=5000)
+    parsed, _ = parser.parse_known_args(flags)
+    follow(output)
+    url = f"http://{browser.shown_host(parsed.host)}:{parsed.port}{page_of_runs(output)}"
+    print(f"The training runs: {url}. Ctrl-C ends it.", flush=True)
+    browser.open_when_ready(url, parsed.port)
+    command = [sys.executable, "-W", "ignore", "-m", "mlflow", "ui", "--workers", "1"]
+    command += ["--uvicorn-opts", "--log-level warning", "--backend-store-uri", uri(output)]
+    quiet = {"MLFLOW_LOGGING_LEVEL": "ERROR", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    try:
+        return subprocess.call([*command, *flags], env={**os.environ, **quiet})
+    except KeyboardInterrupt:
+        return 130
+
+
 if __name__ == "__main__":
-    follow(Path(sys.argv[1]))
-    print(
-        f"The training runs: http://127.0.0.1:5000{page_of_runs(Path(sys.argv[1]))} (or at the "
-        "--host and --port in ARGS). Ctrl-C ends it."
-    )
+    sys.exit(open_pages(Path(sys.argv[1]), sys.argv[2:]))

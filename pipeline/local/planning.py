@@ -40,13 +40,16 @@ class Plan:
     store_is_new: bool
 
 
-def make(config: PipelineConfig, display: StageDisplay, *, download: bool = False) -> Plan:
+def make(
+    config: PipelineConfig, display: StageDisplay, *, download: bool = False, flags: str = ""
+) -> Plan:
     """Prepares the music and makes the nodes of a run.
 
     Args:
       config: Settings of the run.
       display: Shows what is done.
       download: Whether GTZAN is to be fetched to the data folder first.
+      flags: The file for `--config` that runs the same again.
 
     Raises:
       UserError: The music cannot be used, or something else that the run needs is missing.
@@ -72,6 +75,7 @@ def make(config: PipelineConfig, display: StageDisplay, *, download: bool = Fals
             run_id=run_id,
             pipeline_root=f"{config.pipeline_root}/{store}",
             tracking_uri=mlflow_store.tracking_uri(config),
+            flags=flags,
         )
     return Plan(config, dag, run_id, data_fingerprint, store, store_is_new)
 

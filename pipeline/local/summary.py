@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.common.releases import pretraining_note
 from pipeline.config import PipelineConfig
 
 if TYPE_CHECKING:  # it brings TensorFlow
@@ -18,8 +19,8 @@ if TYPE_CHECKING:  # it brings TensorFlow
 
 _MOST_NAMED = 4
 _NOTE = (
-    "Test: share of whole tracks that no model has seen, with its 95 % interval over tracks; it "
-    "decides whether a model may be pushed. Validation decides which."
+    "Test: share of whole tracks that no training of this run has seen, with its 95 % interval "
+    "over tracks; it decides whether a model may be pushed. Validation decides which."
 )
 _SYNTHETIC = "The music is synthetic: they say that the pipeline works, nothing about GTZAN."
 
@@ -96,16 +97,18 @@ def gather(results: "dict[str, StageResult]") -> Summary:
 
 def show(summary: Summary, *, config: PipelineConfig, console: Console) -> None:
     """Prints the table, the verdict and the next commands."""
+    from components.common.metrics import FEW_TRACKS
     from components.example_gen.report import as_sentence
 
     data, figures = config.data, summary.ingest.properties
+    test_tracks = int(figures["test"])
     folder = f"{data.folder} (synthetic music)" if data.synthetic else data.folder
     console.print()
     _print(console, f"[bold]{escape(folder)}[/]: {escape(as_sentence(figures))}")
     _print(
         console,
         f"{figures['train']} tracks to train on, {figures['validation']} for validation, "
-        f"{figures['test']} to test on ({data.split} split)",
+        f"{test_tracks} to test on ({data.split} split)",
     )
     console.print(_table(summary))
     for candidate in summary.selection["candidates"]:
@@ -116,10 +119,23 @@ def show(summary: Summary, *, config: PipelineConfig, console: Console) -> None:
     for remark in summary.remarks:
         _print(console, f"[yellow]Note[/]: {escape(remark)}.")
     _print(console, f"[dim]{_NOTE} {_SYNTHETIC if data.synthetic else ''}")
+    if test_tracks < FEW_TRACKS:
+        _print(
+            console,
+            f"[yellow]Note[/]: {test_tracks} test tracks say little: each is "
+            f"{100 / max(test_tracks, 1):.1f} points of accuracy. Read the intervals.",
+        )
+    if note := pretraining_note(_pretraining(summary)):
+        _print(console, f"[yellow]Note[/]: {summary.selection['chosen']} was {escape(note)}.")
     _show_judgement(summary.judgement, console)
     console.print()
     _print(console, _verdict(summary))
     _show_next_commands(summary, config, console)
+
+
+def _pretraining(summary: Summary) -> Any:
+    release = summary.judgement.get("release") or {}
+    return (release.get("pretraining") or {}).get(summary.selection["chosen"])
 
 
 def _print(console: Console, text: str) -> None:
@@ -136,7 +152,7 @@ def _table(summary: Summary) -> Table:
         if not candidate["blessed"]:
             verdict = f"[red]refused[/]: {escape(', '.join(candidate['failed']))}"
         elif candidate["model"] == summary.selection["chosen"]:
-            verdict = "[green]blessed, best on validation[/]"
+            verdict = "[green]blessed, chosen[/]"
         table.add_row(
             candidate["model"],
             _number(candidate["validation_accuracy"]),

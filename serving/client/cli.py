@@ -5,7 +5,7 @@ import functools
 import pathlib
 from collections.abc import Sequence
 
-from components.common.command_line import Parser
+from components.common.command_line import Parser, exit_code
 from components.common.releases import Release, ReleaseStore
 from serving.client import output, songs
 from serving.client.connection import Tls
@@ -62,8 +62,8 @@ def add_server_flags(parser: argparse.ArgumentParser, *, servers: bool = False) 
         "--releases",
         type=pathlib.Path,
         metavar="DIR",
-        help="the folder that the served versions were pushed to (output/serving/genre): with it "
-        "a version's network and data are named",
+        help="the folder that the served versions were pushed to (output/serving/genre): it tells "
+        "of a version's network and data where the server, as TF Serving, does not",
     )
     tls = parser.add_argument_group("encryption")
     tls.add_argument("--tls", action="store_true", help="speak TLS, trusting the system's issuers")
@@ -119,18 +119,18 @@ def run(parsed: argparse.Namespace) -> int:
     with client:
         client.versions()  # one clear line, rather than one a file, where no server answers
         results = client.stream(paths, concurrency=parsed.concurrency)
-        failed = output.print_results(
-            parsed, results, len(paths), functools.partial(find_release, parsed.releases)
-        )
+        find = functools.partial(find_release, client, parsed.releases)
+        failed = output.print_results(parsed, results, len(paths), find)
     return 1 if failed else 0
 
 
-def find_release(base: pathlib.Path | None, version: int) -> Release:
-    """What a version in the folder of `--releases` says of itself; nothing without the folder."""
-    return Release(version) if base is None else ReleaseStore(str(base)).release(version)
+def find_release(client: GenreClient, base: pathlib.Path | None, version: int) -> Release:
+    """What a version says of itself, by the server or else by the folder of `--releases`."""
+    release = client.release(version)
+    return release if release.fields or base is None else ReleaseStore(str(base)).release(version)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the client. Returns the exit code."""
     parsed = build_parser().parse_args(arguments)
-    return output.exit_code(lambda: run(parsed))
+    return exit_code(lambda: run(parsed))

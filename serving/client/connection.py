@@ -110,6 +110,15 @@ def _check_files(tls: Tls) -> None:
         ) from error
 
 
+# What gRPC says of a connection that fails, and what a person reads.
+_REASONS = {
+    "DNS": ": its name is not known",
+    "resolution": ": its name is not known",
+    "andshake": ": it speaks TLS otherwise than the --tls flags say",
+    "refused": ": nothing listens there",
+}
+
+
 def explain(error: Any, server: str, timeout_seconds: float) -> CallError:
     """What a user reads of a gRPC error.
 
@@ -131,9 +140,10 @@ def explain(error: Any, server: str, timeout_seconds: float) -> CallError:
             "port (8500 unless the server was told otherwise)"
         )
     elif unavailable:
+        why = next((words for part, words in _REASONS.items() if part in details), "")
         text = (
-            f"no server answers at {server}. Start one with `make serve`, or name "
-            f"another with --server ({details})"
+            f"no server answers at {server}{why}. Start one with `make serve`, or name "
+            "another with --server"
         )
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         text = f"no answer from {server} within {timeout_seconds:g} s"

@@ -13,7 +13,9 @@ import grpc
 import numpy.typing as npt
 
 from components.audio import codec, loudness
+from components.common import foreign_json
 from components.common.errors import UserError
+from components.common.releases import Release
 from serving.client import songs
 from serving.client.connection import CallError, Tls, explain, open_channel
 from serving.client.results import Answer, GenrePrediction, join_answers
@@ -24,10 +26,12 @@ from serving.protocol import (
     Method,
     decode_tensor,
     encode_tensor,
+    message,
     methods,
 )
 
 _PREDICT = methods(PREDICTION_SERVICE)["Predict"]
+_METADATA = methods(PREDICTION_SERVICE)["GetModelMetadata"]
 _STATUS = methods(MODEL_SERVICE)["GetModelStatus"]
 # A version that is unloaded in the middle of a song: the song starts over with the next one.
 _MOST_STARTS = 3
@@ -47,11 +51,11 @@ class FileResult:
     prediction: GenrePrediction | None = None
     error: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        """The result as JSON's types."""
+    def as_json(self, release: Release | None = None) -> dict[str, Any]:
+        """The result as JSON's types; for `release` see `GenrePrediction.as_json`."""
         if self.prediction is None:
             return {"file": os.fspath(self.path), "error": self.error}
-        return self.prediction.as_json()
+        return self.prediction.as_json(release)
 
 
 class GenreClient:
@@ -125,6 +129,20 @@ class GenreClient:
         listed = self._call(_STATUS, request).model_version_status
         states = {entry.version: type(entry).State.Name(entry.state) for entry in listed}
         return dict(sorted(states.items(), reverse=True))
+
+    def release(self, version: int) -> Release:
+        """What a version says of itself; a release without fields where the server does not tell.
+
+        TF Serving tells nothing of it.
+        """
+        request = _METADATA.request(metadata_field=["release"])
+        request.model_spec.name, request.model_spec.version.value = self._model, version
+        answer = message("google.protobuf.StringValue")()
+        try:
+            self._call(_METADATA, request).metadata["release"].Unpack(answer)
+            return Release(version, foreign_json.parse(answer.value.encode()))
+        except (CallError, foreign_json.ForeignJsonError) as error:
+            return Release(version, problem=str(error))
 
     def classify_file(self, path: str | os.PathLike[str]) -> GenrePrediction:
         """Genres of an audio file (.wav .au .flac .mp3 .ogg, with ffmpeg .m4a .aac).

@@ -2,7 +2,7 @@
 
 import argparse
 import csv
-import io
+import functools
 import json
 import os
 import pathlib
@@ -13,7 +13,6 @@ from rich.console import Console, RenderableType
 from rich.progress import track
 
 from components.common.csv_cells import escape_csv_cell
-from components.common.errors import UserError
 from components.common.releases import Release
 from serving.client.genre_client import FileResult
 from serving.client.songs import SUFFIXES, printable
@@ -29,13 +28,13 @@ CSV_COLUMNS = (
     "duration_seconds",
     "model",
     "version",
+    "note",
     "error",
 )
 EXIT_CODES = """\
 Exit codes: 0 every song was classified, 1 some were not (each with a line on standard error),
 2 the command line is wrong, 141 whoever read the output went away.
 """
-BROKEN_PIPE = 141  # what a shell says of a program whose reader went away
 
 
 def add_songs(parser: argparse.ArgumentParser) -> None:
@@ -60,12 +59,13 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def csv_row(result: FileResult) -> list[object]:
-    """One song as `CSV_COLUMNS`, safe for spreadsheets."""
+def csv_row(result: FileResult, release: Release | None = None) -> list[object]:
+    """One song as `CSV_COLUMNS`, safe for spreadsheets; `release` is the version that answered."""
     prediction = result.prediction
     if prediction is None:
         empty = [""] * (len(CSV_COLUMNS) - 2)
         return list(map(escape_csv_cell, (os.fspath(result.path), *empty, result.error)))
+    release = release or Release(prediction.version)
     second = [*prediction.ranked(), ("", 0.0)][1]
     cells = (
         prediction.name,
@@ -75,36 +75,12 @@ def csv_row(result: FileResult) -> list[object]:
         f"{second[1]:.6f}",
         "yes" if prediction.close else "no",
         f"{prediction.duration_seconds:.3f}",
-        prediction.model,
+        release.model(prediction.model),
         prediction.version,
+        release.note,
         "",
     )
     return list(map(escape_csv_cell, cells))
-
-
-def exit_code(run: Callable[[], int]) -> int:
-    """Runs a command whose output may be read by a program.
-
-    What the output's encoding lacks is escaped; a reader that goes away (`… | head`) ends it
-    quietly.
-
-    Returns:
-      The command's exit code; 1 for a UserError, which is printed; 130 after Ctrl-C.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        return run()
-    except UserError as error:
-        _print_error(str(error))
-        return 1
-    except BrokenPipeError:
-        # Python flushes standard output at exit, and would complain about it there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except KeyboardInterrupt:
-        return 130
 
 
 def print_results(
@@ -119,11 +95,12 @@ def print_results(
       parsed: With `json` and `csv`, see `add_output_flags`.
       results: One a song.
       total: How many there will be.
-      find_release: Finds what is known of a version.
+      find_release: Finds what is known of a version; it is asked once for each.
 
     Returns:
       How many songs were not classified.
     """
+    find_release = functools.cache(find_release)
     console = Console(stderr=True)
     hidden = total < 2 or not console.is_terminal
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -139,14 +116,12 @@ def print_results(
             name = printable(result.path)
             named = result.error.startswith(name)
             _print_error(result.error if named else f"{name}: {result.error}")
+        release = find_release(result.prediction.version) if result.prediction else None
         if parsed.json:
-            line = result.as_json()
-            if result.prediction is not None:
-                fields = find_release(result.prediction.version).fields
-                line |= {"release": dict(fields)} if fields else {}
-            print(json.dumps(line), flush=True)
+            facts = {"release": release.facts} if release and release.facts else {}
+            print(json.dumps(result.as_json(release) | facts), flush=True)
         elif parsed.csv:
-            writer.writerow(csv_row(result))
+            writer.writerow(csv_row(result, release))
             sys.stdout.flush()
     if predictions and not (parsed.json or parsed.csv):
         release, ascii_only = find_release(predictions[0].version), not _draws_blocks()

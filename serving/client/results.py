@@ -10,6 +10,7 @@ import numpy.typing as npt
 from components.audio.catalog import FEATURE_NAMES
 from components.audio.features import feature
 from components.audio.settings import AudioSettings
+from components.common.releases import Release
 from components.common.temperature import merged
 
 # A runner-up that reaches this part of the best genre's probability makes it a close call.
@@ -97,8 +98,13 @@ class GenrePrediction:
             )
         ]
 
-    def as_json(self) -> dict[str, Any]:
-        """The prediction as JSON's types."""
+    def as_json(self, release: Release | None = None) -> dict[str, Any]:
+        """The prediction as JSON's types.
+
+        Args:
+          release: What the version says of itself (`GenreClient.release`); None if nobody asked.
+        """
+        release = release or Release(self.version)
         return {
             "file": self.name,
             "genre": self.genre,
@@ -106,13 +112,21 @@ class GenrePrediction:
             "close": self.close,
             "probabilities": {name: round(value, 6) for name, value in self.ranked()},
             "windows": [
-                {"start_seconds": round(start, 3), "genre": name, "probability": round(value, 6)}
-                for start, name, value in self.timeline()
+                {
+                    "start_seconds": round(start, 3),
+                    "genre": name,
+                    "probability": round(value, 6),
+                    "probabilities": dict(zip(self.genres, row, strict=True)),
+                }
+                for (start, name, value), row in zip(
+                    self.timeline(), self.window_probabilities.round(6).tolist(), strict=True
+                )
             ],
             "window_seconds": round(self.window_seconds, 4),
             "duration_seconds": round(self.duration_seconds, 3),
-            "model": self.model,
+            "model": release.model(self.model),
             "version": self.version,
+            "note": release.note,
             "milliseconds": round(self.call_seconds * 1000, 1),
         }
 

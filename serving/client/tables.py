@@ -88,8 +88,7 @@ def clock(seconds: float) -> str:
 
 
 def _foot(prediction: GenrePrediction, release: Release, answered: str) -> list[Text]:
-    title = f"{release.title(prediction.model)} (version {prediction.version}){answered}"
-    lines = [Text(title, style="dim")]
+    lines = [Text(f"{release.title(prediction.model)}{answered}", style="dim")]
     if release.note:
         lines.append(Text(release.note, style="bold"))
     return lines

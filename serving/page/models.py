@@ -4,9 +4,11 @@ import argparse
 import dataclasses
 import ipaddress
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
+from streamlit import runtime
 
 from components.common.errors import UserError
 from components.common.releases import Release
@@ -16,6 +18,7 @@ from serving.page.text import plain
 
 KEPT_SECONDS = 30 * 60
 _LATEST_SECONDS = 5  # how long a list of versions is believed
+_REPORT = "assets.extra/index.html"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +45,17 @@ class ModelChoice:
 
     def release(self) -> Release:
         """What is known of the version."""
-        return find_release(self.releases, self.version)
+        return _release(self)
 
 
 @st.cache_resource(ttl=KEPT_SECONDS, show_spinner=False)
 def _client(server: str, model: str, version: int, tls: Tls | None) -> GenreClient:
     return GenreClient(server, model=model, version=version, tls=tls, timeout_seconds=60)
+
+
+@st.cache_data(ttl=_LATEST_SECONDS, show_spinner=False)
+def _release(choice: ModelChoice) -> Release:
+    return find_release(choice.client(), choice.releases, choice.version)
 
 
 @st.cache_data(ttl=_LATEST_SECONDS, show_spinner=False)
@@ -77,12 +85,11 @@ def choose_model(defaults: argparse.Namespace) -> tuple[str, ModelChoice | None]
         st.sidebar.warning(plain(f"{model} has no version that serves yet."))
         return server, None
 
-    def title(version: int) -> str:
-        latest = ", the latest" if version == versions[0] else ""
-        return f"{find_release(releases, version).title(model)} ({version}{latest})"
-
-    version = st.sidebar.selectbox("Version", versions, format_func=title)
-    choice = ModelChoice(server, model, version, tls, releases)
+    choices = {version: ModelChoice(server, model, version, tls, releases) for version in versions}
+    version = st.sidebar.selectbox(
+        "Version", versions, format_func=lambda number: choices[number].release().title(model)
+    )
+    choice = choices[version]
     _show_release(choice)
     return server, choice
 
@@ -107,16 +114,50 @@ def _is_loopback(host: str) -> bool:
 
 
 def _show_release(choice: ModelChoice) -> None:
-    """One click to what the pushed version says of itself."""
+    """What the pushed version says of itself, with a link to the evidence of its release."""
     release = choice.release()
+    st.sidebar.caption(plain(release.title(choice.model)))
     with st.sidebar.popover("What this model is"):
         if not release.fields:
             st.text(
-                "Nothing is known of it here: start the page with --releases and the folder that "
+                "The server does not say: start the page with --releases and the folder that "
                 "versions are pushed to (output/serving/genre)."
             )
             return
-        st.text(release.title(choice.model))
         if release.note:
             st.warning(plain(release.note.capitalize() + "."))
-        st.json(dict(release.fields))
+        for name, text in facts(release).items():
+            st.markdown(f"**{name}**: {plain(text)}")
+        if choice.releases is not None:
+            report = choice.releases / str(choice.version) / _REPORT
+            if report.is_file():
+                files = runtime.get_instance().media_file_mgr
+                url = files.add(str(report), "text/html", f"report {choice.version}").lstrip("/")
+                st.markdown(f"[The release's report: every gate with its evidence]({url})")
+
+
+def facts(release: Release) -> dict[str, str]:
+    """What a release says of itself, by name, as a person reads it."""
+    fields, tracks = release.fields, release.tracks
+    tested = f" of {tracks['test']} test tracks" if "test" in tracks else ""
+    named = {
+        "Network": release.network,
+        "Trained on": f"{release.data}, {tracks.get('train', '?')} tracks" if release.data else "",
+        "Weights": release.pretraining,
+        "Accuracy": _figure(fields, "test_accuracy", tested),
+        "Macro-F1": _figure(fields, "test_macro_f1", tested),
+        "Genres": ", ".join(map(str, fields.get("genres") or ())),
+        "Pushed": release.pushed_at,
+        "Run": release.run_id,
+    }
+    return {name: text for name, text in named.items() if text}
+
+
+def _figure(fields: Mapping[str, Any], name: str, tested: str) -> str:
+    value, interval = fields.get(name), fields.get(f"{name}_interval")
+    if not isinstance(value, float):
+        return ""
+    ends = ""
+    if isinstance(interval, list) and [*map(type, interval)] == [float, float]:
+        ends = f" (95 % interval {interval[0]:.2f} to {interval[1]:.2f})"
+    return f"{value:.2f}{ends}{tested}"

@@ -54,12 +54,13 @@ def show_song(song: Song, prediction: GenrePrediction, choice: ModelChoice) -> N
       UserError: The song cannot be drawn.
     """
     colours, release = genre_colours(prediction.genres), choice.release()
+    length = clock(prediction.duration_seconds)
     picture = _picture(song.key, _song=song)
     verdict = prediction.verdict().replace(" %", "\N{NO-BREAK SPACE}%")
     st.subheader(plain(f"{song.name}: {verdict}"), anchor=False)
     st.caption(
         plain(
-            f"{clock(prediction.duration_seconds)} min · {release.title(prediction.model)} · "
+            f"The whole song, {length} · {release.title(prediction.model)} · "
             f"answered in {1000 * prediction.call_seconds:.0f} ms"
         )
     )

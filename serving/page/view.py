@@ -12,7 +12,7 @@ import streamlit as st
 from components.common.errors import UserError
 from serving.client import FileResult, GenrePrediction
 from serving.client.output import CSV_COLUMNS, csv_row
-from serving.client.tables import runners_up
+from serving.client.tables import clock, runners_up
 from serving.page.models import KEPT_SECONDS, ModelChoice, choose_model
 from serving.page.song_view import show_song
 from serving.page.sources import Song, choose_songs
@@ -36,13 +36,20 @@ def render(defaults: argparse.Namespace) -> None:
         st.error(plain(f"No model answers at {server}: start one with `make serve`."))
         return
     results = _ask_all(brought, choice)
-    song = brought[0] if len(brought) == 1 else _choose_from_table(brought, results)
-    prediction = results[song.key].prediction
-    if prediction is None:
-        st.error(plain(results[song.key].error))
+    answered = {}
+    for song in brought:
+        if (prediction := results[song.key].prediction) is None:
+            st.error(plain(results[song.key].error))
+        else:
+            answered[song] = prediction
+    if len(brought) > 1:
+        _show_table(answered)
+        _offer_csv([results[song.key] for song in brought], choice)
+    if not answered:
         return
+    song = next(iter(answered)) if len(answered) == 1 else _choose(list(answered))
     try:
-        show_song(song, prediction, choice)
+        show_song(song, answered[song], choice)
     except UserError as error:
         st.error(plain(str(error)))
 
@@ -69,37 +76,36 @@ def _ask_all(songs: Sequence[Song], choice: ModelChoice) -> dict[str, FileResult
     return results
 
 
-def _choose_from_table(brought: Sequence[Song], results: Mapping[str, FileResult]) -> Song:
-    """Draws a table of several songs. Returns the one to show below it."""
-    rows = []
-    for song in brought:
-        result = results[song.key]
-        row: dict[str, object] = {"song": song.name, "genre": "", "sure": None}
-        row |= {"or else": result.error, "length": None}
-        if result.prediction is not None:
-            row["genre"] = result.prediction.genre
-            row["sure"] = 100 * result.prediction.probability
-            row["or else"] = runners_up(result.prediction)
-            row["length"] = result.prediction.duration_seconds
-        rows.append(row)
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        column_config={
-            "sure": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
-            "length": st.column_config.NumberColumn(format="%.0f s"),
-        },
-    )
+def _show_table(answered: Mapping[Song, GenrePrediction]) -> None:
+    rows = [
+        {
+            "song": song.name,
+            "genre": prediction.genre,
+            "sure": 100 * prediction.probability,
+            "or else": runners_up(prediction),
+            "length": clock(prediction.duration_seconds),
+        }
+        for song, prediction in answered.items()
+    ]
+    percent = st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
+    if rows:
+        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config={"sure": percent})
+
+
+def _offer_csv(results: Sequence[FileResult], choice: ModelChoice) -> None:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    writer.writerows(csv_row(results[song.key]) for song in brought)
+    writer.writerows(csv_row(result, choice.release()) for result in results)
     st.download_button(
         "Download CSV", table.getvalue(), "genres.csv", "text/csv", on_click="ignore"
     )
+
+
+def _choose(songs: Sequence[Song]) -> Song:
     number = st.selectbox(
         "Look at",
-        range(len(brought)),
-        format_func=lambda number: f"{number + 1}. {brought[number].name}",
+        range(len(songs)),
+        format_func=lambda number: f"{number + 1}. {songs[number].name}",
     )
-    return brought[number]
+    return songs[number]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from components.common.releases import Release, read_release
 from serving.protocol import message
 
 _INIT_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")
@@ -52,6 +53,7 @@ class LoadedVersion:
       model: Name of the model.
       number: The version.
       signatures: Its signatures by name.
+      release: What it says of itself.
     """
 
     def __init__(self, model: str, number: int, path: str) -> None:
@@ -62,6 +64,7 @@ class LoadedVersion:
         """
         self.model = model
         self.number = number
+        self.release: Release = read_release(path, number)
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         with graph.as_default():

@@ -1,7 +1,7 @@
 """TF Serving's REST calls, on Starlette and uvicorn.
 
 GET  /v1/models/genre[/versions/N|/labels/L]            status
-GET  /v1/models/genre[/versions/N|/labels/L]/metadata   signatures
+GET  /v1/models/genre[/versions/N|/labels/L]/metadata   signatures, release
 POST /v1/models/genre[/versions/N|/labels/L]:predict
 """
 
@@ -144,16 +144,17 @@ def _look_up(service: Service, method: str, spec: Any, record: CallRecord) -> by
     if method == "GetModelStatus":
         request = message("GetModelStatusRequest")(model_spec=spec)
         return orjson.dumps(as_dict(service.model_status(request, record)))
-    request = message("GetModelMetadataRequest")(model_spec=spec, metadata_field=["signature_def"])
+    fields = ["signature_def", "release"]
+    request = message("GetModelMetadataRequest")(model_spec=spec, metadata_field=fields)
     response = service.model_metadata(request, record)
-    signatures = message("SignatureDefMap")()
+    signatures, release = message("SignatureDefMap")(), message("google.protobuf.StringValue")()
     response.metadata["signature_def"].Unpack(signatures)
-    return orjson.dumps(
-        {
-            "model_spec": as_dict(response.model_spec, preserving_proto_field_name=True),
-            "metadata": {"signature_def": as_dict(signatures, preserving_proto_field_name=True)},
-        }
-    )
+    response.metadata["release"].Unpack(release)
+    metadata = {"signature_def": as_dict(signatures, preserving_proto_field_name=True)}
+    if facts := orjson.loads(release.value):
+        metadata["release"] = facts
+    model_spec = as_dict(response.model_spec, preserving_proto_field_name=True)
+    return orjson.dumps({"model_spec": model_spec, "metadata": metadata})
 
 
 class RestServer(uvicorn.Server):

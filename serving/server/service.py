@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import grpc
 from serving.protocol import message
 from serving.server import check
 from serving.server.decode import Find
-from serving.server.errors import ServingError, from_call, invalid, not_found, short
+from serving.server.errors import ServingError, from_call, invalid
 from serving.server.loading import LoadedVersion, Signature
 from serving.server.metrics import CallRecord, Metrics
 from serving.server.queue import Outputs, Queue, in_thread
@@ -21,6 +22,7 @@ from serving.server.sampling import Sampler
 from serving.server.settings import ServerSettings
 
 _SIGNATURES = "signature_def"
+_RELEASE = "release"  # ours: TF Serving refuses it
 
 
 class Service:
@@ -114,22 +116,27 @@ class Service:
             ) from None
 
     def model_metadata(self, request: Any, record: CallRecord) -> Any:
-        """Answers a GetModelMetadataRequest with the model's signatures.
+        """Answers a GetModelMetadataRequest: signatures, and what the version says of itself.
 
         Raises:
           ServingError: There is no such model, or another field was asked for.
         """
-        if list(request.metadata_field) != [_SIGNATURES]:
-            raise invalid(f"the metadata_field must be {_SIGNATURES}")
+        fields = set(request.metadata_field)
+        if not fields or not fields <= {_SIGNATURES, _RELEASE}:
+            raise invalid(f"the metadata_field must be {_SIGNATURES} or {_RELEASE}")
         record.model = self._registry.find(request.model_spec).name
         version = self._registry.version(request.model_spec)
-        signatures = message("SignatureDefMap")()
-        for name, signature in version.signatures.items():
-            signatures.signature_def[name].CopyFrom(signature.definition)
         response = message("GetModelMetadataResponse")()
         response.model_spec.name = version.model
         response.model_spec.version.value = version.number
-        response.metadata[_SIGNATURES].Pack(signatures)
+        if _SIGNATURES in fields:
+            signatures = message("SignatureDefMap")()
+            for name, signature in version.signatures.items():
+                signatures.signature_def[name].CopyFrom(signature.definition)
+            response.metadata[_SIGNATURES].Pack(signatures)
+        if _RELEASE in fields:
+            facts = message("google.protobuf.StringValue")(value=json.dumps(version.release.facts))
+            response.metadata[_RELEASE].Pack(facts)
         return response
 
     def model_status(self, request: Any, record: CallRecord) -> Any:
@@ -145,8 +152,7 @@ class Service:
             version: state for version, state in model.states.items() if number in (None, version)
         }
         if not states:
-            which = "version" if number is None else f"version {number}"
-            raise not_found(f"there is no {which} of model {short(model.name)}")
+            raise model.missing(number)
         response = message("GetModelStatusResponse")()
         for version in sorted(states, reverse=True):
             response.model_version_status.add().CopyFrom(states[version])

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from serving.protocol import message
 from serving.server import check, decode, encode
-from serving.server.errors import from_exception, invalid, not_found, short
+from serving.server.errors import ServingError, from_exception, invalid, not_found, short
 from serving.server.loading import LoadedVersion
 
 _LOG = logging.getLogger("gatefold.serving")
@@ -125,9 +125,14 @@ class ModelVersions:
         available = self._available
         chosen = max(available, default=-1) if number is None else number
         if chosen not in available:
-            which = "no version" if number is None else f"no version {number}"
-            raise not_found(f"{which} of model {short(self.name)} is served")
+            raise self.missing(number)
         return available[chosen]
+
+    def missing(self, number: int | None) -> ServingError:
+        """The error for a version that does not serve, which names those that do."""
+        which = "no version" if number is None else f"no version {number}"
+        serving = ", ".join(map(str, self.numbers())) or "none"
+        return not_found(f"{which} of model {short(self.name)} is served. Serving: {serving}")
 
     def poll(self) -> bool:
         """Loads what has come and unloads what should go. Returns whether anything changed.

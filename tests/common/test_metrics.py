@@ -82,4 +82,5 @@ def test_macro_f1_is_drawn_as_tracks_would_be():
         drawn.append(f1_score(actual[tracks], predicted[tracks], average="macro"))
     expected = np.percentile(drawn, [2.5, 97.5])
     assert metrics.macro_f1_interval(confusion) == pytest.approx(tuple(expected), abs=0.03)
-    assert metrics.macro_f1_interval(np.diag([5, 5, 0])) == (1.0, 1.0)  # the third does not count
+    assert metrics.macro_f1_interval(np.diag([20, 20, 0])) == (1.0, 1.0)  # the third does not count
+    assert metrics.macro_f1_interval(np.diag([5, 5, 0])) is None

@@ -17,6 +17,7 @@ def report(tmp_path) -> str:
     (folder / "index.html").write_text(f"<p>{MARKER}</p><p>ö</p>")
     (folder / "report.json").write_text('{"chosen": "cnn"}')
     (folder / "model_card.md").write_text(CARD)
+    (folder / "ingest.html").write_text("<h1>Ingest</h1>")
     return str(folder)
 
 
@@ -38,7 +39,7 @@ def test_it_replaces_what_an_earlier_run_published_and_leaves_nothing_behind(rep
     published_report.publish(report, str(folder), "first.")
     published_report.publish(report, str(folder), "second.")
     files = read(folder)
-    assert set(files) == {"index.html", "report.json", "model_card.md"}
+    assert set(files) == {"index.html", "report.json", "model_card.md", "ingest.html"}
     assert "second." in files["index.html"] and "first." not in files["index.html"]
 
 
@@ -54,4 +55,5 @@ def test_a_publication_that_fails_keeps_what_was_there(report, tmp_path, monkeyp
         "index.html",
         "report.json",
         "model_card.md",
+        "ingest.html",
     }

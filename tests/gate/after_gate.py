@@ -85,7 +85,8 @@ def _select(world, candidates: dict[str, dict], place: Path) -> dict:
 
 def _report(world, candidates: dict[str, dict], selected: dict, place: Path):
     report = artifact(Report, place / "report")
-    run = {"models": list(candidates), "facts": {}, "audio": dataclasses.asdict(SETTINGS)}
+    audio = dataclasses.asdict(SETTINGS)
+    run = {"models": list(candidates), "facts": {}, "audio": audio, "flags": ""}
     report_executor.Executor().Do(
         {
             "judgement": [world.judgement],
@@ -93,6 +94,7 @@ def _report(world, candidates: dict[str, dict], selected: dict, place: Path):
             "examples": [world.examples],
             "ingest_report": [world.ingest_report],
             **{f"answers_{name}": [made["answers"]] for name, made in candidates.items()},
+            **{f"model_run_{name}": [made["model_run"]] for name, made in candidates.items()},
         },
         {"report": [report]},
         {"run": json.dumps(run), "data_fingerprint": "c0ffee"},

@@ -187,6 +187,7 @@ def ingest_report(folder: Path):
     report.set_int_custom_property("rejected", 0)
     content = {"pairs": 700, "leaks": 600, "near_duplicates": NEAR_DUPLICATES}
     (folder / "report.json").write_text(json.dumps(content))
+    (folder / "index.html").write_text("<h1>Ingest</h1>")
     return report
 
 

@@ -66,6 +66,15 @@ def test_edges_are_those_of_the_design():
     }
 
 
+def test_a_release_says_what_its_networks_were_pretrained_on():
+    config = dataclasses.replace(CONFIG, models=("cnn", "musicnn", "vgg16", "ensemble"))
+    (pusher,) = (node for node in build(config).components if node.id == "Pusher")
+    rows = json.loads(pusher.exec_properties["release"])["pretraining"]
+    assert rows["cnn"] == [] and rows["musicnn"][0]["licence"] == "ISC"
+    assert rows["ensemble"] == rows["musicnn"] + rows["vgg16"]
+    assert [row["may_hold_test_tracks"] for row in rows["ensemble"]] == [True, False]
+
+
 def test_without_copies_features_are_computed_of_the_tracks_themselves():
     found = edges(build(dataclasses.replace(CONFIG, copies=0)))
     assert ("GtzanExampleGen", "Transform-log-mel") in found

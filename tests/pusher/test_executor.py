@@ -15,6 +15,8 @@ from components.pusher.executor import Executor
 from components.pusher.worth import BETTER, NOT_WORSE
 from tests.common.test_releases import write_model
 
+IMAGENET = {"data": "ImageNet", "weights": "keras.applications", "licence": "MIT"}
+
 
 def artifact(kind, uri: Path):
     made = kind()
@@ -35,7 +37,7 @@ class Run:
             name = f"training_tracks-0000{number}-of-00002.txt"
             write(self.folder / "ingest" / name, content)
         write(self.folder / "statistics" / "Split-train" / "FeatureStats.pb", "of training")
-        for file in ("model_card.md", "index.html"):
+        for file in ("model_card.md", "index.html", "ingest.html"):
             write(self.folder / "report" / file, f"{file} of {name}")
         self.judge()
 
@@ -79,7 +81,9 @@ class Run:
             {"pushed_model": [pushed]},
             {
                 "base_directory": str(self.base),
-                "release": json.dumps({"copies": self.copies}),
+                "release": json.dumps(
+                    {"copies": self.copies, "pretraining": {"cnn": [IMAGENET], "lstm": []}}
+                ),
                 "code": json.dumps({self.name: self.code}),
                 "rule": self.rule,
                 "run_id": f"id-{self.name}",
@@ -99,7 +103,13 @@ def write(path: Path, text: str) -> None:
 
 
 def selection(name: str) -> str:
-    candidate = {"model": name, "accuracy": 0.75, "macro_f1": 0.5}
+    candidate = {
+        "model": name,
+        "accuracy": 0.75,
+        "accuracy_interval": [0.6, 0.9],
+        "macro_f1": 0.5,
+        "macro_f1_interval": None,
+    }
     return json.dumps({"chosen": name, "candidates": [candidate]})
 
 
@@ -117,6 +127,7 @@ def test_a_version_holds_its_evidence_and_its_training_tracks(run):
         "model_card.md",
         "report.json",
         "index.html",
+        "ingest.html",
         "training_tracks-00000-of-00002.txt",
         "training_tracks-00001-of-00002.txt",
         "training_statistics.pb",
@@ -128,6 +139,8 @@ def test_a_version_holds_its_evidence_and_its_training_tracks(run):
     store = ReleaseStore(str(run.base))
     (row,) = store.history()
     assert (row.change.model, row.change.run_id) == ("cnn", "id-cnn")
+    assert row.release.pretraining.startswith("pretrained on ImageNet (weights: keras.app")
+    assert row.release.fields["test_accuracy_interval"] == [0.6, 0.9]
     assert store.verify(store.versions()).faults == []
 
 

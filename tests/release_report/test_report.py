@@ -28,6 +28,7 @@ def read(folder, name: str = "index.html") -> str:
 def test_the_report_is_a_page_a_json_and_a_card(released):
     assert {file.name for file in released.iterdir()} == {
         "index.html",
+        "ingest.html",
         "report.json",
         "model_card.md",
     }
@@ -96,12 +97,29 @@ def test_the_card_has_front_matter_that_others_read(released):
     metadata = yaml.safe_load(front)
     assert metadata["pipeline_tag"] == "audio-classification"
     (result,) = metadata["model-index"][0]["results"]
-    assert result["dataset"]["name"] == "/music/GTZAN & more"
+    assert result["dataset"]["name"] == "GTZAN & more"
     accuracy = next(one for one in result["metrics"] if one["name"] == "Accuracy")
     assert accuracy["value"] == pytest.approx(9 / 12)
     for heading in ("Model details", "Model parameters", "Quantitative analysis", "Considerations"):
         assert f"\n## {heading}\n" in body
+    assert "/music" not in front + body  # a card leaves this machine
     assert "**Synthetic music**: no" in body and "artist, seed 3" in body and "whole tracks" in body
+
+
+def test_page_and_card_say_what_a_pretrained_network_may_have_heard(released):
+    for name, sentence in (
+        ("index.html", "musicnn was pretrained on the Million Song Dataset"),
+        (
+            "model_card.md",
+            r"Pretrained on the Million Song Dataset \(weights: PyPI package",
+        ),
+    ):
+        text = read(released, name)
+        assert sentence in text and "ISC" in text and "may hold test tracks" in text
+        assert "seen by no training" not in text
+    scratch = Evidence(judge({}), "cnn")
+    assert "pretrained" not in page.render(scratch, audio=AUDIO)
+    assert "trained from random weights" in model_card.render(scratch, audio=AUDIO)
 
 
 def test_a_judgement_without_figures_still_has_a_page():
@@ -187,6 +205,13 @@ def test_the_page_says_what_the_run_was_made_of(released):
     text = read(released)
     for part in ("c9e6de4a1b2c", "tensorflow", "split seed", "17 pairs", "not audio"):
         assert part in text
+    made = text.partition('id="making"')[2]
+    assert "--config gatefold.yaml" in made and "split: artist" in made
+    assert "<dt>epochs</dt><dd>12</dd><dt>model · weights</dt><dd>msd</dd></dl>" in made
+    assert 'href="ingest.html"' in text
+    anchors = re.findall(r'<a href="#(\w+)"', text)
+    assert {"slices", "serving"} <= set(anchors)
+    assert all(f'id="{anchor}"' in text for anchor in anchors)
     assert "synthetic music" not in text
 
 

@@ -27,6 +27,7 @@ from components.gate.production import Production
 from components.gate.settings import GateSettings
 from components.gate.statistics import Figure
 from components.release_report.executor import Executor
+from components.trainer.weight_sources import pretraining
 from tests.conftest import chord
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -82,6 +83,7 @@ def _judgement(failing: tuple[tuple[str, tuple[str, ...]], ...], seed: int) -> s
             "genres": list(GENRES),
             "split": {"method": "artist", "seed": 3},
             "seed": 7,
+            "pretraining": {"musicnn": pretraining("msd"), "cnn": pretraining("none")},
         },
         genres=GENRES,
         tracks={"train": 44, "validation": 14, "test": TRACKS},
@@ -216,6 +218,10 @@ class World:
                 f"answers_{model}": [artifact(Report, self.folder / f"answers_{model}")]
                 for model in MODELS
             },
+            **{
+                f"model_run_{model}": [artifact(Report, self.folder / f"model_run_{model}")]
+                for model in MODELS
+            },
         }
 
     def _json(self, path: str, content: Any) -> None:
@@ -226,7 +232,11 @@ class World:
     def _write_answers(self) -> None:
         for model in MODELS:
             answers.write(str(self.folder / f"answers_{model}"), answers.CLEAN, make_answers(model))
+            training = {"epochs": 12, "model": {"weights": "msd"}, "remark": ""}
+            self._json(f"model_run_{model}/network.json", {"training": training})
         counts = {"train": 4, "validation": 2, "test": 1}
+        (self.folder / "ingest").mkdir()
+        (self.folder / "ingest" / "index.html").write_text("<h1>Ingest</h1>")
         self._json(
             "ingest/report.json",
             {
@@ -266,6 +276,7 @@ def artifact(kind: Any, uri: Path) -> Any:
 
 RUN = {
     "models": list(MODELS),
+    "flags": "models: cnn,musicnn\nsplit: artist\n",
     "facts": {
         "data": "/music/GTZAN & more",
         "split": "artist",

@@ -242,6 +242,7 @@ def node(branch, tmp_path):
         ("report/report.json", "{}"),
         ("report/index.html", f"<p>{published_report.MARKER}</p>"),
         ("report/model_card.md", "# A card"),
+        ("report/ingest.html", "<h1>Ingest</h1>"),
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -337,9 +338,12 @@ def test_the_node_keeps_report_and_version_and_says_what_it_could_not_publish(
     assert parent.data.tags["outcome"] == "Nothing was pushed: production keeps version 5."
     client = mlflow.MlflowClient(store)
     kept = {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
-    assert kept == {f"report/{name}" for name in ("index.html", "report.json", "model_card.md")}
+    names = ("index.html", "report.json", "model_card.md", "ingest.html")
+    assert kept == {f"report/{name}" for name in names}
     (version,) = client.search_model_versions("name = 'genre'")
     assert version.tags["gate.failed"] == "accuracy, baseline" and version.tags["data"] == "/music"
+    page = f"runs/{parent.info.run_id}/artifacts/report/index.html"
+    assert page in version.description
 
 
 def artifact(kind, uri: str):

@@ -105,6 +105,7 @@ def test_a_repeated_run_adds_no_version_and_a_new_verdict_is_kept(genre):
     assert {name: each.version for name, each in after.items()} == {
         name: each.version for name, each in before.items()
     }
+    assert "run run-2, which passed the gate: [release report](#/exp" in after["lstm"].description
     assert after["lstm"].tags["gate"] == "passed" and after["lstm"].tags["gate.failed"] == ""
     assert (after["lstm"].tags[RUN_ID_TAG], after["lstm"].tags[JUDGED_TAG]) == ("run-1", "run-2")
 

@@ -2,11 +2,12 @@
 
 Starting a server costs an import of TensorFlow, so tests share it: `genre` with two versions and
 two labels, `swapping`, whose base path a test may fill as it likes, and `others`, whose genres have
-names that terminals and pages could take for markup.
+names that terminals and pages could take for markup and which says that it knows synthetic music.
 """
 
 import datetime
 import ipaddress
+import json
 import pathlib
 from collections.abc import Iterator
 
@@ -76,6 +77,8 @@ def config_file(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tone_model, "GENRES", tuple(OTHER_GENRES.values()))
         tone_model.write_tone_model(folder / "others" / "1")
+    facts = {"model": "cnn", "data": "/data/composed", "synthetic": True, "files": {"a": "0" * 64}}
+    (folder / "others" / "1" / "assets.extra" / "release.json").write_text(json.dumps(facts))
     file = folder / "models.config"
     file.write_text(
         f"""

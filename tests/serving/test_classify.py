@@ -13,11 +13,10 @@ import sys
 import pytest
 import soundfile
 
-from components.common.releases import SYNTHETIC_NOTE, ReleaseStore
+from components.common.releases import SYNTHETIC_NOTE, Release, ReleaseStore
 from pipeline.options import add_shared_options
 from serving.classify import build_parser, main
 from serving.client import GenreClient
-from serving.client.cli import find_release
 from serving.server import cli
 from tests.serving.server_process import REPOSITORY, ServerProcess
 from tests.serving.tone_model import SETTINGS, tone
@@ -71,7 +70,7 @@ def test_table_of_a_folder_and_nothing_else(output: pathlib.Path, songs: pathlib
     assert head.split() == ["song", "genre", "sure", "or", "else", "length", *head.split()[6:]]
     assert jazz.split()[:4] == ["jazz.flac", "jazz", "100", "%"]
     assert metal.split()[:4] == ["metal.flac", "metal", "100", "%"]
-    assert title == "musicnn, trained on synthetic, 2026-11-22 (version 10)"
+    assert title == "musicnn, trained on synthetic (version 10, 2026-11-22)"
     assert note == SYNTHETIC_NOTE
 
 
@@ -157,12 +156,13 @@ def test_release_names_network_data_and_date(tmp_path: pathlib.Path) -> None:
     (folder / "assets.extra").mkdir(parents=True)
     (folder / "saved_model.pb").touch()
     (folder / "assets.extra" / "release.json").write_text(json.dumps(FIELDS))
-    release = find_release(tmp_path, 5)
-    assert ReleaseStore(str(tmp_path)).newest() == 5
-    assert release.title("genre") == "musicnn, trained on GTZAN, 2026-11-22"
+    store = ReleaseStore(str(tmp_path))
+    release = store.release(5)
+    assert store.newest() == 5
+    assert release.title("genre") == "musicnn, trained on GTZAN (version 5, 2026-11-22)"
     assert (release.note, release.test_accuracy, release.tracks["test"]) == ("", 0.82, 290)
-    title = find_release(None, 1795333142).title("genre")
-    assert title == "genre version 1795333142, 2026-11-22"
+    title = Release(1795333142).title("genre")
+    assert title == "genre (version 1795333142, 2026-11-22)"
 
 
 @pytest.mark.parametrize(
@@ -178,6 +178,6 @@ def test_release_names_network_data_and_date(tmp_path: pathlib.Path) -> None:
 def test_release_takes_any_field_as_optional(tmp_path: pathlib.Path, content: str) -> None:
     (tmp_path / "7" / "assets.extra").mkdir(parents=True)
     (tmp_path / "7" / "assets.extra" / "release.json").write_text(content, encoding="latin-1")
-    release = find_release(tmp_path, 7)
-    assert release.title("genre") == find_release(None, 7).title("genre") == "genre version 7"
+    release = ReleaseStore(str(tmp_path)).release(7)
+    assert release.title("genre") == Release(7).title("genre") == "genre (version 7)"
     assert (release.tracks, release.test_accuracy, release.note) == ({}, None, "")

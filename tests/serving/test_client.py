@@ -15,6 +15,7 @@ import soxr
 
 from components.audio import codec
 from components.common.errors import UserError
+from components.common.releases import SYNTHETIC_NOTE
 from serving.client import GenreClient
 from serving.client.cli import main
 from serving.client.results import window_starts
@@ -167,7 +168,7 @@ def test_command_line_prints_a_table(server: ServerProcess, songs: pathlib.Path,
     for word in ("a.wav", "blues", "deeper/e.au", "classical", "0:04"):
         assert word in printed
     assert main(["--server", server.address, str(songs / "a.wav")]) == 0
-    assert "genre version 2" in capsys.readouterr().out
+    assert "genre (version 2)" in capsys.readouterr().out
 
 
 def test_command_line_prints_json_and_goes_on_after_errors(
@@ -193,9 +194,21 @@ def test_command_line_prints_json_and_goes_on_after_errors(
     assert "not audio" in lines[0]["error"]
     assert len(done.stderr.splitlines()) == 1
     assert lines[1]["probability"] > 0.9
-    assert lines[1]["windows"][0] == pytest.approx(
-        {"start_seconds": 0.0, "genre": "blues", "probability": lines[1]["probability"]}
-    )
+    window = lines[1]["windows"][0]
+    assert (window["start_seconds"], window["genre"]) == (0.0, "blues")
+    assert window["probabilities"]["blues"] == window["probability"] > 0.9
+    assert sum(window["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--csv",)])
+def test_every_answer_says_by_itself_that_its_model_knows_synthetic_music_only(
+    server: ServerProcess, songs: pathlib.Path, capsys, flags: tuple[str, ...]
+) -> None:
+    command = ["--server", server.address, "--model", "others", *flags, str(songs / "a.wav")]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert SYNTHETIC_NOTE in printed and "cnn, trained on composed" in printed
+    assert "0" * 64 not in printed
 
 
 def test_command_line_says_once_that_no_server_answers(songs: pathlib.Path, capsys) -> None:

@@ -14,6 +14,8 @@ import psutil
 from serving.client import GenreClient
 from tests.serving.server_process import REPOSITORY
 
+PAGE = r"The page: (http://\S+:\d+)"
+
 
 def test_the_page_and_its_own_server_end_with_ctrl_c(versions, tmp_path):
     shutil.copytree(versions["right"], tmp_path / "serving" / "genre" / "1")
@@ -25,8 +27,8 @@ def test_the_page_and_its_own_server_end_with_ctrl_c(versions, tmp_path):
         text=True,
         start_new_session=True,
     )
-    url = re.search(r"http://\S+:\d+", process.stdout.readline())[0]
     try:
+        (url,) = next(filter(None, (re.findall(PAGE, line) for line in process.stdout)))
         _wait_for(f"{url}/_stcore/health")
         (server,) = psutil.Process(process.pid).children()
         port = server.cmdline()[server.cmdline().index("--port") + 1]

@@ -100,6 +100,15 @@ def test_what_cannot_be_done_is_one_sentence(base, capsys):
     assert "not a regular file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["", "--json"])
+def test_a_reader_that_goes_away_ends_it_quietly(base, flag):
+    listing = f"{sys.executable} -m serving.release list {flag} --base {base}"
+    done = subprocess.run(
+        ["bash", "-c", f"{listing} | true"], cwd=ROOT, check=True, capture_output=True
+    )
+    assert done.stderr == b""
+
+
 def test_it_starts_without_tensorflow(base):
     code = (
         "import sys\n"

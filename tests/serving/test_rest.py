@@ -92,6 +92,9 @@ def test_metadata(server: ServerProcess) -> None:
     audio = signatures["classify_audio"]["inputs"]["audio"]
     assert audio["dtype"] == "DT_FLOAT"
     assert [dim["size"] for dim in audio["tensor_shape"]["dim"]] == ["-1", "-1"]
+    assert "release" not in answer["metadata"]
+    release = call(server, "others/metadata")[1]["metadata"]["release"]
+    assert release == {"model": "cnn", "data": "/data/composed", "synthetic": True}
 
 
 def test_rows_in_rows_out(server: ServerProcess) -> None:

@@ -130,7 +130,7 @@ def test_page_shows_its_certificate(flags: list[str]) -> None:
 
     shown = AppTest.from_function(page, kwargs={"flags": flags}, default_timeout=60).run()
     assert not shown.exception and not shown.error
-    assert [box.options for box in shown.selectbox] == [[f"{MODEL} version 5 (5, the latest)"]]
+    assert [box.options for box in shown.selectbox] == [[f"{MODEL} (version 5)"]]
     assert "Encrypted with TLS" in [caption.value for caption in shown.caption]
 
 

@@ -11,6 +11,8 @@ from components.common.releases.records import (
     Release,
     checksums,
     model_checksum,
+    pretraining_note,
+    read_release,
 )
 from components.common.releases.store import JudgedAgainst, Push, ReleaseStore
 
@@ -28,4 +30,6 @@ __all__ = [
     "Verification",
     "checksums",
     "model_checksum",
+    "pretraining_note",
+    "read_release",
 ]

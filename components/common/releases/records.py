@@ -28,6 +28,30 @@ SYNTHETIC_NOTE = "trained on synthetic music: it knows no real song"
 _EARLIEST_PUSH, LATEST_PUSH = 1_500_000_000, 4_100_000_000
 
 
+def pretraining_note(rows: Any) -> str:
+    """What weights a model started from, and what they may have seen; "" if from none.
+
+    Args:
+      rows: The field `pretraining` of `release.json`.
+
+    Example:
+      >>> pretraining_note([{"data": "ImageNet", "weights": "keras.applications",
+      ...     "licence": "MIT", "may_hold_test_tracks": False}])
+      'pretrained on ImageNet (weights: keras.applications, licence: MIT)'
+    """
+    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    if not rows:
+        return ""
+    sources = [
+        f"on {row.get('data')} (weights: {row.get('weights')}, licence: {row.get('licence')})"
+        for row in rows
+    ]
+    note = f"pretrained {' and '.join(sources)}"
+    if any(row.get("may_hold_test_tracks") for row in rows):
+        note += ", which may hold test tracks: its figures may be too good"
+    return note
+
+
 @dataclasses.dataclass(frozen=True)
 class Change:
     """One change of what is in production: a line of the log, and a part of its version.
@@ -86,6 +110,12 @@ class Release:
     version: int
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     problem: str = ""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it states for people: its fields without checksums and log."""
+        hidden = ("files", "evidence", "log")
+        return {name: value for name, value in self.fields.items() if name not in hidden}
 
     @property
     def network(self) -> str:
@@ -164,18 +194,28 @@ class Release:
         """The warning that must stand beside its answers; "" if there is none."""
         return SYNTHETIC_NOTE if self.fields.get("synthetic") is True else ""
 
-    def title(self, served_as: str) -> str:
-        """Model, data and date: "musicnn, trained on GTZAN, 2026-11-22".
+    @property
+    def pretraining(self) -> str:
+        """`pretraining_note` of its model."""
+        return pretraining_note(self.fields.get("pretraining"))
+
+    def model(self, served_as: str) -> str:
+        """Network and data: "musicnn, trained on GTZAN".
 
         Args:
           served_as: Name under which it is served, used if the model's own name is unknown.
         """
-        words = [self.network or f"{served_as} version {self.version}"]
-        if self.data:
-            words.append(f"trained on {self.data}")
-        if self.day:
-            words.append(self.day.isoformat())
-        return ", ".join(words)
+        network = self.network or served_as
+        return f"{network}, trained on {self.data}" if self.data else network
+
+    def title(self, served_as: str) -> str:
+        """Network, data, version and its day: "musicnn, trained on GTZAN (version 3, 2026-11-22)".
+
+        Args:
+          served_as: See `model`.
+        """
+        day = f", {self.day.isoformat()}" if self.day else ""
+        return f"{self.model(served_as)} (version {self.version}{day})"
 
     def _text(self, name: str) -> str:
         value = self.fields.get(name)

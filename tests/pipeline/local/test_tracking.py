@@ -2,13 +2,21 @@
 
 import contextlib
 import dataclasses
+import os
 import shutil
+import signal
+import socket
 import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
 
 import mlflow
 import pytest
 from matplotlib.figure import Figure
 
+from components.common import browser
 from components.common.errors import UserError
 from components.common.tracking import PipelineRuns
 from pipeline import config_file
@@ -16,6 +24,7 @@ from pipeline.config import DataConfig, PipelineConfig
 from pipeline.local import mlflow_store
 from pipeline.local.stages import Output, StageResult
 from pipeline.local.tracking import fail_run, open_run, shortcomings
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -164,6 +173,29 @@ def test_pictures_are_found_where_the_folder_was_moved_to(mlflow_database, tmp_p
     assert (tmp_path / "curve.png").stat().st_size
     assert mlflow_store.follow(new) == 0
     assert mlflow_store.page_of_runs(new) == f"/#/experiments/{experiment}/runs"
+
+
+def test_mlflow_opens_on_the_training_runs_and_ends_with_ctrl_c(config):
+    open_run(config, "abc", "run", "store")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.local.mlflow_store", config.output, "--port", str(port)],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "DISPLAY"},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert f"http://localhost:{port}/#/experiments/1/runs" in process.stdout.readline()
+        while process.poll() is None and not browser.answers(port):
+            time.sleep(0.2)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as health:
+            assert health.status == 200
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
 
 
 def test_a_store_whose_making_was_killed_is_made_anew(tmp_path):
