@@ -113,7 +113,13 @@ def _push(world, selected: dict, report, serving: Path, place: Path):
             "statistics": [world.statistics],
         },
         {"pushed_model": [pushed]},
-        {"base_directory": str(serving), "release": "{}", "run_id": "run"},
+        {
+            "base_directory": str(serving),
+            "release": "{}",
+            "run_id": "run",
+            "code": json.dumps(dict.fromkeys(world.blessings, "")),
+            "rule": "not-worse",
+        },
     )
     return pushed
 
