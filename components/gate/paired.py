@@ -81,6 +81,11 @@ def compare(
       reference: The same of the reference.
       labels: int [tracks], of at least one track.
       seed: Of the bootstrap.
+
+    Example:
+      >>> candidate, reference = np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([[0.9, 0.1]] * 2)
+      >>> compare(candidate, reference, np.array([0, 1])).only_candidate
+      1
     """
     right = candidate.argmax(axis=1) == labels
     reference_right = reference.argmax(axis=1) == labels
@@ -144,7 +149,12 @@ def robustness(
 def chance(
     hits: int, tracks: int, share: float, alternative: Literal["less", "greater", "two-sided"]
 ) -> float:
-    """Probability of so many hits, or so few, where each track is one with probability `share`."""
+    """Probability of so many hits, or so few, where each track is one with probability `share`.
+
+    Example:
+      >>> chance(0, 3, 0.5, "less")  # only production is right about three tracks
+      0.125
+    """
     return float(stats.binomtest(hits, tracks, share, alternative=alternative).pvalue)
 
 

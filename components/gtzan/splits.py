@@ -67,7 +67,12 @@ def group_of(track: str, artist: str = "") -> Group:
 
 
 def by_hash(group: Group, *, seed: int, ratios: Ratios) -> str:
-    """The split that a group's hash says: test at the low end of [0, 1), validation at the high."""
+    """The split that a group's hash says: test at the low end of [0, 1), validation at the high.
+
+    Example:
+      >>> [by_hash(group_of(f"jazz.{n}"), seed=0, ratios=Ratios()) for n in range(3)]
+      ['validation', 'train', 'train']
+    """
     hashed = position(group[1], seed=seed)
     if hashed < ratios.test:
         return TEST
@@ -102,7 +107,12 @@ def listed(lists: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
 
 def absent(seen: Iterable[tuple[str, str]], genres: Iterable[str]) -> list[tuple[str, str]]:
-    """Lists the pairs of one of `genres` and a split that are not among those `seen`."""
+    """Lists the pairs of one of `genres` and a split that are not among those `seen`.
+
+    Example:
+      >>> absent([("pop", "train"), ("pop", "test")], ["pop"])
+      [('pop', 'validation')]
+    """
     pairs = set(seen)
     return [(g, split) for g in sorted(set(genres)) for split in SPLITS if (g, split) not in pairs]
 
@@ -112,6 +122,10 @@ def minimum_tracks(tracks: int, ratios: Ratios) -> dict[str, int]:
 
     It is so far below the expected number (at 100 tracks 6 for 15 and 56 for 70, about 2.5 to 3
     standard deviations) that hashing alone nearly always reaches it and no track has to move.
+
+    Example:
+      >>> minimum_tracks(100, Ratios())
+      {'test': 6, 'validation': 6, 'train': 56}
     """
     train = 1.0 - ratios.validation - ratios.test
     return {
