@@ -166,7 +166,7 @@ def _increase(increases: np.ndarray, seed: int) -> tuple[Figure, float]:
 
 
 def _mcnemar(only_first: int, only_second: int, alternative: Literal["less", "two-sided"]) -> float:
-    """McNemar's exact test: which of the two is alone in being right is a fair coin.
+    """McNemar's exact test on the tracks that only one of the two has right.
 
     Source: McNemar, Psychometrika 12 (2), 1947.
     """

@@ -171,7 +171,7 @@ def fill_up(
 
     The first pass gives every split one track, the second the minimum; in one pass, filling up to
     the minimum could use tracks that another split needs. A move never takes a split of a genre
-    below the floor of its pass, so the loop ends.
+    below the minimum of its pass, so the loop ends.
 
     Args:
       candidates: Groups that may be moved, with their number of tracks by genre. To leave out
@@ -187,10 +187,10 @@ def fill_up(
     splits = {group: by_hash(group, seed=seed, ratios=ratios) for group in candidates}
     moved: dict[Group, str] = {}
     minimums = _minimums(counts, ratios)
-    for floors in ({genre: dict.fromkeys(SPLITS, 1) for genre in minimums}, minimums):
+    for least in ({genre: dict.fromkeys(SPLITS, 1) for genre in minimums}, minimums):
         for genre, split in itertools.product(sorted(minimums), SPLITS):
-            while held[genre, split] < floors[genre][split]:
-                movable = _movable(candidates, splits, genre, split, held, floors)
+            while held[genre, split] < least[genre][split]:
+                movable = _movable(candidates, splits, genre, split, held, least)
                 if not movable:
                     break
                 _, nearest = min(
@@ -209,16 +209,16 @@ def _movable(
     genre: str,
     split: str,
     held: Counts,
-    floors: Mapping[str, Mapping[str, int]],
+    least: Mapping[str, Mapping[str, int]],
 ) -> Collection[Group]:
-    """Groups of a genre that may move to a split without taking another one below its floor."""
+    """Groups of a genre that may move to a split without taking another one below its minimum."""
     return [
         group
         for group, members in candidates.items()
         if genre in members
         and splits[group] != split
         and all(
-            held[other, splits[group]] - number >= floors[other][splits[group]]
+            held[other, splits[group]] - number >= least[other][splits[group]]
             for other, number in members.items()
         )
     ]

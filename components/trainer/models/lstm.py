@@ -9,7 +9,7 @@ from components.trainer.settings import AugmentationSettings, ModelSettings, Tra
 if TYPE_CHECKING:
     import keras
 
-# With every frame a step of its own, training takes longer and learns the tracks by heart.
+# With every frame a step of its own, training takes longer and overfits.
 _FRAMES_A_STEP = 4
 
 
