@@ -60,7 +60,7 @@ class GenreClient:
     A long song goes in parts of up to five minutes; the version that answers the first part
     answers all.
 
-    Example:
+    Examples:
       >>> with GenreClient("localhost:1", timeout_seconds=0.1) as client:
       ...     client.classify_file("song.mp3").genre
       Traceback (most recent call last):

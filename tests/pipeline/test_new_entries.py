@@ -40,7 +40,7 @@ def added(tmp_path, monkeypatch):
         (features, "loudness", "components/audio/features/loudness.py"),
         (models, "envelope", "components/trainer/models/envelope.py"),
     ):
-        page = "features.md" if package is features else "models.md"
+        page = f"how-to/add-a-{'feature' if package is features else 'model'}.md"
         folder = tmp_path / name
         folder.mkdir()
         (folder / f"{name}.py").write_text(example(page, place))

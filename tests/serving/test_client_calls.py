@@ -116,7 +116,8 @@ def test_rest_port_is_called_so(server: ServerProcess) -> None:
 
 
 def test_asyncio_as_the_docs_show_it(server: ServerProcess) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serving.md").read_text(), re.S)
+    page = (ROOT / "docs" / "how-to" / "client.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
     (code,) = (block for block in blocks if "grpc.aio" in block)
     names: dict = {}
     exec(code, names)
