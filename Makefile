@@ -31,7 +31,7 @@ $(error there is no variable $(UNKNOWN)$(shell python3 -c \
 endif
 # Ctrl-C ends make, too, without a line about an error.
 QUIETLY = || { code=$$?; test $$code = 130 || exit $$code; kill -INT $$PPID; }
-IMAGE  ?= gatefold:0.1.0
+IMAGE  ?= gatefold:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # Names of folders reach the shell as variables, so that quotes and dollar signs in them do no harm.
 ifneq ($(origin DATA),undefined)
 export DATA

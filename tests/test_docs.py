@@ -65,7 +65,6 @@ def test_the_version_is_the_same_wherever_it_stands():
     (version,) = re.findall(r'^version = "(.*)"', project, re.MULTILINE)
     for file, pattern in {
         "CHANGELOG.md": r"^## (\d+\.\d+\.\d+)",
-        "kubeflow/Dockerfile": r"gatefold:(\d\S*)",
         "kubeflow/manifests/kustomization.yaml": r"newTag: (\S+)",
         "docs/how-to/kubeflow.md": r"gatefold:(\d\S*)",
         "docs/tutorial/kubeflow.md": r"gatefold:(\d[\w.]*)",
