@@ -116,10 +116,10 @@ class Reader:
                 text=True,
             )
             screen = process.stdout
-        # 2 is a refusal.
-        assert process.returncode in ((0, 2) if " run " in command else (0,)), (
-            f"{command}\n{screen}"
-        )
+        refused = 2 if " run " in command else 0
+        assert process.returncode in (0, refused), f"{command}\n{screen}"
+        for noise in ("WARNING", "tensorflow", "Traceback", "absl"):
+            assert noise not in screen
         return screen
 
     def start(self, *arguments: str, **options) -> WarmProcess:
