@@ -61,6 +61,8 @@ class Reader:
             shutil.copytree(ROOT / part, self.folder / part)
         for file in ("Makefile", "gatefold.py", "local_runner.py", "pyproject.toml"):
             shutil.copy2(ROOT / file, self.folder)
+        (self.folder / ".venv" / "bin").mkdir(parents=True)
+        (self.folder / ".venv" / "bin" / "activate").touch()
         write_sample(self.folder / "data" / "synthetic")
         gate = folder / "permissive.yaml"
         gate.write_text(PERMISSIVE)
