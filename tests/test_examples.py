@@ -12,7 +12,7 @@ MODULES = sorted(
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for part in PARTS
     for file in (ROOT / part).rglob("*.py")
-    if ">>> " in file.read_text()
+    if ">>> " in file.read_text() and file.stem != "genre_client"  # it needs a server
 )
 
 

@@ -26,7 +26,7 @@ from components.audio.settings import AudioSettings
 from components.common import releases
 from components.common.releases import ReleaseStore
 from tests.conftest import ROOT, chord
-from tests.e2e.conftest import Run, run, run_cold
+from tests.e2e.conftest import Run, run
 from tests.permissive_gate import PERMISSIVE
 from tests.serving.server_process import ServerProcess
 
@@ -121,7 +121,7 @@ def world(tmp_path_factory) -> World:
 
 @pytest.fixture(scope="module")
 def first(world) -> Run:
-    return run_cold(*world.arguments("--gate", str(world.permissive)))
+    return run(*world.arguments("--gate", str(world.permissive)))
 
 
 @pytest.fixture(scope="module")
