@@ -94,7 +94,7 @@ results: $(VENV)/.dev ## Measure the figures of docs/results that output/results
 	@$(PYTHON) -m benchmarks.regenerate $(ARGS)
 
 docs: $(VENV)/.dev ## Build the site of the docs into site/, strictly; ARGS=serve serves it
-	@PYTHONWARNINGS=ignore NO_MKDOCS_2_WARNING=yes $(VENV)/bin/mkdocs -q $(or $(ARGS),build) --strict $(QUIETLY)
+	@PYTHONWARNINGS=ignore NO_MKDOCS_2_WARNING=yes $(VENV)/bin/mkdocs $(or $(ARGS),build -q) --strict $(QUIETLY)
 
 lock: | $(UV) ## Compile requirements.in into the lock
 	@$(UV) pip compile -q --python-version 3.10 --generate-hashes --override overrides.txt \
