@@ -42,6 +42,13 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Lets the search list the notes last."""
+    if page.file.src_uri.startswith("notes/"):
+        page.meta["search"] = {"boost": 0.1}
+    return markdown
+
+
 def pages() -> dict[str, str]:
     """The text of every page of the reference, by its name."""
     made = {
