@@ -45,7 +45,7 @@ _LONGEST = (
     "tests/kubeflow/test_walk.py",
     "tests/e2e/test_pipeline.py",
     "tests/e2e/test_real_tracks.py",
-    "tests/pipeline/test_new_entries.py",
+    "tests/test_tutorial.py",
 )
 
 

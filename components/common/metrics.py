@@ -212,6 +212,10 @@ def share_interval(hits: int, tracks: int) -> tuple[float, float]:
 
     Unlike a bootstrap it does not shrink to a point where all tracks or none are hits. Source:
     Wilson, JASA 22 (158), 1927.
+
+    Examples:
+      >>> [round(end, 2) for end in share_interval(8, 12)]
+      [0.39, 0.86]
     """
     interval = stats.binomtest(hits, tracks).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
@@ -230,6 +234,11 @@ def macro_f1_interval(confusion: np.ndarray, *, seed: int = 0) -> tuple[float, f
     Returns:
       Its ends, in [0, 1]. A genre that a draw neither holds nor predicts does not count in it.
       None under `FEW_TRACKS`: of four right tracks of four it would say that macro-F1 is surely 1.
+
+    Examples:
+      >>> low, high = macro_f1_interval(np.array([[20, 4], [4, 20]]))
+      >>> 0.6 < low < 5 / 6 < high
+      True
     """
     tracks = int(confusion.sum())
     if tracks < FEW_TRACKS:

@@ -113,17 +113,17 @@ def _with_figures(
 ) -> Evidence:
     """Adds the figures of the answers for the test tracks, and of the baseline's for the same."""
     probabilities, labels, answered = clean.probabilities, clean.labels, clean.answered
-    peer = {}
+    baseline_figures = {}
     if baseline is not None and baseline.track_ids != clean.track_ids:
         problems["baseline"] = "the baseline answered other tracks than the model"
     elif baseline is not None:
-        peer = statistics.overall(baseline.probabilities, baseline.labels)
+        baseline_figures = statistics.overall(baseline.probabilities, baseline.labels)
     known = dataclasses.replace(
         known,
         answers=clean,
         answered_tracks=int(answered.sum()),
         figures=statistics.overall(probabilities, labels),
-        baseline=peer,
+        baseline=baseline_figures,
     )
     if not answered.all():
         missing = [clean.track_ids[index] for index in np.flatnonzero(~answered)]

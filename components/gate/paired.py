@@ -81,6 +81,11 @@ def compare(
       reference: The same of the reference.
       labels: int [tracks], of at least one track.
       seed: Of the bootstrap.
+
+    Examples:
+      >>> candidate, reference = np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([[0.9, 0.1]] * 2)
+      >>> compare(candidate, reference, np.array([0, 1])).only_candidate
+      1
     """
     right = candidate.argmax(axis=1) == labels
     reference_right = reference.argmax(axis=1) == labels
@@ -144,7 +149,12 @@ def robustness(
 def chance(
     hits: int, tracks: int, share: float, alternative: Literal["less", "greater", "two-sided"]
 ) -> float:
-    """Probability of so many hits, or so few, where each track is one with probability `share`."""
+    """Probability of so many hits, or so few, where each track is one with probability `share`.
+
+    Examples:
+      >>> chance(0, 3, 0.5, "less")  # only production is right about three tracks
+      0.125
+    """
     return float(stats.binomtest(hits, tracks, share, alternative=alternative).pvalue)
 
 
@@ -156,7 +166,7 @@ def _increase(increases: np.ndarray, seed: int) -> tuple[Figure, float]:
 
 
 def _mcnemar(only_first: int, only_second: int, alternative: Literal["less", "two-sided"]) -> float:
-    """McNemar's exact test: which of the two is alone in being right is a fair coin.
+    """McNemar's exact test on the tracks that only one of the two has right.
 
     Source: McNemar, Psychometrika 12 (2), 1947.
     """

@@ -150,7 +150,12 @@ def bootstrap_counts(tracks: int, seed: int) -> np.ndarray:
 
 
 def share(hits: int, tracks: int) -> Figure:
-    """A share of tracks, of at least one, with Wilson's interval."""
+    """A share of tracks, of at least one, with Wilson's interval.
+
+    Examples:
+      >>> share(3, 4).value
+      0.75
+    """
     return Figure(hits / tracks, share_interval(hits, tracks))
 
 

@@ -1,6 +1,6 @@
 """Assigns tracks to `train`, `validation` and `test`: pure functions on names.
 
-Three methods (docs/splits.md):
+Three methods (docs/explanation/splits.md):
 
 * `stratified`: a seeded hash of each track's id in [0, 1); the lowest values are the test split,
   the highest the validation split. So a track keeps its split when others are added. Only if a
@@ -67,7 +67,12 @@ def group_of(track: str, artist: str = "") -> Group:
 
 
 def by_hash(group: Group, *, seed: int, ratios: Ratios) -> str:
-    """The split that a group's hash says: test at the low end of [0, 1), validation at the high."""
+    """The split that a group's hash says: test at the low end of [0, 1), validation at the high.
+
+    Examples:
+      >>> [by_hash(group_of(f"jazz.{n}"), seed=0, ratios=Ratios()) for n in range(3)]
+      ['validation', 'train', 'train']
+    """
     hashed = position(group[1], seed=seed)
     if hashed < ratios.test:
         return TEST
@@ -86,7 +91,7 @@ def listed(lists: Mapping[str, Iterable[str]]) -> dict[str, str]:
     Raises:
       SplitError: A track is on two lists.
 
-    Example:
+    Examples:
       >>> listed({"train": ["pop.0"], "validation": ["pop.1"], "test": ["pop.2"]})
       {'pop.0': 'train', 'pop.1': 'validation', 'pop.2': 'test'}
     """
@@ -102,7 +107,12 @@ def listed(lists: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
 
 def absent(seen: Iterable[tuple[str, str]], genres: Iterable[str]) -> list[tuple[str, str]]:
-    """Lists the pairs of one of `genres` and a split that are not among those `seen`."""
+    """Lists the pairs of one of `genres` and a split that are not among those `seen`.
+
+    Examples:
+      >>> absent([("pop", "train"), ("pop", "test")], ["pop"])
+      [('pop', 'validation')]
+    """
     pairs = set(seen)
     return [(g, split) for g in sorted(set(genres)) for split in SPLITS if (g, split) not in pairs]
 
@@ -112,6 +122,10 @@ def minimum_tracks(tracks: int, ratios: Ratios) -> dict[str, int]:
 
     It is so far below the expected number (at 100 tracks 6 for 15 and 56 for 70, about 2.5 to 3
     standard deviations) that hashing alone nearly always reaches it and no track has to move.
+
+    Examples:
+      >>> minimum_tracks(100, Ratios())
+      {'test': 6, 'validation': 6, 'train': 56}
     """
     train = 1.0 - ratios.validation - ratios.test
     return {
@@ -157,7 +171,7 @@ def fill_up(
 
     The first pass gives every split one track, the second the minimum; in one pass, filling up to
     the minimum could use tracks that another split needs. A move never takes a split of a genre
-    below the floor of its pass, so the loop ends.
+    below the minimum of its pass, so the loop ends.
 
     Args:
       candidates: Groups that may be moved, with their number of tracks by genre. To leave out
@@ -173,10 +187,10 @@ def fill_up(
     splits = {group: by_hash(group, seed=seed, ratios=ratios) for group in candidates}
     moved: dict[Group, str] = {}
     minimums = _minimums(counts, ratios)
-    for floors in ({genre: dict.fromkeys(SPLITS, 1) for genre in minimums}, minimums):
+    for least in ({genre: dict.fromkeys(SPLITS, 1) for genre in minimums}, minimums):
         for genre, split in itertools.product(sorted(minimums), SPLITS):
-            while held[genre, split] < floors[genre][split]:
-                movable = _movable(candidates, splits, genre, split, held, floors)
+            while held[genre, split] < least[genre][split]:
+                movable = _movable(candidates, splits, genre, split, held, least)
                 if not movable:
                     break
                 _, nearest = min(
@@ -195,16 +209,16 @@ def _movable(
     genre: str,
     split: str,
     held: Counts,
-    floors: Mapping[str, Mapping[str, int]],
+    least: Mapping[str, Mapping[str, int]],
 ) -> Collection[Group]:
-    """Groups of a genre that may move to a split without taking another one below its floor."""
+    """Groups of a genre that may move to a split without taking another one below its minimum."""
     return [
         group
         for group, members in candidates.items()
         if genre in members
         and splits[group] != split
         and all(
-            held[other, splits[group]] - number >= floors[other][splits[group]]
+            held[other, splits[group]] - number >= least[other][splits[group]]
             for other, number in members.items()
         )
     ]

@@ -107,7 +107,7 @@ def _overview(evidence: Evidence) -> list[dict[str, Any]]:
         judged = judgement["models"][name]
         rows.append(
             {
-                **_peer(name, "chosen" if name == evidence.chosen else "", judged),
+                **_compared(name, "chosen" if name == evidence.chosen else "", judged),
                 "passed": judged["blessed"],
                 "failed": listed([gate["title"] for gate in failed_gates(judged)]),
                 "unjudged": sum(not gate["judged"] for gate in judged["gates"]),
@@ -115,15 +115,15 @@ def _overview(evidence: Evidence) -> list[dict[str, Any]]:
             }
         )
     note = "logistic regression on clip descriptors"
-    rows.append(_peer("baseline", note, judgement["baseline"]))
+    rows.append(_compared("baseline", note, judgement["baseline"]))
     production = judgement["production"]
     if production["version"] is not None:
         title = f"production, version {production['version']}"
-        rows.append(_peer(title, _production_note(production), production))
+        rows.append(_compared(title, _production_note(production), production))
     return rows
 
 
-def _peer(name: str, note: str, judged: Mapping[str, Any]) -> dict[str, Any]:
+def _compared(name: str, note: str, judged: Mapping[str, Any]) -> dict[str, Any]:
     """A row of what no gate judges."""
     figures = judged.get("figures") or {}
     names = ("accuracy", "macro_f1", "log_loss", "ece")

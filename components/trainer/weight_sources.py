@@ -19,7 +19,7 @@ _TIMEOUT_SECONDS = 5.0  # of the server that has ImageNet's weights
 
 
 class WeightsError(UserError):
-    """The requested weights cannot be had; the message says what to do instead."""
+    """The requested weights cannot be found; the message says what to do instead."""
 
 
 @dataclasses.dataclass(frozen=True)

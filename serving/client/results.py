@@ -49,6 +49,16 @@ class GenrePrediction:
       window_seconds: How long each is.
       duration_seconds: Length of the song.
       call_seconds: Time that the model's answers took.
+
+    Examples:
+      >>> prediction = GenrePrediction(
+      ...     "song.mp3", "genre", 1, ("disco", "pop"), np.array([0.8, 0.2]),
+      ...     window_probabilities=np.array([[0.9, 0.1], [0.7, 0.3]]),
+      ...     window_starts_seconds=np.array([0.0, 3.0]), window_seconds=3.0,
+      ...     duration_seconds=6.0, call_seconds=0.1,
+      ... )
+      >>> prediction.verdict(), prediction.timeline()
+      ('disco 80 %', [(0.0, 'disco', 0.9), (3.0, 'disco', 0.7)])
     """
 
     name: str

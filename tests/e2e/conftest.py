@@ -2,8 +2,6 @@
 
 import dataclasses
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,15 +41,6 @@ def run(*arguments: str) -> Run:
     process = WarmProcess("local_runner", arguments, cwd=ROOT, env=os.environ)
     screen, _ = process.communicate(timeout=900)
     return Run(process.returncode, screen)
-
-
-def run_cold(*arguments: str) -> Run:
-    """Runs it as a user's shell does, with all imports ahead."""
-    command = [sys.executable, "local_runner.py", *arguments]
-    done = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    return Run(done.returncode, done.stdout)
 
 
 def assert_served(models: Path, track: Path, folder: Path) -> None:

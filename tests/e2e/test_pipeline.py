@@ -7,6 +7,7 @@ tests/pipeline/local/test_runner.py.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ from components.audio.settings import AudioSettings
 from components.common import releases
 from components.common.releases import ReleaseStore
 from tests.conftest import ROOT, chord
-from tests.e2e.conftest import Run, run, run_cold
+from tests.e2e.conftest import Run, run
 from tests.permissive_gate import PERMISSIVE
 from tests.serving.server_process import ServerProcess
 
@@ -120,7 +121,7 @@ def world(tmp_path_factory) -> World:
 
 @pytest.fixture(scope="module")
 def first(world) -> Run:
-    return run_cold(*world.arguments("--gate", str(world.permissive)))
+    return run(*world.arguments("--gate", str(world.permissive)))
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +162,18 @@ def test_a_first_run_ends_in_a_pushed_model(first, world, version):
         assert wanted in first.screen
     for noise in ("WARNING", "tensorflow", "Traceback", "absl"):
         assert noise not in first.screen.replace("starting TensorFlow", "")
+
+
+def test_the_reference_names_every_file_of_a_run_and_of_a_release(world, version):
+    page = (ROOT / "docs" / "reference" / "files.md").read_text()
+    of_run, of_release = (
+        set(re.findall(r"^\| `(.+?)`", part, re.MULTILINE)) for part in page.split("## A release")
+    )
+    made = {file.name for file in world.output.iterdir() if not file.name.startswith(".")}
+    assert made == of_run - {"ingest.html", "remote", "results.csv"}  # of other runs
+    files = [str(file.relative_to(version)) for file in version.rglob("*") if file.is_file()]
+    assert [file for file in files if not file.startswith(tuple(of_release))] == []
+    assert [name for name in of_release if not any(file.startswith(name) for file in files)] == []
 
 
 def test_the_release_knows_the_four_names_and_classifies_a_track(version, world):

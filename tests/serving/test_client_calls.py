@@ -1,6 +1,8 @@
 """The client's calls: what is tried again, what is not, and which version answers a song."""
 
 import asyncio
+import doctest
+import functools
 import io
 import re
 from collections.abc import Iterator
@@ -115,8 +117,17 @@ def test_rest_port_is_called_so(server: ServerProcess) -> None:
         client.versions()
 
 
+def test_the_example_in_the_docstring_asks_a_server(server, tmp_path, monkeypatch) -> None:
+    soundfile.write(tmp_path / "song.wav", tone("jazz"), SETTINGS.sample_rate_hz)
+    monkeypatch.chdir(tmp_path)
+    connected = functools.partial(GenreClient, server.address)
+    (example, *_) = doctest.DocTestFinder().find(GenreClient, globs={"GenreClient": connected})
+    assert doctest.DocTestRunner().run(example) == (0, 1)
+
+
 def test_asyncio_as_the_docs_show_it(server: ServerProcess) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serving.md").read_text(), re.S)
+    page = (ROOT / "docs" / "how-to" / "client.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
     (code,) = (block for block in blocks if "grpc.aio" in block)
     names: dict = {}
     exec(code, names)

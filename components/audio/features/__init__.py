@@ -42,5 +42,10 @@ def feature(name: str, settings: AudioSettings) -> Feature:
 
     Raises:
       ValueError: There is no feature of that name.
+
+    Examples:
+      >>> log_mel = feature("log_mel", AudioSettings())
+      >>> log_mel.window_shape, log_mel.windows_per_clip
+      ((128, 128), 10)
     """
     return entry(name).describe(settings)

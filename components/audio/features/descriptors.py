@@ -1,6 +1,9 @@
 """descriptors: statistics of a window and of the whole sound around it, one row a window.
 
 `components.audio.descriptors` computes them; this file says what they are, without TensorFlow.
+
+>>> ENTRY.describe(AudioSettings()).clip_shape  # frames and columns of a clip of 30 s
+(10, 209)
 """
 
 from typing import Any

@@ -1,4 +1,9 @@
-"""log_mel: a mel power spectrogram in decibels, cut off below the sound's loudest bin."""
+"""log_mel: a mel power spectrogram in decibels, cut off below the sound's loudest bin.
+
+>>> from components.audio.settings import AudioSettings
+>>> ENTRY.describe(AudioSettings()).clip_shape  # frames and columns of a clip of 30 s
+(1292, 128)
+"""
 
 from components.audio.feature_entry import FeatureEntry
 

@@ -1,4 +1,9 @@
-"""mfcc: mel-frequency cepstral coefficients, the cosine transform of log_mel."""
+"""mfcc: mel-frequency cepstral coefficients, the cosine transform of log_mel.
+
+>>> from components.audio.settings import AudioSettings
+>>> ENTRY.describe(AudioSettings()).clip_shape  # frames and columns of a clip of 30 s
+(1292, 20)
+"""
 
 from components.audio.feature_entry import FeatureEntry
 

@@ -2,6 +2,9 @@
 
 A frame is a fiftieth of a second: 320 samples at 16 kHz, and a whole number of samples at the usual
 rates.
+
+>>> ENTRY.describe(AudioSettings()).clip_shape  # frames and columns of a clip of 30 s
+(1500, 320)
 """
 
 from typing import TYPE_CHECKING

@@ -79,6 +79,11 @@ class ReleaseStore:
 
     Attributes:
       base: The folder of version folders; a path, gs:// or s3://.
+
+    Examples:
+      >>> store = ReleaseStore("an empty folder/serving/genre")
+      >>> store.folder(1), store.versions(), store.newest()
+      ('an empty folder/serving/genre/1', [], None)
     """
 
     def __init__(self, base: str) -> None:

@@ -151,14 +151,14 @@ def baseline(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
     margin = settings.min_margin_over_baseline
     if margin is None:
         return []
-    peer = evidence.baseline.get("accuracy", MISSING)
-    if not peer.exists:
+    reference = evidence.baseline.get("accuracy", MISSING)
+    if not reference.exists:
         return [Question("baseline", None).missing(evidence, "baseline")]
     return [
-        Question("baseline", min(1.0, peer.value + margin)).compared(
+        Question("baseline", min(1.0, reference.value + margin)).compared(
             evidence.figures.get("accuracy", MISSING),
             evidence,
-            reference=peer.value,
-            detail=f"the baseline has {peer.value:.3f}, and the margin is {margin:g}",
+            reference=reference.value,
+            detail=f"the baseline has {reference.value:.3f}, and the margin is {margin:g}",
         )
     ]

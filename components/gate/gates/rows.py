@@ -80,6 +80,11 @@ class Question:
         """A row with a verdict, of `GateRow`'s other attributes.
 
         A figure or reference that is no finite number is None.
+
+        Examples:
+          >>> row = Question("accuracy", 0.5).row(0.75, passed=True)
+          >>> row.title, row.figure, row.direction, row.threshold
+          ('Accuracy', 0.75, 'at least', 0.5)
         """
         title, direction = GATES[self.gate]
         return GateRow(

@@ -20,6 +20,13 @@ def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "ke
     Resolution falls fast: a quarter of it is gone before the first broad layer, which makes an
     epoch of a thousand tracks cheap enough for a laptop. Both poolings go to the last layer: the
     mean says how much of a pattern a window holds, the maximum whether it occurs at all.
+
+    Examples:
+      >>> from components.audio.features import feature
+      >>> from components.audio.settings import AudioSettings
+      >>> log_mel = feature("log_mel", AudioSettings())
+      >>> build(feature=log_mel, genre_count=10, settings=ModelSettings()).output_shape
+      (None, 10)
     """
     import keras
     from keras import layers

@@ -20,7 +20,16 @@ def tagger(checkpoint: str = "MSD_vgg") -> "PublishedTagger":
 
 
 def build(**arguments: Any) -> "keras.Model":
-    """See `PublishedTagger.build`."""
+    """See `PublishedTagger.build`.
+
+    Examples:
+      >>> from components.audio.features import feature
+      >>> from components.audio.settings import AudioSettings
+      >>> from components.trainer.settings import ModelSettings
+      >>> music_mel = feature("music_mel", AudioSettings())
+      >>> build(feature=music_mel, genre_count=10, settings=ModelSettings()).output_shape
+      (None, 10)
+    """
     return tagger().build(**arguments)
 
 

@@ -80,6 +80,15 @@ def backbone_entry(
       least_window_frames: Fewest frames in a window.
       first_layer: Name of the network's first layer after the preprocessing that Keras has built
         into it; empty where it has none.
+
+    Examples:
+      >>> from components.audio.features import feature
+      >>> from components.audio.settings import AudioSettings
+      >>> from components.trainer.models import vgg16
+      >>> log_mel = feature("log_mel", AudioSettings())
+      >>> small = vgg16.ENTRY.from_scratch.model  # a fourth of the channels, no weights
+      >>> vgg16.ENTRY.build(feature=log_mel, genre_count=10, settings=small).output_shape
+      (None, 10)
     """
     return ModelEntry(
         name=name,
