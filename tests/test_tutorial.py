@@ -2,8 +2,8 @@
 
 What a page shows in a text block must be among the lines that the commands above it print, in that
 order; "…" stands for anything. The commands are the reader's, but runs are of four-second tracks,
-with a gate that any model passes, and the server listens on a free port. The model and the feature
-that the how-to pages add, and a user's own SavedModel, are trained beside the tutorial's model.
+with a gate that any model passes, and the server listens on a free port. The first run trains the
+model and the feature that the how-to pages add, and a later one a SavedModel of the user's.
 """
 
 import json
@@ -69,7 +69,7 @@ class Reader:
         self.small = ["--set", "audio.clip_seconds=4", "--copies", "0", "--gate", str(gate)]
         self.environment = {
             **{name: os.environ[name] for name in os.environ.keys() - {"DISPLAY", "MAKEFLAGS"}},
-            "ARGS": shlex.join([*self.small, "--models", "ann", "--epochs", "1"]),
+            "ARGS": shlex.join([*self.small, "--models", "envelope"]),
             "COLUMNS": "160",
             "PYTHONPATH": str(self.folder),
         }
@@ -102,7 +102,7 @@ class Reader:
             if word == "run":
                 flags = [*self.small, *flags]
                 if "tiny" in flags:
-                    flags += ["--models", "tiny,envelope,embedding", "--weights", self.body]
+                    flags += ["--models", "tiny,embedding", "--weights", self.body]
             elif word == "client":
                 flags += ["--server", f"localhost:{self.ports[0]}"]
             process = self.start(word, *flags)
@@ -184,16 +184,15 @@ def test_what_a_page_says_is_what_its_reader_sees(page, reader):
 def test_models_and_a_feature_of_a_user_are_served_with_all_that_they_need(reader, tmp_path):
     shutil.rmtree(reader.body)
     music = tf.constant(sound(7, seconds=10.0)[np.newaxis], tf.float32)
-    for name in ("tiny", "envelope", "embedding"):
-        (folder,) = (reader.folder / "my-model" / "pipeline").glob(
+    for output, name in (("output", "envelope"), ("my-model", "tiny"), ("my-model", "embedding")):
+        (folder,) = (reader.folder / output / "pipeline").glob(
             f"*/Trainer-{name}/model/*/Format-Serving"
         )
         answer = tf.saved_model.load(str(folder)).signatures["classify_audio"](audio=music)
-        assert answer["genres"].numpy().tolist() == [[b"blues", b"jazz", b"metal"]]
-        assert answer["window_probabilities"].shape == (1, 2, 3)
-        np.testing.assert_allclose(answer["probabilities"].numpy().sum(), 1.0, atol=1e-5)
         # Its notes are steady, as those of blues were.
-        assert answer["probabilities"].numpy().argmax() == 0
+        assert answer["genres"][0][np.argmax(answer["probabilities"][0])] == b"blues"
+        assert answer["window_probabilities"].shape[:2] == (1, 2)
+        np.testing.assert_allclose(np.sum(answer["probabilities"]), 1.0, atol=1e-5)
     shutil.copytree(folder, tmp_path / "served" / "genre" / "1")
     track = reader.folder / "my music" / "blues" / "blues.00000.wav"
     assert_served(tmp_path / "served" / "genre", track, tmp_path)
