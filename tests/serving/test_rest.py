@@ -54,11 +54,9 @@ def nested(value: object, levels: int) -> object:
 
 
 def test_what_a_graph_asserts_is_answered_as_its_sentence() -> None:
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        refused = tf.debugging.Assert(tf.constant(False), ["audio is silent"])
-        with pytest.raises(tf.errors.InvalidArgumentError) as raised:
-            session.run(refused)
-    assert from_exception(raised.value).text == "audio is silent"
+    message = "assertion failed: [audio is silent]\n\t [[{{node Assert}}]]"
+    error = tf.errors.InvalidArgumentError(None, None, message)
+    assert from_exception(error).text == "audio is silent"
 
 
 def best(row: dict) -> str:
