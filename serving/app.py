@@ -99,7 +99,8 @@ def _server(parsed: argparse.Namespace, always: bool) -> Iterator[list[str]]:
         return
     port = free_port()
     command = [sys.executable, "-m", "serving.server", "--model-base-path", str(parsed.releases)]
-    server = subprocess.Popen([*command, "--port", str(port), "--rest-port", "off"])
+    command += ["--port", str(port), "--rest-port", "off"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         while server.poll() is None and not browser.answers(port):
             time.sleep(0.2)

@@ -16,7 +16,7 @@ def number(value: Any) -> str:
     if abs(value) >= 1e5:
         return _minus(f"{value:.2e}")
     if 0 < abs(value) < 1e-4:
-        return "<0.0001" if value > 0 else "−0.0000"
+        return "<0.0001" if value > 0 else ">−0.0001"
     return _minus(f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}")
 
 

@@ -173,11 +173,17 @@ def open_pages(output: Path, flags: Sequence[str]) -> int:
     url = f"http://{browser.shown_host(parsed.host)}:{parsed.port}{page_of_runs(output)}"
     print(f"The training runs: {url}. Ctrl-C ends it.", flush=True)
     browser.open_when_ready(url, parsed.port)
-    command = [sys.executable, "-W", "ignore", "-m", "mlflow", "ui", "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning", "--backend-store-uri", uri(output)]
-    quiet = {"MLFLOW_LOGGING_LEVEL": "ERROR", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    quiet = {
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONWARNINGS": "ignore",
+    }
     try:
-        return subprocess.call([*command, *flags], env={**os.environ, **quiet})
+        return subprocess.call(
+            [*command, *flags], env={**os.environ, **quiet}, stdout=subprocess.DEVNULL
+        )
     except KeyboardInterrupt:
         return 130
 

@@ -126,10 +126,13 @@ class GenrePrediction:
                     "start_seconds": round(start, 3),
                     "genre": name,
                     "probability": round(value, 6),
-                    "probabilities": dict(zip(self.genres, row, strict=True)),
+                    "probabilities": {
+                        genre: round(share, 6)
+                        for genre, share in zip(self.genres, row, strict=True)
+                    },
                 }
                 for (start, name, value), row in zip(
-                    self.timeline(), self.window_probabilities.round(6).tolist(), strict=True
+                    self.timeline(), self.window_probabilities.tolist(), strict=True
                 )
             ],
             "window_seconds": round(self.window_seconds, 4),

@@ -1,6 +1,7 @@
 """Errors that a caller sees, and the one place that says which status an exception becomes."""
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _MOST_TEXT_BYTES = 1000
 _MOST_NAME_LETTERS = 200
 _GRAPH_PREFIX = "Graph execution error:\n\n"
+_ASSERTION = re.compile(r"assertion failed: \[([^\]]*)\]")
 _FORMATS = {
     b"ID3": "an MP3",
     b"\xff\xfb": "an MP3",
@@ -89,8 +91,7 @@ def from_exception(error: BaseException) -> ServingError:
         return error
     number, text = getattr(error, "error_code", None), getattr(error, "message", None)
     if isinstance(number, int) and isinstance(text, str):
-        sentence = text.removeprefix(_GRAPH_PREFIX).partition("\n\t [[{{node")[0]
-        return ServingError(_CODES.get(number, grpc.StatusCode.UNKNOWN), sentence)
+        return ServingError(_CODES.get(number, grpc.StatusCode.UNKNOWN), _sentence(text))
     if isinstance(error, MemoryError):
         return ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, "there is not enough memory")
     if isinstance(error, OSError) and error.errno is None:  # TensorFlow's "this is no SavedModel"
@@ -119,7 +120,7 @@ def from_run(error: BaseException, inputs: Mapping[str, np.ndarray]) -> ServingE
     """
     if isinstance(error, UnicodeDecodeError):
         text = bytes(error.object).decode(errors="backslashreplace")
-        answer = invalid(text.removeprefix(_GRAPH_PREFIX).partition("\n\t [[{{node")[0])
+        answer = invalid(_sentence(text))
     else:
         answer = from_call(error)
     if answer.code is not grpc.StatusCode.INVALID_ARGUMENT:
@@ -132,6 +133,13 @@ def from_run(error: BaseException, inputs: Mapping[str, np.ndarray]) -> ServingE
             if isinstance(error, UnicodeDecodeError):
                 return invalid(f"input {short(name)} cannot be read as the model expects it")
     return answer
+
+
+def _sentence(text: str) -> str:
+    """A graph's message without what TensorFlow puts around it."""
+    text = text.removeprefix(_GRAPH_PREFIX).partition("\n\t [[{{node")[0]
+    asserted = _ASSERTION.fullmatch(text)
+    return asserted[1] if asserted else text
 
 
 def _format_of(value: Any) -> str:

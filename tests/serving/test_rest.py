@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.gtzan.genres import GENRES
+from serving.server.errors import from_exception
 from tests.serving.server_process import ServerProcess
 from tests.serving.tone_model import SETTINGS, serialized_example, tone
 
@@ -50,6 +51,12 @@ def nested(value: object, levels: int) -> object:
     for _ in range(levels):
         value = [value]
     return value
+
+
+def test_what_a_graph_asserts_is_answered_as_its_sentence() -> None:
+    message = "assertion failed: [audio is silent]\n\t [[{{node Assert}}]]"
+    error = tf.errors.InvalidArgumentError(None, None, message)
+    assert from_exception(error).text == "audio is silent"
 
 
 def best(row: dict) -> str:
