@@ -178,6 +178,7 @@ def open_pages(output: Path, flags: Sequence[str]) -> int:
     quiet = {
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes for language models
         "PYTHONWARNINGS": "ignore",
     }
     try:
