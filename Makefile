@@ -9,7 +9,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test test-scale lint format lock classify serve app demo mlflow bench load results image clean
+.PHONY: help run test test-scale lint format lock classify serve app demo mlflow bench load results docs image clean
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
@@ -31,7 +31,7 @@ $(error there is no variable $(UNKNOWN)$(shell python3 -c \
 endif
 # Ctrl-C ends make, too, without a line about an error.
 QUIETLY = || { code=$$?; test $$code = 130 || exit $$code; kill -INT $$PPID; }
-IMAGE  ?= gatefold:0.1.0
+IMAGE  ?= gatefold:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # Names of folders reach the shell as variables, so that quotes and dollar signs in them do no harm.
 ifneq ($(origin DATA),undefined)
 export DATA
@@ -90,8 +90,11 @@ bench: $(VENV)/.dev ## Measure features and ingest against their peers
 load: $(VENV)/.dev .tools/bin/ghz .tools/bin/hey ## Load the embedded server on what was pushed, by ghz and hey (needs Go)
 	@$(PYTHON) -m benchmarks.load --model-base-path "$$OUTPUT/serving/genre" --tools .tools/bin $(ARGS)
 
-results: $(VENV)/.dev ## Measure the figures of docs/results.md that output/results.csv lacks (hours; needs GTZAN's parts)
+results: $(VENV)/.dev ## Measure the figures of docs/results that output/results.csv lacks (hours; needs GTZAN's parts)
 	@$(PYTHON) -m benchmarks.regenerate $(ARGS)
+
+docs: $(VENV)/.dev ## Build the site of the docs into site/, strictly; ARGS=serve serves it
+	@PYTHONWARNINGS=ignore NO_MKDOCS_2_WARNING=yes $(VENV)/bin/mkdocs $(or $(ARGS),build -q) --strict $(QUIETLY)
 
 lock: | $(UV) ## Compile requirements.in into the lock
 	@$(UV) pip compile -q --python-version 3.10 --generate-hashes --override overrides.txt \
@@ -117,7 +120,7 @@ INSTALL = $(UV) pip install -q --python $(PYTHON) --no-deps --require-hashes -r
 $(VENV)/.runtime: requirements.txt pyproject.toml .python-version | $(UV)
 	@echo "Setting up Python 3.10 and TFX (about a minute) …"
 	@test -x $(PYTHON) || $(UV) venv -q --python 3.10 $(VENV) || { \
-	  echo "Gatefold needs Python 3.10 (docs/environment.md says why): 'pyenv install 3.10' or 'uv python install 3.10' gets it." >&2; exit 1; }
+	  echo "Gatefold needs Python 3.10 (docs/explanation/architecture.md says why): 'pyenv install 3.10' or 'uv python install 3.10' gets it." >&2; exit 1; }
 	@$(INSTALL) requirements.txt
 	@$(UV) pip install -q --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -1,4 +1,4 @@
-"""Measures every cell of the table in docs/results.md that has no figure yet, a row at a time.
+"""Measures each cell of the table in docs/results/index.md that lacks a figure, a row at a time.
 
     python -m benchmarks.regenerate --results output/results.csv [--gtzan FOLDER] [--hours 6]
 
@@ -151,7 +151,7 @@ def run(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.regenerate", description="All figures of docs/results.md."
+        prog="python -m benchmarks.regenerate", description="All figures of docs/results/index.md."
     )
     parser.add_argument("--gtzan", type=Path, default=Path("../shared/gtzan"))
     parser.add_argument("--results", type=Path, default=Path("output/results.csv"))

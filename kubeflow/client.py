@@ -249,7 +249,7 @@ def _check_version(host: str, version: str, needed: tuple[int, int]) -> None:
         why = "an exit task" if needed == _NEEDED_FOR_EXIT_TASK else "a run"
         raise UserError(
             f"{why} of Gatefold needs Kubeflow Pipelines {needed[0]}.{needed[1]} or newer; "
-            f"{host} is {version} (docs/kubeflow.md)"
+            f"{host} is {version} (docs/notes/kubeflow.md)"
         )
 
 

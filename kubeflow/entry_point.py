@@ -2,7 +2,7 @@
 
 `python -m kubeflow.entry_point` takes the arguments of TFX's own (TFX 1.16,
 kubeflow_v2_run_executor). Each correction names the releases of Kubeflow Pipelines that need it;
-docs/kubeflow.md#releases has them as a table.
+docs/notes/kubeflow.md#releases has them as a table.
 """
 
 import argparse

@@ -19,6 +19,8 @@ _IMAGE = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})
 HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
 
 _EPILOG = """\
+exit codes: 0 done; 1 it could not be done; 130 it was interrupted
+
 examples:
   gatefold kubeflow compile --image registry/gatefold:1.0 \\
       --pipeline-root s3://bucket/gatefold --data s3://bucket/genres --output genre.yaml
@@ -101,6 +103,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
       SystemExit: Help was requested, or argparse refused an argument (with status 1).
     """
+    return build_parser().parse_args(arguments)
+
+
+def build_parser() -> VerdictParser:
+    """The parser of `gatefold kubeflow`."""
     parser = VerdictParser(
         prog="gatefold kubeflow",
         description="Gatefold on Kubeflow Pipelines.",
@@ -135,7 +142,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             help=f"Kubeflow Pipelines' API (default: {HOST_VARIABLE})",
         )
         add_options(command, _API)
-    return parser.parse_args(arguments)
+    return parser
 
 
 def compile_settings(options: argparse.Namespace) -> tuple[PipelineConfig, Deployment]:

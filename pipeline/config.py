@@ -111,7 +111,7 @@ class PipelineConfig:
       name: Name of the pipeline in the metadata store.
       serving_name: Name of the model in TF Serving.
 
-    Example:
+    Examples:
       >>> config = PipelineConfig(DataConfig("genres_original"), models=("cnn", "lstm"), epochs=3)
       >>> config.serving_folder, config.training("cnn").epochs
       ('output/serving/genre', 3)

@@ -140,8 +140,8 @@ def _show(path: Path, tagger: Tagger, heard: npt.NDArray[np.float32], as_json: b
     Console().print(table)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command. Returns the exit code."""
+def build_parser() -> Parser:
+    """The parser of the command line."""
     parser = Parser(
         prog="gatefold classify --tags",
         description=__doc__,
@@ -152,7 +152,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--network", choices=NETWORKS, default=NETWORKS[0], help="%(default)s")
     parser.add_argument("--json", action="store_true", help="one JSON object a song")
     parser.add_argument("--output", help=argparse.SUPPRESS)  # of `make classify`: of no use here
-    parsed = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command. Returns the exit code."""
+    parsed = build_parser().parse_args(arguments)
     failed = False
     try:
         tagger = Tagger(parsed.network)

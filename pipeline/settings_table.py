@@ -47,9 +47,9 @@ def settings(tree: Any, prefix: str) -> Iterator[Setting]:
 
     Args:
       tree: The defaults.
-      prefix: What the keys begin with, as "audio".
+      prefix: What the keys begin with, as "audio"; "" for nothing.
 
-    Example:
+    Examples:
       >>> next(settings(AudioSettings(), "audio"))[:3]
       ('audio.sample_rate_hz', 'integer', 22050)
     """
@@ -59,7 +59,7 @@ def settings(tree: Any, prefix: str) -> Iterator[Setting]:
     }
     kinds = typing.get_type_hints(type(tree), include_extras=True)
     for field in dataclasses.fields(tree):
-        value, key = getattr(tree, field.name), f"{prefix}.{field.name}"
+        value, key = getattr(tree, field.name), f"{prefix}.{field.name}".lstrip(".")
         if dataclasses.is_dataclass(value):
             yield from settings(value, key)
         else:
@@ -68,14 +68,15 @@ def settings(tree: Any, prefix: str) -> Iterator[Setting]:
 
 def _in_words(kind: Any) -> str:
     schema = TypeAdapter(kind).json_schema()
+    schema = schema.get("anyOf", [schema])[0]  # a gate's threshold may also be null
     if "enum" in schema:
         return " or ".join(schema["enum"])
     limits = [text.format(schema[name]) for name, text in _LIMITS.items() if name in schema]
     return " ".join([schema["type"], *limits])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the table. Returns the exit code."""
+def build_parser() -> Parser:
+    """The parser of the command line."""
     trained = [name for name, entry in CATALOG.items() if entry.recommended]
     parser = Parser(
         prog="gatefold settings", description="Every key of `gatefold run --set KEY=VALUE`."
@@ -83,7 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--model", choices=trained, help="show the defaults of training that this model has"
     )
-    model = parser.parse_args(arguments).model
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the table. Returns the exit code."""
+    model = build_parser().parse_args(arguments).model
     training = recommended(model) if model else TrainingSettings()
     table = Table("key", "type", "default", "meaning", box=None, padding=(0, 2, 0, 0))
     for tree, prefix in ((AudioSettings(), "audio"), (training, "training")):

@@ -28,7 +28,8 @@ _USUAL_SERVER = "localhost:8500"
 _MOST_UPLOAD_MIB = 512
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     from components.common.command_line import Parser
     from serving.client.cli import add_server_flags
 
@@ -67,7 +68,7 @@ def launch(arguments: Sequence[str], *, own_server: bool = False) -> int:
       own_server: Start one even where one answers.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    parsed = _parser().parse_args(arguments)
+    parsed = build_parser().parse_args(arguments)
     if parsed.open:
         threading.Thread(target=_open_browser, args=(parsed.port,), daemon=True).start()
     try:
@@ -147,6 +148,6 @@ if __name__ == "__main__":
     if runtime.exists():
         from serving.page.view import render
 
-        render(_parser().parse_known_args()[0])
+        render(build_parser().parse_known_args()[0])
     else:
         sys.exit(launch(sys.argv[1:]))

@@ -15,13 +15,18 @@ from components.common.releases import ReleaseStore
 from serving import app
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs what is missing, then the page. Returns the exit code."""
+def build_parser() -> Parser:
+    """The parser of the command line."""
     parser = Parser(prog="gatefold demo", description="Run, serve and open the page, in one.")
     parser.add_argument(
         "--output", default="output", metavar="DIR", help="the pipeline's (default: output)"
     )
-    output = parser.parse_args(arguments).output
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what is missing, then the page. Returns the exit code."""
+    output = build_parser().parse_args(arguments).output
     releases = pathlib.Path(output, "serving", "genre")
     if not ReleaseStore(str(releases)).versions():
         print("Nothing is pushed yet: first the pipeline runs on the built-in sample.", flush=True)

@@ -2,7 +2,7 @@
 
     python -m serving.monitor --samples DIR --page monitor.html
 
-DIR is the server's --sample-folder. docs/serving.md explains the figures ("Monitoring").
+DIR is the server's --sample-folder. docs/how-to/drift.md explains the figures.
 """
 
 import argparse

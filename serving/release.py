@@ -2,7 +2,7 @@
 
     python -m serving.release list
 
-docs/releases.md explains versions, the log and rollback.
+docs/explanation/releases.md explains versions, the log and rollback.
 """
 
 import argparse

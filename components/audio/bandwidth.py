@@ -20,7 +20,7 @@ _ABOVE_NOISE_DB = 10.0
 class LongTermSpectrum:
     """Gathers the mean power spectrum of a sound that is read in blocks, at the sound's own rate.
 
-    Example:
+    Examples:
       >>> spectrum = LongTermSpectrum()
       >>> noise = np.random.default_rng(0).normal(scale=0.1, size=44_100)
       >>> spectrum.add(noise.astype(np.float32), 44_100)

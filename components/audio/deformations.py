@@ -168,7 +168,7 @@ def deform(name: str, samples: Samples, *, sample_rate_hz: int, seed: int) -> Sa
     Raises:
       ValueError: There is no such deformation, or the sound or the result is empty or not finite.
 
-    Example:
+    Examples:
       >>> tone = np.sin(np.arange(661_500) / 8).astype(np.float32)
       >>> deform("first_10s", tone, sample_rate_hz=22_050, seed=0).shape
       (220500,)

@@ -56,7 +56,7 @@ def degrade(samples: Samples, *, sample_rate_hz: int, seed: int) -> Samples:
     Returns:
       float32 [m]: finite; longer or shorter than the sound by up to 6 %.
 
-    Example:
+    Examples:
       >>> tone = np.sin(np.arange(66_150) / 8).astype(np.float32)
       >>> copy = degrade(tone, sample_rate_hz=22_050, seed=7)
       >>> bool((copy == degrade(tone, sample_rate_hz=22_050, seed=7)).all())

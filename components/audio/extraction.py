@@ -3,7 +3,7 @@
 `extract` processes a batch clip by clip inside the graph. This bounds the memory for any batch (the
 spectra of 1000 clips at once would take 26 GB), makes a clip's features independent of its batch,
 and is fastest: the spectrum of one clip fits in the processor's cache, while eight clips at once
-take twice the time per clip (figures: docs/features.md).
+take twice the time per clip (figures: docs/notes/features.md).
 """
 
 import functools
@@ -58,7 +58,7 @@ def extract(
     Raises:
       ValueError: A name is unknown, or the waveform has another rank.
 
-    Example:
+    Examples:
       >>> settings = AudioSettings()
       >>> silence = tf.zeros([2, 4 * settings.sample_rate_hz])  # two sounds of four seconds
       >>> features, audible = extract(["log_mel", "mfcc"], silence, settings)

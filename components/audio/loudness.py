@@ -47,7 +47,7 @@ def lufs(samples: npt.NDArray[np.float32], settings: AudioSettings) -> float:
     Returns:
       The loudness in LUFS; about -300 for digital silence.
 
-    Example:
+    Examples:
       >>> settings = AudioSettings()
       >>> time = np.arange(2 * settings.sample_rate_hz, dtype="f4") / settings.sample_rate_hz
       >>> print(f"{lufs(np.sin(2 * np.pi * 997 * time), settings):.1f}")

@@ -42,7 +42,7 @@ class AudioSettings:
       loudness_lufs: Loudness that a clip is brought to before its features are computed, in LUFS.
       clips_per_track: Most clips that a track's record holds, 1 to `MOST_CLIPS_PER_TRACK`.
 
-    Example:
+    Examples:
       >>> settings = AudioSettings()
       >>> settings.clip_samples, settings.frames_per_clip, settings.window_frames
       (661500, 1292, 128)

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-# Inverse of the L2 penalty's weight, scikit-learn's own default: docs/gate.md has the figures.
+# Inverse of the L2 penalty's weight: scikit-learn's default; docs/notes/gate.md has figures.
 INVERSE_PENALTY = 1.0
 _ITERATIONS = 1000
 

@@ -56,7 +56,7 @@ def of_track(*, rms_db: float, bandwidth_hz: float, source_sample_rate_hz: int) 
       bandwidth_hz: The highest frequency at which it has power, in hertz.
       source_sample_rate_hz: The file's own rate, in hertz.
 
-    Example:
+    Examples:
       >>> of_track(rms_db=-12.0, bandwidth_hz=3900.0, source_sample_rate_hz=8000)["bandwidth"]
       'telephone (under 4.5 kHz)'
     """

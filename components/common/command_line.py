@@ -13,7 +13,7 @@ class Parser(argparse.ArgumentParser):
     Attributes:
       mistake_status: The exit code of a wrong command line.
 
-    Example:
+    Examples:
       >>> parser = Parser(prog="gatefold run")
       >>> _ = parser.add_argument("--models")
       >>> try:

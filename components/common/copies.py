@@ -9,7 +9,7 @@ _MARK = "\x1f"  # ingest escapes control characters, so no track's own id holds 
 def distinct_ids(track_ids: Iterable[str]) -> tuple[str, ...]:
     """Marks every id that came before with the number of the copy.
 
-    Example:
+    Examples:
       >>> ids = distinct_ids(["blues.1", "rock.1", "blues.1"])
       >>> len(set(ids)), [original_id(track_id) for track_id in ids]
       (3, ['blues.1', 'rock.1', 'blues.1'])

@@ -212,7 +212,7 @@ def share_interval(hits: int, tracks: int) -> tuple[float, float]:
     Unlike a bootstrap it does not shrink to a point where all tracks or none are hits. Source:
     Wilson, JASA 22 (158), 1927.
 
-    Example:
+    Examples:
       >>> [round(end, 2) for end in share_interval(8, 12)]
       [0.39, 0.86]
     """
@@ -233,7 +233,7 @@ def macro_f1_interval(confusion: np.ndarray, *, seed: int = 0) -> tuple[float, f
     Returns:
       Its ends, in [0, 1]. A genre that a draw neither holds nor predicts does not count in it.
 
-    Example:
+    Examples:
       >>> low, high = macro_f1_interval(np.array([[5, 1], [1, 5]]))
       >>> 0.4 < low < 10 / 12 < high
       True

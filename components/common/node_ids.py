@@ -16,7 +16,7 @@ def node_id(kind: str, name: str) -> str:
     Raises:
       ValueError: The id is longer than 121 characters, or begins with something else than a letter.
 
-    Example:
+    Examples:
       >>> node_id("Transform", "log_mel")
       'Transform-log-mel'
     """

@@ -31,7 +31,7 @@ def quieten() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Google's packages announce the end of Python 3.10; docs/environment.md says why it is used.
+    # Google's packages announce the end of Python 3.10, which the locked TFX needs.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\..*")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 

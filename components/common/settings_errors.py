@@ -90,7 +90,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def sentence(error: ValidationError) -> str:
     """The first fault that pydantic found, as one sentence.
 
-    Example:
+    Examples:
       >>> from pydantic import Field, TypeAdapter
       >>> from typing import Annotated
       >>> try:

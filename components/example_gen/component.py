@@ -34,8 +34,8 @@ class GtzanExampleGen(BaseBeamComponent):
     """Reads a folder of music and writes one tf.Example a track.
 
     Outputs `examples` (splits train, validation and test; `schemas/gtzan.pbtxt`) and
-    `ingest_report` (`report.json`, `index.html` and lists, docs/data.md). The data may change while
-    every parameter stays the same, so its hash is a parameter, too.
+    `ingest_report` (`report.json`, `index.html` and lists). The data may change while every
+    parameter stays the same, so its hash is a parameter, too.
     """
 
     SPEC_CLASS = GtzanExampleGenSpec

@@ -65,7 +65,7 @@ class IngestSettings:
       duplicates: What becomes of near-duplicates (the same recording re-encoded, shifted or a
         little faster): `warn` lists them, `drop` keeps the first by path and leaves out the others.
 
-    Example:
+    Examples:
       >>> settings = IngestSettings(genres=("blues", "jazz"), split=SplitSettings(seed=7))
       >>> IngestSettings.from_json(settings.to_json()) == settings
       True
@@ -81,7 +81,7 @@ class IngestSettings:
     def most_faulty(self, files: int) -> int:
         """How many of so many files may be faulty.
 
-        Example:
+        Examples:
           >>> settings = IngestSettings(genres=("blues", "jazz"))
           >>> settings.most_faulty(32), settings.most_faulty(1000)
           (3, 50)

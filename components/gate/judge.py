@@ -44,7 +44,7 @@ def judge(evidence: Evidence, settings: GateSettings) -> list[GateRow]:
 def is_blessed(rows: Sequence[GateRow]) -> bool:
     """Whether a candidate may be released: there are rows, and all of them passed.
 
-    Example:
+    Examples:
       >>> from components.gate.gates.rows import Question
       >>> passed = Question("accuracy", 0.5).row(0.75, passed=True)
       >>> is_blessed([passed]), is_blessed([])

@@ -82,7 +82,7 @@ def compare(
       labels: int [tracks], of at least one track.
       seed: Of the bootstrap.
 
-    Example:
+    Examples:
       >>> candidate, reference = np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([[0.9, 0.1]] * 2)
       >>> compare(candidate, reference, np.array([0, 1])).only_candidate
       1
@@ -151,7 +151,7 @@ def chance(
 ) -> float:
     """Probability of so many hits, or so few, where each track is one with probability `share`.
 
-    Example:
+    Examples:
       >>> chance(0, 3, 0.5, "less")  # only production is right about three tracks
       0.125
     """

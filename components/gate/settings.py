@@ -1,6 +1,6 @@
 """The gate's thresholds: plain values with their ranges, read without TensorFlow.
 
-docs/gate.md explains each gate and why its default is what it is.
+docs/explanation/gate.md explains each gate and why its default is what it is.
 """
 
 import dataclasses
@@ -110,7 +110,7 @@ def from_dict(values: Mapping[str, Any], *, base: GateSettings | None = None) ->
       ValueError: A key is unknown, or a value has the wrong type or is out of range; the text
         begins with the dotted key.
 
-    Example:
+    Examples:
       >>> from_dict({"robustness": {"mp3_64k": {"max_drop": 0.1}}}).robustness.mp3_64k.max_drop
       0.1
     """
@@ -132,7 +132,7 @@ def loosened(settings: GateSettings) -> list[dict[str, Any]]:
 
     Those that are switched off are not among them: they are waivers.
 
-    Example:
+    Examples:
       >>> loosened(GateSettings(min_accuracy=0.3))
       [{'gate': 'min_accuracy', 'value': 0.3, 'default': 0.5}]
     """

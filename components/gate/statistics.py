@@ -152,7 +152,7 @@ def bootstrap_counts(tracks: int, seed: int) -> np.ndarray:
 def share(hits: int, tracks: int) -> Figure:
     """A share of tracks, of at least one, with Wilson's interval.
 
-    Example:
+    Examples:
       >>> share(3, 4).value
       0.75
     """

@@ -1,6 +1,6 @@
 """Assigns tracks to `train`, `validation` and `test`: pure functions on names.
 
-Three methods (docs/splits.md):
+Three methods (docs/explanation/splits.md):
 
 * `stratified`: a seeded hash of each track's id in [0, 1); the lowest values are the test split,
   the highest the validation split. So a track keeps its split when others are added. Only if a
@@ -69,7 +69,7 @@ def group_of(track: str, artist: str = "") -> Group:
 def by_hash(group: Group, *, seed: int, ratios: Ratios) -> str:
     """The split that a group's hash says: test at the low end of [0, 1), validation at the high.
 
-    Example:
+    Examples:
       >>> [by_hash(group_of(f"jazz.{n}"), seed=0, ratios=Ratios()) for n in range(3)]
       ['validation', 'train', 'train']
     """
@@ -91,7 +91,7 @@ def listed(lists: Mapping[str, Iterable[str]]) -> dict[str, str]:
     Raises:
       SplitError: A track is on two lists.
 
-    Example:
+    Examples:
       >>> listed({"train": ["pop.0"], "validation": ["pop.1"], "test": ["pop.2"]})
       {'pop.0': 'train', 'pop.1': 'validation', 'pop.2': 'test'}
     """
@@ -109,7 +109,7 @@ def listed(lists: Mapping[str, Iterable[str]]) -> dict[str, str]:
 def absent(seen: Iterable[tuple[str, str]], genres: Iterable[str]) -> list[tuple[str, str]]:
     """Lists the pairs of one of `genres` and a split that are not among those `seen`.
 
-    Example:
+    Examples:
       >>> absent([("pop", "train"), ("pop", "test")], ["pop"])
       [('pop', 'validation')]
     """
@@ -123,7 +123,7 @@ def minimum_tracks(tracks: int, ratios: Ratios) -> dict[str, int]:
     It is so far below the expected number (at 100 tracks 6 for 15 and 56 for 70, about 2.5 to 3
     standard deviations) that hashing alone nearly always reaches it and no track has to move.
 
-    Example:
+    Examples:
       >>> minimum_tracks(100, Ratios())
       {'test': 6, 'validation': 6, 'train': 56}
     """

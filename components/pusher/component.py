@@ -40,7 +40,7 @@ class Pusher(base_component.BaseComponent):
     folder. This one always runs, because its `run_id` differs in every run. It compares the newest
     version with the chosen model and pushes only if they differ, if no rollback withdrew this
     model, and if production is still the version that the gate compared it with. Every push is a
-    line of the release log (docs/releases.md).
+    line of the release log (docs/explanation/releases.md).
 
     Output `pushed_model`, with the custom properties `pushed` (1 if the model is in production),
     `written` (1 if this run wrote it), `pushed_destination` and `pushed_version`; `reason` if a

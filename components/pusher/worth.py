@@ -21,7 +21,7 @@ def not_worth(against: Mapping[str, Any] | None, *, changed: str) -> str:
         (`against_production`); None if nothing is in production.
       changed: What matters and differs from production's: its data or its code; "" if nothing.
 
-    Example:
+    Examples:
       >>> equal = {"tracks": 12, "only_candidate": 1, "only_production": 1, "mcnemar_p": 1.0,
       ...          "log_loss_difference": [0.035, -0.1, 0.2], "same_model": False}
       >>> not_worth(equal, changed="")

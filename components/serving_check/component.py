@@ -37,7 +37,7 @@ class ServingCheck(base_component.BaseComponent):
     """Starts the embedded server on a candidate, in its own process, and sends real requests.
 
     What is served must be what was evaluated, through every signature, over gRPC and REST, within
-    the limits of time and memory. docs/serving.md lists the checks.
+    the limits of time and memory. docs/explanation/serving.md lists the checks.
 
     Outputs: `blessing` (an InfraBlessing, as TFX's InfraValidator leaves it) and `report`, with
     `serving_check.json`.

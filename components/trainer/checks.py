@@ -101,7 +101,7 @@ def _check_saved_model(name: str, weights: str) -> None:
     if weights in (NO_WEIGHTS, *_PUBLISHED, SAVED_MODEL):
         raise WeightsError(
             f"{name} is a head on a network of your own: name the folder of its SavedModel with "
-            "--weights FOLDER (docs/models.md), or leave the model out"
+            "--weights FOLDER (docs/how-to/embedding.md), or leave the model out"
         )
     if "://" not in weights and not (Path(weights) / _SAVED_MODEL_FILE).is_file():
         raise WeightsError(

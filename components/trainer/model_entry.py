@@ -26,8 +26,8 @@ class ModelEntry:
         `components.audio.features.Feature`), `genre_count` (int) and `settings` (`ModelSettings`).
         It imports Keras within the function, so that the command line can read the entry without.
         None for the ensemble, which is not trained.
-      recommended: The settings that it is trained with unless others are given; `docs/results.md`
-        says what they were chosen on. None for the ensemble.
+      recommended: The settings that it is trained with unless others are given, chosen as
+        docs/notes/models.md says. None for the ensemble.
       from_scratch: The settings that it is trained with if it could start from weights and is told
         to start from none; None if they are those of `recommended`.
       least_mel_bins: Fewest `audio.mel_bins` that it can be built for.

@@ -25,7 +25,7 @@ from pipeline.local.stage_process import StageError, StageProcesses
 from pipeline.local.stages import Executed, Observer, StageResult, run_stages
 
 _SECONDS_TO_RECORD_A_FAILURE = 15
-# A stage takes up to 5 GiB (docs/running.md), and the rest of the machine some.
+# A stage takes up to 5 GiB (docs/notes/measurements.md), and the rest of the machine some.
 _BYTES_FOR_TWO = 12 << 30
 _GPU = Path("/dev/nvidia0")
 

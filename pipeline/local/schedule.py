@@ -33,7 +33,7 @@ def run_graph(
     Returns:
       Results by node, in the order of `needs`.
 
-    Example:
+    Examples:
       >>> run_graph({"c": ["a", "b"], "a": [], "b": ["a"]}, str.upper, at_once=2)
       {'c': 'C', 'a': 'A', 'b': 'B'}
     """

@@ -60,7 +60,7 @@ class GenreClient:
     A long song goes in parts of up to five minutes; the version that answers the first part
     answers all.
 
-    Example:
+    Examples:
       >>> with GenreClient() as client:
       ...     client.classify_file("song.wav").genre
       'jazz'

@@ -49,7 +49,7 @@ class GenrePrediction:
       duration_seconds: Length of the song.
       call_seconds: Time that the model's answers took.
 
-    Example:
+    Examples:
       >>> prediction = GenrePrediction(
       ...     "song.mp3", "genre", 1, ("disco", "pop"), np.array([0.8, 0.2]),
       ...     window_probabilities=np.array([[0.9, 0.1], [0.7, 0.3]]),

@@ -28,7 +28,7 @@ _NOT_HELD = "the training statistics or the samples do not hold it"
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """What a figure may be at most; docs/serving.md, "Monitoring", gives the reasons.
+    """What a figure may be at most; docs/explanation/serving.md gives the reasons.
 
     Attributes:
       divergence: Jensen-Shannon divergence of a descriptor, in bits.

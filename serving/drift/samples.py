@@ -26,7 +26,7 @@ class _Strict(BaseModel):
 
 
 class Answer(_Strict):
-    """A sampled row; docs/serving.md, "Monitoring", explains the fields."""
+    """A sampled row; docs/explanation/serving.md explains the fields."""
 
     kind: Literal["answer"]
     time: AwareDatetime

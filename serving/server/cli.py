@@ -20,8 +20,9 @@ _EPILOG = """\
 The port speaks TF Serving's gRPC API (Predict, GetModelMetadata, GetModelStatus) with health
 checking and reflection; the REST port speaks its REST API and has Prometheus metrics. New versions
 under the base path are loaded, warmed and swapped in while the server runs. For a machine or a
-network that you trust; a configuration of nginx for others is in serving/proxy. Details:
-docs/serving.md.
+network that you trust; a configuration of nginx for others is in serving/proxy.
+
+Exit codes: 0 stopped, 2 it cannot serve.
 """
 
 

@@ -1,10 +1,12 @@
 """What Prometheus reads: calls, the queue, runs and versions."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import prometheus_client as prometheus
 
-from serving.server.registry import Registry
+if TYPE_CHECKING:  # it brings TensorFlow
+    from serving.server.registry import Registry
 
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _CALL = ("protocol", "method", "model")
@@ -94,7 +96,7 @@ class Metrics:
         if record.status == "OK":
             self._latency.labels(*labels).observe(record.seconds)
 
-    def observe_versions(self, models: Registry) -> None:
+    def observe_versions(self, models: "Registry") -> None:
         """Sets which versions serve and which are broken."""
         serving = set()
         for name, model in models.models.items():

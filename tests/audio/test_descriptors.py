@@ -10,7 +10,7 @@ from components.audio.features.descriptors import COLUMN_COUNT
 from components.audio.settings import AudioSettings
 from tests.audio import signals
 
-# How far a frame may be from librosa's, in the quantity's unit; also in docs/features.md.
+# How far a frame may be from librosa's, in the quantity's unit; also in docs/notes/features.md.
 TOLERANCES = {
     "chroma": 1e-4,
     "rms": 1e-6,

@@ -46,7 +46,7 @@ def test_cells_are_means_over_rounds_with_the_spread_over_seeds():
 
 def test_the_table_in_the_docs_is_that_of_the_results_file():
     rows = read(ROOT / "docs" / "results.csv")
-    assert results_table.table(rows) in (ROOT / "docs" / "results.md").read_text()
+    assert results_table.table(rows) in (ROOT / "docs" / "results" / "index.md").read_text()
 
 
 def test_what_was_measured_in_two_ways_does_not_share_a_cell():

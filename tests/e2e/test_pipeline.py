@@ -7,6 +7,7 @@ tests/pipeline/local/test_runner.py.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -161,6 +162,18 @@ def test_a_first_run_ends_in_a_pushed_model(first, world, version):
         assert wanted in first.screen
     for noise in ("WARNING", "tensorflow", "Traceback", "absl"):
         assert noise not in first.screen.replace("starting TensorFlow", "")
+
+
+def test_the_reference_names_every_file_of_a_run_and_of_a_release(world, version):
+    page = (ROOT / "docs" / "reference" / "files.md").read_text()
+    of_run, of_release = (
+        set(re.findall(r"^\| `(.+?)`", part, re.MULTILINE)) for part in page.split("## A release")
+    )
+    made = {file.name for file in world.output.iterdir() if not file.name.startswith(".")}
+    assert made == of_run - {"ingest.html", "remote", "results.csv"}  # of other runs
+    files = [str(file.relative_to(version)) for file in version.rglob("*") if file.is_file()]
+    assert [file for file in files if not file.startswith(tuple(of_release))] == []
+    assert [name for name in of_release if not any(file.startswith(name) for file in files)] == []
 
 
 def test_the_release_knows_the_four_names_and_classifies_a_track(version, world):

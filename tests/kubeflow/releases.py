@@ -1,6 +1,6 @@
 """What each release of Kubeflow Pipelines does to a compiled file, as its Go source has it.
 
-docs/kubeflow.md#releases shows this table, and `test_releases.py` compares the two.
+docs/notes/kubeflow.md#releases shows this table, and `test_releases.py` compares the two.
 """
 
 import dataclasses

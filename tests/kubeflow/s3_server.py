@@ -16,7 +16,7 @@ from tests.kubeflow.go_programs import go_program
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 BUCKET = "gatefold-test"
 ROOT_KEY = {"ROOT_ACCESS_KEY": "root", "ROOT_SECRET_KEY": "root-secret"}
-# All that docs/kubeflow.md asks for.
+# All that docs/how-to/kubeflow.md asks for.
 ACTIONS = ["s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
 
 

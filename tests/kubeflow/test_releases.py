@@ -182,7 +182,7 @@ def test_the_file_is_what_kubeflows_own_schema_says(spec):
 
 
 def test_the_docs_show_these_releases():
-    text = (ROOT / "docs" / "kubeflow.md").read_text()
+    text = (ROOT / "docs" / "notes" / "kubeflow.md").read_text()
     _, _, section = text.partition("\n## Releases\n")
     rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("|")]
     header, _, *rows = [[cell.strip() for cell in row] for row in rows]

@@ -1,8 +1,8 @@
 """A scheduled file on S3: the second run sees new music, and the third finds nothing to do.
 
 Data, artifacts and what is pushed lie in one bucket of a real S3 server (versitygw, on loopback).
-The key may do what docs/kubeflow.md says it needs, and nothing else. Every task of the first run is
-a process that starts from nothing, as a container does.
+The key may do what docs/how-to/kubeflow.md says it needs, and nothing else. Every task of the first
+run is a process that starts from nothing, as a container does.
 """
 
 import re
@@ -51,7 +51,7 @@ def _versions(bucket) -> set[str]:
 
 
 def test_the_key_may_do_what_the_docs_list_and_nothing_else(bucket):
-    text = (ROOT / "docs" / "kubeflow.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "kubeflow.md").read_text()
     sentence = next(line for line in text.splitlines() if line.startswith("The key needs"))
     assert set(re.findall(r"s3:\w+", sentence)) == set(ACTIONS)
     bucket.put_object(Bucket=BUCKET, Key="probe", Body=b"1")

@@ -126,7 +126,8 @@ def test_the_example_in_the_docstring_asks_a_server(server, tmp_path, monkeypatc
 
 
 def test_asyncio_as_the_docs_show_it(server: ServerProcess) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serving.md").read_text(), re.S)
+    page = (ROOT / "docs" / "how-to" / "client.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
     (code,) = (block for block in blocks if "grpc.aio" in block)
     names: dict = {}
     exec(code, names)

@@ -55,8 +55,8 @@ def test_compose_file_pins_tf_serving_and_mounts_what_its_flags_name() -> None:
 
 
 def test_every_difference_that_the_docs_name_has_its_test() -> None:
-    page = (REPOSITORY / "docs" / "serving.md").read_text()
-    section = page.partition("### Where it differs from TF Serving")[2].partition("\n## ")[0]
+    page = (REPOSITORY / "docs" / "notes" / "serving.md").read_text()
+    section = page.partition("\n## Where it differs from TF Serving\n")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("|")][2:]
     assert len(rows) > 10
     sources = [file.read_text() for file in pathlib.Path(__file__).parent.glob("test_*.py")]

@@ -79,7 +79,7 @@ def test_tfx_makes_requests_of_raw_examples_that_the_model_answers(tmp_path):
 
 
 def test_kubeflow_v2_refuses_it(tmp_path):
-    """TFX's own words; docs/serving.md says so."""
+    """TFX's own words; docs/how-to/tf-serving.md says so."""
     kinds = {"model": standard_artifacts.Model, "examples": standard_artifacts.Examples}
     sources = {
         name: Importer(source_uri=f"gs://bucket/{name}", artifact_type=kind).with_id(name)

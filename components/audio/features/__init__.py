@@ -43,7 +43,7 @@ def feature(name: str, settings: AudioSettings) -> Feature:
     Raises:
       ValueError: There is no feature of that name.
 
-    Example:
+    Examples:
       >>> log_mel = feature("log_mel", AudioSettings())
       >>> log_mel.window_shape, log_mel.windows_per_clip
       ((128, 128), 10)

@@ -80,7 +80,7 @@ class ReleaseStore:
     Attributes:
       base: The folder of version folders; a path, gs:// or s3://.
 
-    Example:
+    Examples:
       >>> store = ReleaseStore("an empty folder/serving/genre")
       >>> store.folder(1), store.versions(), store.newest()
       ('an empty folder/serving/genre/1', [], None)

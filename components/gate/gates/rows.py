@@ -81,7 +81,7 @@ class Question:
 
         A figure or reference that is no finite number is None.
 
-        Example:
+        Examples:
           >>> row = Question("accuracy", 0.5).row(0.75, passed=True)
           >>> row.title, row.figure, row.direction, row.threshold
           ('Accuracy', 0.75, 'at least', 0.5)

@@ -58,7 +58,7 @@ def build(
     Raises:
       ValueError: The name is unknown, or the feature is not the one that the model reads.
 
-    Example:
+    Examples:
       >>> from components.audio.features import feature
       >>> from components.audio.settings import AudioSettings
       >>> log_mel = feature("log_mel", AudioSettings())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "keras.Model":
     """Two hidden layers with dropout before each: there are few tracks and many descriptors.
 
-    Example:
+    Examples:
       >>> from components.audio.features import feature
       >>> from components.audio.settings import AudioSettings
       >>> descriptors = feature("descriptors", AudioSettings())

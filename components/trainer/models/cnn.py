@@ -21,7 +21,7 @@ def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "ke
     epoch of a thousand tracks cheap enough for a laptop. Both poolings go to the last layer: the
     mean says how much of a pattern a window holds, the maximum whether it occurs at all.
 
-    Example:
+    Examples:
       >>> from components.audio.features import feature
       >>> from components.audio.settings import AudioSettings
       >>> log_mel = feature("log_mel", AudioSettings())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "keras.Model":
     """Convolutions that shrink frequency faster than time, then a GRU in both directions.
 
-    Example:
+    Examples:
       >>> from components.audio.features import feature
       >>> from components.audio.settings import AudioSettings
       >>> log_mel = feature("log_mel", AudioSettings())

@@ -20,7 +20,7 @@ def build(*, feature: Feature, genre_count: int, settings: ModelSettings) -> "ke
     the layers rather than within them, where it would leave the seed of its recurrent masks as
     state in the exported graph.
 
-    Example:
+    Examples:
       >>> from components.audio.features import feature
       >>> from components.audio.settings import AudioSettings
       >>> mfcc = feature("mfcc", AudioSettings())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # By how much a head's standardised inputs are multiplied, so that the penalty on its weights is
 # four times as large on those of the networks that learnt from MagnaTagATune: on real sound they
-# tell genres worse (docs/experiments.md).
+# tell genres worse (docs/notes/experiments.md).
 _SHARES = {"MSD_musicnn": 1.0, "MSD_vgg": 1.0, "MTT_musicnn": 0.5, "MTT_vgg": 0.5}
 
 

@@ -22,7 +22,7 @@ def tagger(checkpoint: str = "MSD_vgg") -> "PublishedTagger":
 def build(**arguments: Any) -> "keras.Model":
     """See `PublishedTagger.build`.
 
-    Example:
+    Examples:
       >>> from components.audio.features import feature
       >>> from components.audio.settings import AudioSettings
       >>> from components.trainer.settings import ModelSettings

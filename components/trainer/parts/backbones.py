@@ -81,7 +81,7 @@ def backbone_entry(
       first_layer: Name of the network's first layer after the preprocessing that Keras has built
         into it; empty where it has none.
 
-    Example:
+    Examples:
       >>> from components.audio.features import feature
       >>> from components.audio.settings import AudioSettings
       >>> from components.trainer.models import vgg16

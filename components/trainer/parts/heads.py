@@ -83,7 +83,7 @@ def start_from_scratch(model: keras.Model) -> None:
     A model that is no head on a body stays as it is.
 
     The statistics of one batch say little of a thousand pooled values: with them `mobilenetv2`
-    learns at half the speed (docs/experiments.md). VGG, which has no normalisation, keeps it.
+    learns at half the speed (docs/notes/experiments.md). VGG, which has no normalisation, keeps it.
     """
     body = body_of(model)
     if body is None:

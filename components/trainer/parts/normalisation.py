@@ -11,9 +11,9 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
     Keras 3 computes moments, scale and shift one after the other, each in a pass over all maps and
     again on the way back: a third of `cnn`'s training step on a CPU, and more than half of
-    `crnn`'s (docs/experiments.md). Results are the same but for rounding and the running variance,
-    which is the unbiased estimate, as it was in Keras 2. Where the layer is not trained, or
-    normalises anything but maps with channels last, it is Keras's.
+    `crnn`'s (docs/notes/experiments.md). Results are the same but for rounding and the running
+    variance, which is the unbiased estimate, as it was in Keras 2. Where the layer is not trained,
+    or normalises anything but maps with channels last, it is Keras's.
     """
 
     def call(

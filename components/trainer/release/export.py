@@ -108,7 +108,11 @@ class _ExampleFunctions:
     raw_schema: schema_pb2.Schema
 
     def classify(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Probabilities and genres."""
+        """Classifies raw examples.
+
+        Returns:
+          `probabilities` float32 [batch, genres], and `genres` string [batch, genres].
+        """
         matrices = self._transformed(self._parsed(examples, ["audio"]))
         frames = {name: matrices[f"{name}_frames"] for name in self.transform_layers}
         outputs = self.graph.from_features(matrices, frames)

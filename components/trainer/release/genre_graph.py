@@ -83,9 +83,7 @@ class GenreGraph:
             [batch, clips].
 
         Returns:
-          `probabilities` float32 [batch, genres], `genres` string [batch, genres] (names in the
-          same order), `window_probabilities` float32 [batch, windows, genres] and `temperature`
-          float32 [batch], the same for all.
+          As in `from_sound`.
 
         Raises:
           InvalidArgumentError: A sound is shorter than a window or silent, or there is none.
@@ -125,7 +123,9 @@ class GenreGraph:
           audio: float32 [batch, samples] in [-1, 1], at the settings' sample rate.
 
         Returns:
-          As in `from_features`.
+          `probabilities` float32 [batch, genres], `genres` string [batch, genres] (names in the
+          same order), `window_probabilities` float32 [batch, windows, genres] and `temperature`
+          float32 [batch], the same for all.
 
         Raises:
           InvalidArgumentError: The sound is shorter than a window or silent, a sample is NaN or
@@ -200,7 +200,7 @@ class GenreGraph:
             `from_sound_at_rate`.
 
         Returns:
-          As in `from_features`; rows of `window_probabilities` after the end of a file are zero.
+          As in `from_sound`; rows of `window_probabilities` after the end of a file are zero.
 
         Raises:
           InvalidArgumentError: It is not such a file, is too short or silent; or the batch is

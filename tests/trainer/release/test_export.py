@@ -26,6 +26,7 @@ from components.trainer.release.genre_graph import Branch
 from components.trainer.release.warmup import WARMUP_FILE
 from components.trainer.settings import NO_WEIGHTS, ModelSettings
 from components.trainer.training.loop import train
+from docs import reference_pages
 from tests.conftest import chord, serialise
 from tests.trainer.conftest import GENRE_NAMES, SHORT, coloured, described, save_body, tiny
 
@@ -347,3 +348,9 @@ def test_the_genres_travel_with_the_model_and_its_signatures_predict(release):
         if name != "__saved_model_init_op"
     }
     assert methods == {"tensorflow/serving/predict"}
+
+
+def test_the_reference_lists_the_signatures_of_a_release(eager):
+    listed = {name: {*inputs} for name, (_, inputs) in reference_pages.signatures().items()}
+    inputs = {name: {*each.structured_input_signature[1]} for name, each in eager.items()}
+    assert listed == inputs
