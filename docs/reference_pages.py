@@ -94,7 +94,7 @@ def _code(value: object) -> str:
 
 
 def _commands() -> Iterator[str]:
-    yield "`gatefold` is installed into `.venv/bin`; `make` has words for the most frequent calls."
+    yield "`make run` installs `gatefold` into `.venv/bin`; make has words for frequent calls."
     yield "## make"
     words = re.findall(r"^([a-z-]+):.*## (.*)$", MAKEFILE, re.M)
     yield _table("command", "does", rows=((_code(f"make {word}"), text) for word, text in words))

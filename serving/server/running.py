@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Awaitable
 from logging import handlers
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -147,11 +146,8 @@ def _ready_text(
         numbers = ", ".join(map(str, model.numbers()))
         state = f"version {numbers}" if numbers else "no version yet; waiting for one"
         lines.append(f"  {name:<9}{state}  ({model.config.base_path})")
-    python = Path(sys.executable)  # as one would type it in the project's folder
-    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     lines.append(
-        f"  gRPC     {host}:{port}   try: {shown} -m serving.client SONG.wav "
-        f"--server {host}:{port}{hints}"
+        f"  gRPC     {host}:{port}   try: gatefold client SONG.wav --server {host}:{port}{hints}"
     )
     if rest_port is not None:
         url = f"{'https' if tls else 'http'}://{host}:{rest_port}"

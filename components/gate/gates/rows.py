@@ -21,7 +21,7 @@ GATES = {
     "genre_recall": ("Lowest recall of a genre", AT_LEAST),
     "slices": ("Largest deficit in accuracy of a slice", AT_MOST),
     "calibration": ("Calibration error", AT_MOST),
-    "baseline": ("Accuracy above the baseline, a logistic regression", AT_LEAST),
+    "baseline": ("Accuracy, against that of a logistic regression", AT_LEAST),
     "production_accuracy": ("Accuracy against production", AT_LEAST),
     "production_log_loss": ("Log loss against production", AT_MOST),
     **{f"drop_{name}": (f"Drop in accuracy: {title}", AT_MOST) for name, title in TITLES.items()},

@@ -83,7 +83,7 @@ class GenreGraph:
             [batch, clips].
 
         Returns:
-          As in `from_sound`.
+          Those of `classify_audio`.
 
         Raises:
           InvalidArgumentError: A sound is shorter than a window or silent, or there is none.
@@ -174,13 +174,13 @@ class GenreGraph:
 
         Args:
           audio: float32 [batch, samples] in [-1, 1].
-          sample_rate_hz: int32 [batch], in hertz; see `settings.RATE_RULE`.
+          sample_rate_hz: int32 [batch], 8000 to 192,000 Hz: multiples of 50 or 11,025 Hz.
 
         Returns:
-          As in `from_wav`.
+          Those of `classify_wav`.
 
         Raises:
-          InvalidArgumentError: As `from_sound`; or there is no such rate for each sound.
+          InvalidArgumentError: As `classify_audio`; or there is no such rate for each sound.
         """
         rows = tf.shape(audio)[0]
         rates = checked(
@@ -196,11 +196,11 @@ class GenreGraph:
         """Classifies WAV files one by one, so that their lengths may differ.
 
         Args:
-          wav: string [batch]: files as `decode_wav` reads them, of any channels and of rates as in
-            `from_sound_at_rate`.
+          wav: string [batch]: RIFF/WAVE files, PCM of 8 to 32 bits or float, of any channels and of
+            rates as `classify_audio_at_rate` takes.
 
         Returns:
-          As in `from_sound`; rows of `window_probabilities` after the end of a file are zero.
+          Those of `classify_audio`; rows of `window_probabilities` after a file's end are zero.
 
         Raises:
           InvalidArgumentError: It is not such a file, is too short or silent; or the batch is
