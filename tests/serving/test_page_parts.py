@@ -12,7 +12,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from components.audio import codec
-from serving.app import _parser
+from serving.app import build_parser
 from serving.client.colours import genre_colours
 from serving.page.song_view import genre_bars, player_html
 from serving.page.sound import SoundPicture, draw_sound, note_heights, playable
@@ -91,10 +91,10 @@ def test_visitors_from_a_network_may_only_choose_among_the_servers_named_at_the_
     host: str, kind: str
 ) -> None:
     def page(flags: list[str]) -> None:
-        from serving.app import _parser
+        from serving.app import build_parser
         from serving.page.models import choose_model
 
-        choose_model(_parser().parse_args(flags))
+        choose_model(build_parser().parse_args(flags))
 
     flags = ["--host", host, "--server", "localhost:1", "localhost:2"]
     shown = AppTest.from_function(page, kwargs={"flags": flags}, default_timeout=60).run()
@@ -107,8 +107,8 @@ def test_visitors_from_a_network_may_only_choose_among_the_servers_named_at_the_
 
 
 def test_flags_say_where_the_page_listens() -> None:
-    parsed = _parser().parse_args(["--host", "0.0.0.0", "--port", "9000", "--tls-ca", "x.pem"])
+    parsed = build_parser().parse_args(["--host", "0.0.0.0", "--port", "9000", "--tls-ca", "x.pem"])
     assert (parsed.host, parsed.port, parsed.tls_ca) == ("0.0.0.0", 9000, pathlib.Path("x.pem"))
-    assert _parser().parse_args([]).host == "127.0.0.1"
+    assert build_parser().parse_args([]).host == "127.0.0.1"
     with pytest.raises(SystemExit):
-        _parser().parse_args(["--port", "0"])
+        build_parser().parse_args(["--port", "0"])

@@ -123,10 +123,10 @@ def test_command_line_shows_its_certificate(flags: list[str], song: pathlib.Path
 
 def test_page_shows_its_certificate(flags: list[str]) -> None:
     def page(flags: list[str]) -> None:
-        from serving.app import _parser
+        from serving.app import build_parser
         from serving.page.models import choose_model
 
-        choose_model(_parser().parse_args(flags))
+        choose_model(build_parser().parse_args(flags))
 
     shown = AppTest.from_function(page, kwargs={"flags": flags}, default_timeout=60).run()
     assert not shown.exception and not shown.error
