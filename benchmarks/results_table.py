@@ -92,17 +92,16 @@ def deformed(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, float]]]:
 
 def deformed_table(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """The figures of `deformed` as a Markdown table: accuracy / loss / confidence in a cell."""
-    versions = [*next(iter(figures.values()))]
     lines = [
-        f"| model | {' | '.join(version or 'as it is' for version in versions)} |",
-        f"|---|{'---|' * len(versions)}",
+        f"| sound | {' | '.join(f'`{model}`' for model in figures)} |",
+        f"|---|{'---|' * len(figures)}",
     ]
-    for model, by_version in figures.items():
+    for version in next(iter(figures.values())):
         cells = [
-            " / ".join(f"{figure:.2f}" for figure in by_version[version].values())
-            for version in versions
+            " / ".join(f"{figure:.2f}" for figure in versions[version].values())
+            for versions in figures.values()
         ]
-        lines.append(f"| `{model}` | {' | '.join(cells)} |")
+        lines.append(f"| {version or 'as it is'} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
